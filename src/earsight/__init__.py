@@ -1,0 +1,3 @@
+"""Earsight: find video by sound, and sound by video."""
+
+__version__ = "0.1.0"

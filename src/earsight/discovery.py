@@ -1,0 +1,113 @@
+"""A file in `methods/` or `extractors/` is the registration of what it holds.
+
+The file's name is the name of the kind: `methods/tnn.py` holds one public class whose `name` is
+"tnn". Third parties add kinds through the entry-point groups "earsight.methods" and
+"earsight.extractors". Names are listed without importing anything; only the kind that is asked for
+is imported.
+"""
+
+import dataclasses
+import importlib
+import pkgutil
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from earsight.errors import InputError, UnknownNameError
+
+
+@cache
+def names(floor: str) -> dict[str, str]:
+    """Return the kinds of one floor ("methods" or "extractors") as name → where to import it."""
+    package = importlib.import_module(f"earsight.{floor}")
+    found = {
+        module.name: f"earsight.{floor}.{module.name}"
+        for module in pkgutil.iter_modules(package.__path__)
+        if not module.name.startswith("_")
+    }
+    for point in entry_points(group=f"earsight.{floor}"):
+        found.setdefault(point.name, point.module)
+    return dict(sorted(found.items()))
+
+
+def load(floor: str, name: str) -> type[Any]:
+    """Import and return the class of one kind.
+
+    Raises:
+        UnknownNameError: No file and no entry point has that name; the names are listed.
+    """
+    known = names(floor)
+    if name not in known:
+        raise UnknownNameError(floor.removesuffix("s"), name, known)
+    module = importlib.import_module(known[name])
+    kinds = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and value.__module__ == module.__name__
+        and getattr(value, "name", None) == name
+    ]
+    if len(kinds) != 1:
+        raise InputError(
+            f"{known[name]} must hold exactly one class with name = {name!r}; it holds {len(kinds)}."
+        )
+    kind: type[Any] = kinds[0]
+    return kind
+
+
+def make(floor: str, name: str, parameters: dict[str, Any]) -> Any:
+    """Make one kind with checked hyper-parameters.
+
+    Strings are read as the field's type, so that the command line's `soundnet:layer=conv5` and a
+    saved model's JSON take the same road as a Python call.
+
+    Raises:
+        UnknownNameError: Unknown kind.
+        InputError: Unknown hyper-parameter, or a value that its type refuses.
+    """
+    kind = load(floor, name)
+    fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
+    checked = {}
+    for key, value in parameters.items():
+        if key not in fields:
+            raise InputError(
+                f"{name} has no hyper-parameter {key!r}. It has: {', '.join(fields) or 'none'}."
+            )
+        checked[key] = _read(name, key, fields[key].type, value)
+    return kind(**checked)
+
+
+def _read(kind: str, key: str, annotation: Any, value: Any) -> Any:
+    if isinstance(value, str) and value in ("None", "none") and type(None) in _members(annotation):
+        return None
+    try:
+        return TypeAdapter(annotation).validate_python(value)
+    except ValidationError as error:
+        wanted = getattr(annotation, "__name__", None) or str(annotation).replace("typing.", "")
+        raise InputError(f"`{key}` of {kind} must be {wanted}; got {value!r}.") from error
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    return getattr(annotation, "__args__", ())
+
+
+def parse_spec(spec: str) -> tuple[str, dict[str, str]]:
+    """Split the command line's form of a kind into name and hyper-parameters.
+
+    >>> parse_spec("soundnet:layer=conv5")
+    ('soundnet', {'layer': 'conv5'})
+    >>> parse_spec("cca")
+    ('cca', {})
+    """
+    name, _, rest = spec.partition(":")
+    parameters = {}
+    for part in filter(None, rest.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals or not key:
+            raise InputError(
+                f"{spec!r} must read name or name:key=value,key=value; {part!r} has no '='."
+            )
+        parameters[key] = value
+    return name, parameters

@@ -1,0 +1,67 @@
+"""The exceptions of Earsight. Each says what, which rule, what was given, and what to do.
+
+EarsightError                   everything below; the command line prints it and exits with 1
+├── InputError                  an argument breaks a rule (also a ValueError)
+│   ├── LabelError              labels are missing, of the wrong length, or of one class
+│   └── UnknownNameError        no method, extractor or weights of that name
+├── NotFittedError              `transform` or `save` before `fit`
+├── NotAvailableError           a figure was asked for that the data cannot give
+├── MediaError                  a file cannot be decoded, or is refused
+├── FeatureFileError            a feature file lacks a field or breaks the format
+├── ModelFileError              a saved model is damaged, foreign or newer
+├── WeightsError                pretrained weights cannot be had, or fail their checksum
+└── LibraryError                a library is missing, locked, newer, read-only or out of disk
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class EarsightError(Exception):
+    """Base of every error that Earsight raises on purpose."""
+
+
+class InputError(EarsightError, ValueError):
+    """An argument breaks a rule."""
+
+
+class LabelError(InputError):
+    """Labels are missing, of the wrong length, or cannot serve the purpose."""
+
+
+class UnknownNameError(InputError):
+    """No method, extractor or set of weights has that name."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        close = get_close_matches(name, known, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        super().__init__(f"There is no {kind} {name!r}.{hint} Known: {', '.join(known)}.")
+
+
+class NotFittedError(EarsightError):
+    """A model was used before it was fitted."""
+
+
+class NotAvailableError(EarsightError):
+    """A figure was asked for that the data given cannot yield."""
+
+
+class MediaError(EarsightError):
+    """A file cannot be decoded, or is refused."""
+
+
+class FeatureFileError(EarsightError):
+    """A feature file lacks a field or breaks the format."""
+
+
+class ModelFileError(EarsightError):
+    """A saved model is damaged, foreign, or written by a newer Earsight."""
+
+
+class WeightsError(EarsightError):
+    """Pretrained weights cannot be had, or are not what they should be."""
+
+
+class LibraryError(EarsightError):
+    """A library is missing, locked, damaged, newer, read-only, or its disk is full."""

@@ -1,0 +1,1 @@
+"""Feature extractors, one file each: from a clip to sequences of vectors."""

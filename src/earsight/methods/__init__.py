@@ -1,0 +1,1 @@
+"""Learners of a joint embedding, one file each."""
