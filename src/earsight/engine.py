@@ -1,0 +1,110 @@
+"""Where work runs: in worker processes on this machine.
+
+A worker that dies (a decoder may crash on a hostile file) takes one item with it, never the run,
+and no worker outlives its parent.
+"""
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from earsight.errors import EarsightError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class WorkerDied(EarsightError):  # noqa: N818 - it is what happened, told in the summary
+    """The process that worked on an item was killed or crashed."""
+
+
+def default_workers() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run(
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int,
+    start: Callable[[], None] | None = None,
+) -> Iterator[tuple[Item, Result | WorkerDied]]:
+    """Yield (item, result) as they come, from `workers` processes.
+
+    `items` is drawn from only as fast as workers take it, two for each worker at most, so that
+    memory is bounded by the workers, not by the collection. An error that `work` raises is raised
+    here; a death is yielded as `WorkerDied` after a second try alone in a process of its own.
+
+    Args:
+        work: A function that a process can import.
+        items: What to work on; it may be a generator that prepares each item.
+        workers: Number of processes, at least 1.
+        start: Called once in each new process.
+    """
+    queue = iter(items)
+    suspects: list[Item] = []
+    more = True
+    while more:
+        pool = _pool(workers, start)
+        pending: dict[Future[Result], Item] = {}
+        try:
+            while True:
+                while more and len(pending) < 2 * workers:
+                    try:
+                        item = next(queue)
+                    except StopIteration:
+                        more = False
+                    else:
+                        pending[pool.submit(work, item)] = item
+                if not pending:
+                    break
+                done, _ = wait(pending, return_when=FIRST_COMPLETED)
+                for future in done:
+                    item = pending[future]
+                    result = future.result()
+                    del pending[future]
+                    yield item, result
+        except BrokenProcessPool:
+            suspects += pending.values()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        yield from _alone(work, suspects, start)
+        suspects.clear()
+
+
+def _alone(
+    work: Callable[[Item], Result], items: Iterable[Item], start: Callable[[], None] | None
+) -> Iterator[tuple[Item, Result | WorkerDied]]:
+    for item in items:
+        pool = _pool(1, start)
+        try:
+            yield item, pool.submit(work, item).result()
+        except BrokenProcessPool as error:
+            died = WorkerDied("The process that read it crashed, twice.")
+            died.__cause__ = error
+            yield item, died
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _pool(workers: int, start: Callable[[], None] | None) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(start,))
+
+
+def _begin(start: Callable[[], None] | None) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if start is not None:
+        start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

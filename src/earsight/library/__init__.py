@@ -1,0 +1,1 @@
+"""The use cases over a folder of clips: index, search, evaluate."""

@@ -1,0 +1,387 @@
+"""The small tables of a library: a SQLite file that knows the clips, and what has been made of them.
+
+`index` with nothing to do, `status` and `search` for the names of clips open only this. The large
+tables (vectors, sequences) lie beside it and are keyed by a clip's content, so that a moved or
+copied file costs nothing. A clip is acknowledged by its row here, which is written after its
+vectors.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from earsight.errors import LibraryError
+
+FORMAT = 1
+FOLDER = ".earsight"
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE clips (
+    id INTEGER PRIMARY KEY,
+    path BLOB NOT NULL UNIQUE,   -- relative to the clips folder, the file system's own bytes
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    content TEXT NOT NULL,       -- SHA-256 of the file
+    label TEXT                   -- NULL: none
+);
+CREATE INDEX clips_content ON clips (content);
+CREATE TABLE contents (
+    content TEXT NOT NULL,
+    features TEXT NOT NULL,      -- fingerprint of the extractors that read it
+    status TEXT NOT NULL,
+    duration REAL NOT NULL,
+    report TEXT NOT NULL,        -- JSON: seconds read, errors counted, message
+    windows INTEGER NOT NULL,
+    PRIMARY KEY (content, features)
+);
+CREATE TABLE embeddings (
+    id INTEGER PRIMARY KEY,
+    features TEXT NOT NULL,
+    digest TEXT NOT NULL,        -- of everything it was made from
+    n_rows INTEGER NOT NULL,
+    made TEXT NOT NULL,
+    info TEXT NOT NULL           -- JSON: extractors, parts, decision and its figures
+);
+"""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One file of the library."""
+
+    id: int
+    path: bytes
+    size: int
+    mtime_ns: int
+    content: str
+    label: str | None
+
+
+@dataclass(frozen=True)
+class Content:
+    """What reading one content gave, whichever files hold it."""
+
+    content: str
+    status: str
+    duration: float
+    report: dict[str, Any]
+    windows: int
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """One embedding that stands: a model and a table of vectors."""
+
+    id: int
+    features: str
+    digest: str
+    n_rows: int
+    made: str
+    info: dict[str, Any]
+
+    @property
+    def table(self) -> str:
+        """Name of its table of vectors."""
+        return f"embedding-{self.id}"
+
+
+class Store:
+    """The clips, contents and embeddings of one library folder."""
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+        self.folder = folder
+        self._db = connection
+        self._db.row_factory = sqlite3.Row
+
+    # -- opening ---------------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, folder: Path, root: Path) -> "Store":
+        """Open the library in `folder` for writing, making an empty one where there is none."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LibraryError(f"The library folder {folder} cannot be made: {error}.") from error
+        if not (folder / "library.db").exists():
+            _create_file(folder, root)
+        return cls.open(folder, write=True)
+
+    @classmethod
+    def open(cls, folder: Path, *, write: bool = False) -> "Store":
+        """Open the library that is in `folder`.
+
+        Raises:
+            LibraryError: There is none, it was written by a newer Earsight, it is damaged, or it
+                must be written and cannot be.
+        """
+        path = folder / "library.db"
+        if not path.is_file():
+            raise LibraryError(f"There is no library in {folder}. Make one: earsight index CLIPS.")
+        if write and not (os.access(path, os.W_OK) and os.access(folder, os.W_OK)):
+            raise LibraryError(
+                f"The library {folder} is read-only. Make it writable, or keep the library "
+                "elsewhere: earsight index CLIPS --library DIR."
+            )
+        mode = "rw" if write else "ro"
+        quoted = "".join(f"%{byte:02x}" for byte in os.fsencode(path.resolve()))
+        try:
+            db = sqlite3.connect(f"file:{quoted}?mode={mode}", uri=True, timeout=30)
+            found = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
+        except sqlite3.Error as error:
+            raise LibraryError(f"{path} is not a readable library: {error}.") from error
+        version = int(found[0]) if found else 0
+        if version != FORMAT:
+            db.close()
+            raise LibraryError(
+                f"The library {folder} has format {version}; this Earsight reads format {FORMAT}. "
+                + ("Update Earsight." if version > FORMAT else "Index the clips anew.")
+            )
+        return cls(folder, db)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it or nothing, with errors of the disk told as such."""
+        try:
+            with self._db:
+                yield self._db
+        except sqlite3.Error as error:
+            raise LibraryError(
+                f"The library {self.folder} could not be written: {error}. {_space(self.folder)} "
+                "What was there before is still there; run the same command again."
+            ) from error
+
+    # -- settings --------------------------------------------------------------------------------
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return one setting."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return default if row is None else json.loads(row[0])
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep one setting."""
+        with self.writing() as db:
+            db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+
+    @property
+    def root(self) -> Path:
+        """The folder of the clips."""
+        kept = Path(os.fsdecode(bytes.fromhex(self.get("root"))))
+        return Path(os.path.normpath(self.folder.absolute() / kept))
+
+    # -- clips and contents ----------------------------------------------------------------------
+
+    def clips(self) -> list[Clip]:
+        """Return all clips, by path."""
+        rows = self._db.execute("SELECT * FROM clips ORDER BY path").fetchall()
+        return [Clip(**dict(row)) for row in rows]
+
+    def contents(self, features: str) -> dict[str, Content]:
+        """Return what has been read by the extractors with this fingerprint, by content."""
+        rows = self._db.execute(
+            "SELECT content, status, duration, report, windows FROM contents WHERE features = ?",
+            (features,),
+        )
+        return {
+            row["content"]: Content(**{**dict(row), "report": json.loads(row["report"])})
+            for row in rows
+        }
+
+    def add_contents(self, features: str, contents: Iterable[Content]) -> None:
+        """Acknowledge contents whose vectors are written."""
+        with self.writing() as db:
+            _insert_contents(db, features, contents)
+
+    def put_clips(
+        self,
+        clips: Iterable[tuple[bytes, int, int, str]],
+        features: str = "",
+        contents: Iterable[Content] = (),
+    ) -> None:
+        """Add or renew clips (path, size, mtime_ns, content), with contents read just now."""
+        with self.writing() as db:
+            _insert_contents(db, features, contents)
+            db.executemany(
+                "INSERT INTO clips (path, size, mtime_ns, content) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (path) DO UPDATE SET size = excluded.size, "
+                "mtime_ns = excluded.mtime_ns, content = excluded.content",
+                clips,
+            )
+
+    def change_clips(
+        self, *, moved: dict[bytes, bytes], gone: Iterable[bytes], labels: dict[bytes, str | None]
+    ) -> None:
+        """Apply moves (old path → new path), deletions and labels in one step."""
+        with self.writing() as db:
+            db.executemany("DELETE FROM clips WHERE path = ?", [(path,) for path in gone])
+            # In two steps, because files may have swapped names.
+            db.executemany(
+                "UPDATE clips SET path = ? WHERE path = ?",
+                [(b"\0" + new, old) for old, new in moved.items()],
+            )
+            db.executemany(
+                "UPDATE clips SET path = ? WHERE path = ?",
+                [(new, b"\0" + new) for new in moved.values()],
+            )
+            db.executemany(
+                "UPDATE clips SET label = ? WHERE path = ? AND label IS NOT ?",
+                [(label, path, label) for path, label in labels.items()],
+            )
+
+    def unused_contents(self, features: str) -> list[str]:
+        """Return contents read by these extractors that no clip holds any more."""
+        rows = self._db.execute(
+            "SELECT content FROM contents WHERE features = ? "
+            "AND content NOT IN (SELECT content FROM clips)",
+            (features,),
+        )
+        return [row[0] for row in rows]
+
+    def drop_contents(self, features: str, contents: Iterable[str]) -> None:
+        """Forget contents; their vectors are dropped after this."""
+        with self.writing() as db:
+            db.executemany(
+                "DELETE FROM contents WHERE features = ? AND content = ?",
+                [(features, content) for content in contents],
+            )
+
+    # -- embeddings ------------------------------------------------------------------------------
+
+    def current(self) -> Embedding | None:
+        """Return the embedding that answers, None where nothing has been embedded yet."""
+        row = self._db.execute("SELECT * FROM embeddings ORDER BY id DESC LIMIT 1").fetchone()
+        return Embedding(**{**dict(row), "info": json.loads(row["info"])}) if row else None
+
+    def next_embedding(self) -> int:
+        """Return the number that the next embedding will have."""
+        last = self._db.execute("SELECT MAX(id) FROM embeddings").fetchone()[0]
+        return int(last or 0) + 1
+
+    def switch(self, embedding: Embedding) -> None:
+        """Let `embedding` answer from now on, in one step; the others' rows go."""
+        with self.writing() as db:
+            db.execute(
+                "INSERT INTO embeddings VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    embedding.id,
+                    embedding.features,
+                    embedding.digest,
+                    embedding.n_rows,
+                    embedding.made,
+                    json.dumps(embedding.info),
+                ),
+            )
+            db.execute("DELETE FROM embeddings WHERE id < ?", (embedding.id,))
+            db.execute("DELETE FROM contents WHERE features != ?", (embedding.features,))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the library for writing; a killed holder lets go by itself.
+
+        Raises:
+            LibraryError: Another process is indexing this library.
+        """
+        with (self.folder / "lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                raise LibraryError(
+                    f"Another earsight (process {file.read().strip() or 'unknown'}) is indexing "
+                    f"the library {self.folder}. Wait for it, or stop it; nothing was changed."
+                ) from error
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+
+def _insert_contents(db: sqlite3.Connection, features: str, contents: Iterable[Content]) -> None:
+    db.executemany(
+        "INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (c.content, features, c.status, c.duration, json.dumps(c.report), c.windows)
+            for c in contents
+        ],
+    )
+
+
+def _create_file(folder: Path, root: Path) -> None:
+    """Write an empty library.db under a temporary name, then rename it."""
+    absolute = folder.absolute()
+    # Inside its clips folder a library keeps the way relative, so that both can move together.
+    inside = absolute.is_relative_to(root.absolute())
+    kept = os.path.relpath(root.absolute(), absolute) if inside else str(root.absolute())
+    temporary = folder / f"library.db.{os.getpid()}.tmp"
+    try:
+        temporary.unlink(missing_ok=True)
+        db = sqlite3.connect(temporary)
+        try:
+            db.executescript(_SCHEMA)
+            with db:
+                db.execute("INSERT INTO meta VALUES ('format', ?)", (str(FORMAT),))
+                db.execute(
+                    "INSERT INTO meta VALUES ('root', ?)", (json.dumps(os.fsencode(kept).hex()),)
+                )
+        finally:
+            db.close()
+        temporary.rename(folder / "library.db")
+    except (sqlite3.Error, OSError) as error:
+        temporary.unlink(missing_ok=True)
+        raise LibraryError(
+            f"The library {folder} could not be made: {error}. {_space(folder)}"
+        ) from error
+
+
+def _space(folder: Path) -> str:
+    free = shutil.disk_usage(folder).free
+    return f"{free / 2**20:.0f} MiB are free on its disk."
+
+
+def now() -> str:
+    """Return the time in UTC, to the second, as ISO 8601."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def find(place: Path) -> Path:
+    """Return the library folder that `place` names: itself, or the `.earsight` inside it.
+
+    Raises:
+        LibraryError: Neither is a library; the message says which command makes one.
+    """
+    for folder in (place, place / FOLDER):
+        if (folder / "library.db").is_file():
+            return folder
+    if not place.exists():
+        raise LibraryError(f"There is no folder {place}.")
+    raise LibraryError(f"{place} has not been indexed yet. Run: earsight index {place}")
+
+
+def as_text(path: bytes) -> str:
+    """Return a path's bytes as text; bytes outside UTF-8 as %XX.
+
+    >>> as_text(b"caf\\xc3\\xa9/\\xff.mp4")
+    'café/%FF.mp4'
+    """
+    return "".join(
+        f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c
+        for c in cast(str, path.decode("utf-8", "surrogateescape"))
+    )
