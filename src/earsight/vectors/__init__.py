@@ -1,0 +1,18 @@
+"""Where vectors are kept and searched: one small protocol, and the embedded store (LanceDB)."""
+
+from earsight.vectors._base import EXACT_ROWS, Hit, Row, VectorIndex, Where
+from earsight.vectors._table import table_names
+from earsight.vectors.lance import LanceIndex
+from earsight.vectors.sequences import SequenceStore, StoredSequence
+
+__all__ = [
+    "EXACT_ROWS",
+    "Hit",
+    "LanceIndex",
+    "Row",
+    "SequenceStore",
+    "StoredSequence",
+    "VectorIndex",
+    "Where",
+    "table_names",
+]

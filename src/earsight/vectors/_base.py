@@ -1,0 +1,141 @@
+"""What every vector index is: rows with scalar columns, and a ranking that any engine must give."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from earsight.arrays import FloatArray, as_matrix, unit_rows
+from earsight.errors import InputError
+
+EXACT_ROWS = 100_000
+"""Up to this many rows every one is compared with the query; above, an engine may approximate."""
+
+_GRID = 2.0**20  # scores are multiples of its inverse, so that equal vectors tie on every machine
+
+Where = Mapping[str, str | int | Collection[str | int]]
+"""A filter: each column equals the value, or is one of the values; all columns must agree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is known of one vector.
+
+    Attributes:
+        key: Names the row; a row written under a key that stands replaces it.
+        content: Hash of the file's bytes, by which rows are deleted.
+        modality: "audio", "visual", …
+        window: Number of the window within the file, from 0.
+        start: Where the window begins, in seconds.
+        end: Where it ends, in seconds.
+    """
+
+    key: str
+    content: str
+    modality: str
+    window: int
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A row that answers a query, with its cosine similarity in [−1, 1]."""
+
+    row: Row
+    score: float
+
+
+class VectorIndex(Protocol):
+    """A table of vectors of one width that answers by cosine similarity.
+
+    Scores are float64 cosines rounded to a multiple of 2⁻²⁰; equal scores are ordered by key. So
+    the order of writing never matters, and every engine gives the same list while it is exact
+    (up to `EXACT_ROWS` rows). A vector of zeros scores 0 against everything.
+    """
+
+    def create(self, dim: int) -> None:
+        """Make the table, or check that the one that stands has this width."""
+
+    def upsert(self, rows: Sequence[Row], vectors: FloatArray) -> None:
+        """Write one batch: all of it is there when this returns, or none."""
+
+    def delete(self, contents: Iterable[str]) -> int:
+        """Remove every row of these contents; return how many rows went."""
+
+    def search(self, queries: FloatArray, k: int, where: Where | None = None) -> list[list[Hit]]:
+        """Return the k nearest rows for each query, best first; fewer where fewer are there."""
+
+    def count(self, where: Where | None = None) -> int:
+        """Return the number of rows."""
+
+
+def cosines(queries: FloatArray, vectors: FloatArray) -> FloatArray:
+    """Cosine similarities rounded to a multiple of 2⁻²⁰: (m, d), (n, d) → (m, n) float64.
+
+    >>> cosines(np.array([[1.0, 0.0]]), np.array([[3.0, 0.0], [0.0, 2.0], [0.0, 0.0]]))
+    array([[1., 0., 0.]])
+    """
+    a = unit_rows(queries.astype(np.float64))
+    b = unit_rows(vectors.astype(np.float64))
+    # Adding 0 turns -0 into 0: both are one score and should print as one.
+    return np.asarray(np.rint(a @ b.T * _GRID) / _GRID + 0.0)
+
+
+def reaching(scores: FloatArray, k: int, floor: float) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    """Return where the k best of `scores` (n,) are, with all that tie with the last of them.
+
+    Those below `floor` are left out: k better ones are known already.
+    """
+    if len(scores) > k:
+        floor = max(floor, float(np.partition(scores, -k)[-k]))
+    return np.flatnonzero(scores >= floor)
+
+
+def merge(known: list[Hit], found: Iterable[Hit], k: int) -> list[Hit]:
+    """Return the k best of two lists: by score, then by key."""
+    return sorted([*known, *found], key=lambda hit: (-hit.score, hit.row.key))[:k]
+
+
+def check_query(queries: FloatArray, k: int, dim: int) -> FloatArray:
+    """Return the queries as a finite (m, dim) array.
+
+    Raises:
+        InputError: Another width, NaN, or a k below 1.
+    """
+    if k < 1:
+        raise InputError(f"`k` must be at least 1; got {k}.")
+    matrix = as_matrix(queries, "queries")
+    if matrix.shape[1] != dim:
+        raise InputError(
+            f"`queries` must have {dim} features, as the index has; got {matrix.shape[1]}."
+        )
+    return matrix
+
+
+def check_batch(rows: Sequence[Row], vectors: FloatArray, dim: int) -> FloatArray:
+    """Return the vectors of a batch as (n, dim) float32.
+
+    Raises:
+        InputError: Other counts or widths, NaN, or a key that appears twice.
+    """
+    matrix = as_matrix(vectors, "vectors")
+    if matrix.shape != (len(rows), dim):
+        raise InputError(
+            f"`vectors` must have shape ({len(rows)}, {dim}), one for each row of this index; "
+            f"got {matrix.shape}."
+        )
+    check_keys([row.key for row in rows])
+    return matrix.astype(np.float32, copy=False)
+
+
+def check_keys(keys: Sequence[str]) -> None:
+    """Check that no key appears twice in one batch.
+
+    Raises:
+        InputError: One does; it is named.
+    """
+    if len(set(keys)) < len(keys):
+        twice = next(key for i, key in enumerate(keys) if key in keys[:i])
+        raise InputError(f"The keys of one batch must differ; got {twice!r} twice.")

@@ -1,0 +1,170 @@
+"""The embedded index: vectors in a LanceDB table. A write is one commit, so write in batches."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, fields
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+
+from earsight.arrays import FloatArray
+from earsight.errors import InputError
+from earsight.vectors._base import (
+    EXACT_ROWS,
+    Hit,
+    Row,
+    Where,
+    check_batch,
+    check_query,
+    cosines,
+    merge,
+    reaching,
+)
+from earsight.vectors._table import Table, sql
+
+_BLOCK = 8192  # vectors compared at a time: 64 MiB of float64 at 1024 dimensions
+_OVERSAMPLING = 8  # how many times k an approximate search hands over to exact scoring
+
+
+class LanceIndex(Table):
+    """A `VectorIndex` in a folder.
+
+    Args:
+        folder: Where the tables are; made when the table is created.
+        name: The table's name: letters, digits, `_`, `-` and `.`.
+
+    Raises:
+        LibraryError: From every method: the table is missing or damaged, the disk is full, the
+            folder cannot be written.
+    """
+
+    def create(self, dim: int) -> None:
+        """Make the table, or check that the one that stands has this width.
+
+        Raises:
+            InputError: It has another width.
+        """
+        import pyarrow as pa
+
+        if dim < 1:
+            raise InputError(f"`dim` must be at least 1; got {dim}.")
+        columns = {"window": pa.int32(), "start": pa.float64(), "end": pa.float64()}
+        scalars = [pa.field(f.name, columns.get(f.name, pa.string()), False) for f in fields(Row)]
+        schema = pa.schema([*scalars, pa.field("vector", pa.list_(pa.float32(), dim), False)])
+        standing = self._make(schema).field("vector").type.list_size
+        if standing != dim:
+            raise InputError(
+                f"Table {self.name!r} holds vectors of width {standing}; got {dim}. "
+                "Use another name, or drop it first."
+            )
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+        with self._guard("read"):
+            return _dim(self._open())
+
+    def upsert(self, rows: Sequence[Row], vectors: FloatArray) -> None:
+        """Write one batch: all of it is there when this returns, or none.
+
+        Args:
+            rows: n rows whose keys differ.
+            vectors: (n, dim), kept as float32.
+
+        Raises:
+            InputError: Other counts or widths, NaN, or a key that appears twice.
+        """
+        import pyarrow as pa
+
+        if not rows:
+            return
+        with self._guard("read"):
+            schema = self._open().schema
+        width = schema.field("vector").type.list_size
+        flat = pa.array(np.ascontiguousarray(check_batch(rows, vectors, width)).ravel())
+        columns = [list(column) for column in zip(*map(astuple, rows), strict=True)]
+        arrays = [*columns, pa.FixedSizeListArray.from_arrays(flat, width)]
+        self._write(pa.table(arrays, schema=schema))
+
+    def search(self, queries: FloatArray, k: int, where: Where | None = None) -> list[list[Hit]]:
+        """Return the k nearest rows for each query, best first; fewer where fewer are there.
+
+        Exact up to `EXACT_ROWS` rows (that pass the filter); above, LanceDB's index finds the
+        candidates and their order is exact.
+
+        Args:
+            queries: (m, dim).
+            k: How many rows, at least 1.
+            where: Columns and the values wanted, such as `{"modality": "audio"}`.
+
+        Raises:
+            InputError: Another width, NaN, or a k below 1.
+        """
+        with self._guard("read"):
+            table = self._open()
+            matrix = check_query(queries, k, _dim(table))
+            condition = sql(where, table.schema.names)
+            few = table.count_rows(condition) <= EXACT_ROWS
+            # LanceDB answers a query of zeros with nothing.
+            if few or not matrix.any(axis=1).all():
+                return self._search_all(matrix, k, where)
+            return [_search_index(table, query, k, condition) for query in matrix]
+
+    def read(self, where: Where | None = None) -> Iterator[tuple[list[Row], FloatArray]]:
+        """Yield all rows with their vectors, (n, dim) float32, in batches, in no fixed order."""
+        for batch in self._scan(where, _BLOCK):
+            yield _rows(batch), _vectors(batch)
+
+    def rows(self, where: Where | None = None) -> list[Row]:
+        """Return all rows without their vectors, sorted by key."""
+        names = [field.name for field in fields(Row)]
+        batches = self._scan(where, _BLOCK, names)
+        return sorted((row for b in batches for row in _rows(b)), key=lambda row: row.key)
+
+    def optimize(self, keep: timedelta = timedelta(minutes=10)) -> None:
+        """Merge small files, remove versions older than `keep`, and index a large table."""
+        super().optimize(keep)
+        with self._guard("write"):
+            table = self._open()
+            if table.count_rows() > EXACT_ROWS and not table.list_indices():
+                from lancedb.index import IvfFlat
+
+                table.create_index("vector", config=IvfFlat(distance_type="cosine"))
+
+    def _search_all(self, queries: FloatArray, k: int, where: Where | None) -> list[list[Hit]]:
+        best: list[list[Hit]] = [[] for _ in queries]
+        for batch in self._scan(where, _BLOCK):
+            scores = cosines(queries, _vectors(batch))  # (queries, rows)
+            for i, line in enumerate(scores):
+                floor = best[i][-1].score if len(best[i]) == k else -np.inf
+                kept = reaching(line, k, floor)
+                found = zip(_rows(batch.take(kept)), line[kept], strict=True)
+                best[i] = merge(best[i], (Hit(row, float(score)) for row, score in found), k)
+        return best
+
+
+def _search_index(table: Any, query: FloatArray, k: int, condition: str | None) -> list[Hit]:
+    nearest = table.search(query.astype(np.float32)).distance_type("cosine")
+    if condition:
+        nearest = nearest.where(condition)
+    hits: list[Hit] = []
+    for batch in nearest.limit(_OVERSAMPLING * k).to_batches():
+        scores = cosines(query[None, :], _vectors(batch))[0]
+        found = zip(_rows(batch), scores, strict=True)
+        hits = merge(hits, (Hit(row, float(score)) for row, score in found), k)
+    return hits
+
+
+def _dim(table: Any) -> int:
+    return int(table.schema.field("vector").type.list_size)
+
+
+def _vectors(batch: Any) -> FloatArray:
+    column = batch.column("vector")
+    flat = column.flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(flat.reshape(len(column), column.type.list_size))
+
+
+def _rows(batch: Any) -> list[Row]:
+    columns = [batch.column(field.name).to_pylist() for field in fields(Row)]
+    return [Row(*values) for values in zip(*columns, strict=True)]
