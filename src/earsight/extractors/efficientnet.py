@@ -1,0 +1,91 @@
+"""EfficientNet-lite0: what a picture shows, by a small network trained on ImageNet's classes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from earsight.arrays import FloatArray
+from earsight.errors import InputError
+from earsight.extractors import _onnx
+from earsight.extractors._base import FeatureExtractor
+from earsight.features import FeatureSequence
+from earsight.media import FrameBlock, FrameRequest
+
+SIDE, SHORT_SIDE = 224, 256  # pixels: what the network sees, and the scaled frame it is cut from
+CONVERSION = 1               # raised whenever `convert` changes
+
+
+@dataclass(kw_only=True)
+class EfficientNet(FeatureExtractor):
+    """Sight as EfficientNet-lite0 sees it: a vector of 1280, and 1000 ImageNet class logits.
+
+    A frame is scaled to a short side of 256, and its centre of 224 × 224 is seen as (x − 127)/128.
+
+    Args:
+        fps: Frames a second. The default is about one for each hop of YAMNet.
+
+    Reference:
+        Tan and Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks (ICML
+        2019); lite variants: https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
+    """
+
+    name: ClassVar[str] = "efficientnet"
+    modality: ClassVar[str] = "visual"
+    heads: ClassVar[tuple[str, ...]] = ("embedding", "scores")
+    dims: ClassVar[Mapping[str, int]] = {"embedding": 1280, "scores": 1000}
+    pretrained: ClassVar[tuple[str, ...]] = ("efficientnet_lite0",)
+
+    fps: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fps < np.inf:
+            raise InputError(f"`fps` of efficientnet must be above 0; got {self.fps}.")
+
+    @property
+    def needs(self) -> FrameRequest:
+        """Frames at `fps`, scaled."""
+        return FrameRequest(self.fps, SHORT_SIDE)
+
+    def _session(self) -> "_Session":
+        return _Session()
+
+
+class _Session:
+    def __init__(self) -> None:
+        self._times: list[FloatArray] = []
+        self._batches = _onnx.Batches(_network, size=8)
+
+    def feed(self, block: FrameBlock) -> None:
+        height, width = block.frames.shape[1:3]
+        top, left = (height - SIDE) // 2, (width - SIDE) // 2
+        for frame in block.frames[:, top : top + SIDE, left : left + SIDE]:
+            self._batches.add(frame)  # (224, 224, 3)
+        self._times.append(block.times)
+
+    def close(self) -> dict[str, FeatureSequence]:
+        return {
+            head: FeatureSequence(values, np.concatenate(self._times))
+            for head, values in self._batches.close().items()
+        }
+
+
+def _network(frames: _onnx.Array) -> _onnx.Heads:
+    from earsight import weights
+
+    path = weights.converted("efficientnet_lite0", CONVERSION, convert) / "model.onnx"
+    return _onnx.run(path, frames=frames)  # (n, 224, 224, 3) uint8 -> (n, 1280), (n, 1000)
+
+
+def convert(originals: Mapping[str, Path], folder: Path) -> None:
+    """Make `model.onnx` from the original state dict."""
+    import torch
+
+    from earsight.extractors._lite0 import Lite0
+
+    (original,) = originals.values()
+    network = Lite0(torch.load(original, map_location="cpu", weights_only=True)).eval()
+    frames = torch.zeros((1, SIDE, SIDE, 3), dtype=torch.uint8)
+    _onnx.export(network, frames, "frames", EfficientNet.heads, folder / "model.onnx")
