@@ -10,13 +10,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from earsight.errors import InputError, LibraryError
+from earsight.errors import EarsightError, InputError, LibraryError
 from earsight.vectors._base import Where
 
 
 def table_names(folder: Path) -> list[str]:
     """Return the names of the tables in a folder, sorted; none where there is no folder."""
-    return sorted(path.stem for path in Path(folder).glob("*.lance") if path.is_dir())
+    names = [path.stem for path in Path(folder).glob("*.lance")]
+    return sorted(name for name in names if Table(folder, name).exists)
 
 
 class Table:
@@ -27,8 +28,8 @@ class Table:
 
     @property
     def exists(self) -> bool:
-        """Whether the table has been created."""
-        return (self.folder / f"{self.name}.lance").is_dir()
+        """Whether the table has a version; one that was killed while being created has none."""
+        return any((self.folder / f"{self.name}.lance" / "_versions").glob("*.manifest"))
 
     def drop(self) -> None:
         """Remove the table with all its rows; nothing happens where there is none."""
@@ -67,11 +68,14 @@ class Table:
             raise LibraryError(f"There is no table {self.name!r} in {self.folder}; index first.")
         return self._connect().open_table(self.name)
 
-    def _make(self, schema: Any) -> Any:
-        """Make the table, or open the one that stands; return the schema in force."""
-        with self._guard("create"):
-            if not self.exists:
+    def _make(self, schema: Any) -> None:
+        """Make the table where there is none."""
+        if not self.exists:
+            with self._guard("create"):
                 self._connect().create_table(self.name, schema=schema)
+
+    def _schema(self) -> Any:
+        with self._guard("read"):
             return self._open().schema
 
     def _write(self, batch: Any) -> None:
@@ -95,9 +99,9 @@ class Table:
         """Word LanceDB's errors as ours: which table, what failed, what to do."""
         try:
             yield
-        except (InputError, LibraryError):
+        except (EarsightError, MemoryError):
             raise
-        except (OSError, RuntimeError, ValueError) as error:
+        except Exception as error:  # on damaged files any kind comes, a panic of its own too
             raise LibraryError(
                 f"Cannot {action} table {self.name!r} in {self.folder}: {_advice(str(error))}"
             ) from error

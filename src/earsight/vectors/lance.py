@@ -50,11 +50,10 @@ class LanceIndex(Table):
             raise InputError(f"`dim` must be at least 1; got {dim}.")
         columns = {"window": pa.int32(), "start": pa.float64(), "end": pa.float64()}
         scalars = [pa.field(f.name, columns.get(f.name, pa.string()), False) for f in fields(Row)]
-        schema = pa.schema([*scalars, pa.field("vector", pa.list_(pa.float32(), dim), False)])
-        standing = self._make(schema).field("vector").type.list_size
-        if standing != dim:
+        self._make(pa.schema([*scalars, pa.field("vector", pa.list_(pa.float32(), dim), False)]))
+        if self.dim != dim:
             raise InputError(
-                f"Table {self.name!r} holds vectors of width {standing}; got {dim}. "
+                f"Table {self.name!r} holds vectors of width {self.dim}; got {dim}. "
                 "Use another name, or drop it first."
             )
 
@@ -62,7 +61,7 @@ class LanceIndex(Table):
     def dim(self) -> int:
         """Width of the vectors."""
         with self._guard("read"):
-            return _dim(self._open())
+            return int(self._open().schema.field("vector").type.list_size)
 
     def upsert(self, rows: Sequence[Row], vectors: FloatArray) -> None:
         """Write one batch: all of it is there when this returns, or none.
@@ -76,15 +75,13 @@ class LanceIndex(Table):
         """
         import pyarrow as pa
 
-        if not rows:
+        if len(rows) == len(vectors) == 0:
             return
-        with self._guard("read"):
-            schema = self._open().schema
-        width = schema.field("vector").type.list_size
+        width = self.dim
         flat = pa.array(np.ascontiguousarray(check_batch(rows, vectors, width)).ravel())
         columns = [list(column) for column in zip(*map(astuple, rows), strict=True)]
         arrays = [*columns, pa.FixedSizeListArray.from_arrays(flat, width)]
-        self._write(pa.table(arrays, schema=schema))
+        self._write(pa.table(arrays, schema=self._schema()))
 
     def search(self, queries: FloatArray, k: int, where: Where | None = None) -> list[list[Hit]]:
         """Return the k nearest rows for each query, best first; fewer where fewer are there.
@@ -102,13 +99,13 @@ class LanceIndex(Table):
         """
         with self._guard("read"):
             table = self._open()
-            matrix = check_query(queries, k, _dim(table))
+            matrix = check_query(queries, k, table.schema.field("vector").type.list_size)
             condition = sql(where, table.schema.names)
-            few = table.count_rows(condition) <= EXACT_ROWS
-            # LanceDB answers a query of zeros with nothing.
-            if few or not matrix.any(axis=1).all():
-                return self._search_all(matrix, k, where)
-            return [_search_index(table, query, k, condition) for query in matrix]
+            n = table.count_rows(condition)
+            # LanceDB answers a query of zeros with nothing at all.
+            if n > EXACT_ROWS and matrix.any(axis=1).all():
+                return [_search_index(table, query, k, condition) for query in matrix]
+        return self._search_all(matrix, k, where)
 
     def read(self, where: Where | None = None) -> Iterator[tuple[list[Row], FloatArray]]:
         """Yield all rows with their vectors, (n, dim) float32, in batches, in no fixed order."""
@@ -153,10 +150,6 @@ def _search_index(table: Any, query: FloatArray, k: int, condition: str | None) 
         found = zip(_rows(batch), scores, strict=True)
         hits = merge(hits, (Hit(row, float(score)) for row, score in found), k)
     return hits
-
-
-def _dim(table: Any) -> int:
-    return int(table.schema.field("vector").type.list_size)
 
 
 def _vectors(batch: Any) -> FloatArray:

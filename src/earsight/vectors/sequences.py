@@ -59,9 +59,8 @@ class SequenceStore(Table):
         if not sequences:
             return
         check_keys([item.key for item in sequences])
-        with self._guard("read"):
-            schema = self._open().schema
-        self._write(pa.Table.from_pylist([_record(item) for item in sequences], schema=schema))
+        records = [_record(item) for item in sequences]
+        self._write(pa.Table.from_pylist(records, schema=self._schema()))
 
     def read(self, where: Where | None = None) -> Iterator[StoredSequence]:
         """Yield the sequences that pass the filter, in no fixed order, a few at a time."""
