@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, final
 
 from earsight.errors import InputError, MediaError
+from earsight.extractors._threads import n_threads
 from earsight.features import FeatureSequence
 from earsight.media import AudioBlock, Decoder, FrameBlock, FrameRequest, Report, Status
 
@@ -156,8 +157,8 @@ def extract_all(
         clip does not have is left out. And the decoder's report: a broken clip is no exception.
 
     Raises:
-        InputError: Two extractors would file under the same key.
-        MediaError: The file does not exist, or a text file is not UTF-8.
+        InputError: Two extractors would file under the same key; or a text is empty or too long.
+        WeightsError: A network's weights cannot be had.
     """
     extractors = list(extractors)
     keys = [extractor.key() for extractor in extractors]
@@ -179,7 +180,7 @@ def extract_all(
             session.feed(block)
     heads = {identity: session.close() for identity, session in sessions.items()}
 
-    found = {}
+    found: dict[str, FeatureSequence] = {}
     for extractor in extractors:
         ours = heads[_identity(_network(extractor))]
         if extractor.source is None:
@@ -212,8 +213,9 @@ def _reader(clip: Path, needs: list[Need]) -> "Decoder | _TextFile":
         return _TextFile(clip)
     return Decoder(
         clip,
-        audio=sorted(need for need in needs if isinstance(need, int)),
+        audio=[need for need in needs if isinstance(need, int)],
         frames=[need for need in needs if isinstance(need, FrameRequest)],
+        threads=n_threads(),
     )
 
 
@@ -221,13 +223,14 @@ class _TextFile:
     """Reads a text file as the decoder reads a clip: blocks, then a report."""
 
     def __init__(self, path: Path) -> None:
-        self.report = Report(status=Status.OK, message="It is a text file.")
+        self.report = Report(message="It is a text file.")
         self._path = path
 
     def __iter__(self) -> Iterator[TextBlock]:
         try:
-            yield TextBlock(self._path.read_text(encoding="utf-8"))
+            text = self._path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise MediaError(
-                f"{self._path} cannot be read as UTF-8 text: {error}. Save it as UTF-8."
-            ) from error
+            self.report.message = f"It cannot be read as UTF-8 text: {error}."
+            return
+        self.report.status = Status.OK
+        yield TextBlock(text)

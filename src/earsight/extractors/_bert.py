@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -49,7 +48,7 @@ class Layer(nn.Module):
             return y.unflatten(2, (self.n_heads, -1)).transpose(1, 2)
 
         q, k, v = split(self.query(x)), split(self.key(x)), split(self.value(x))
-        affinity = q @ k.transpose(2, 3) / math.sqrt(q.shape[3])        # (n, heads, tokens, tokens)
+        affinity = q @ k.transpose(2, 3) / math.sqrt(q.shape[3])  # (n, heads, tokens, tokens)
         heard = (affinity.softmax(dim=3) @ v).transpose(1, 2).flatten(2)  # (n, tokens, width)
         x = self.mixed_norm(x + self.mixed(heard))
         y: Tensor = self.narrow_norm(x + self.narrow(functional.gelu(self.wide(x))))
@@ -81,4 +80,4 @@ class SentenceBert(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """(n, tokens) whole numbers → (n, width)."""
         x = self.norm(self.words(tokens) + self.positions[: tokens.shape[1]])  # (n, tokens, width)
-        return functional.normalize(self.layers(x).mean(dim=1), dim=1)         # (n, width)
+        return functional.normalize(self.layers(x).mean(dim=1), dim=1)  # (n, width)

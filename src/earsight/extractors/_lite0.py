@@ -28,9 +28,7 @@ class Unit(nn.Sequential):
         groups = n_out if n_in == 1 else 1
         folded = nn.Conv2d(n_in * groups, n_out, kernel, stride, groups=groups)
         folded.weight.data = weight * scale[:, None, None, None]
-        folded.bias = nn.Parameter(
-            state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale
-        )
+        folded.bias = nn.Parameter(state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale)
         before, after = (kernel - stride) // 2, (kernel - stride + 1) // 2
         pad = nn.ZeroPad2d((before, after, before, after))
         super().__init__(pad, folded, nn.ReLU6() if active else nn.Identity())
@@ -79,5 +77,5 @@ class Lite0(nn.Module):
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 RGB (n, 224, 224, 3) → embedding (n, 1280), class logits (n, 1000)."""
         x = (frames.permute(0, 3, 1, 2).float() - 127.0) / 128.0  # (n, 3, 224, 224)
-        embedding = self.features(x).mean(dim=(2, 3))             # (n, 1280)
-        return embedding, self.classes(embedding)                 # (n, 1000)
+        embedding = self.features(x).mean(dim=(2, 3))  # (n, 1280)
+        return embedding, self.classes(embedding)  # (n, 1000)

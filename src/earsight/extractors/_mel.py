@@ -11,9 +11,9 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 
-RATE = 16_000   # Hz
-WINDOW = 400    # samples, 25 ms
-HOP = 160       # samples, 10 ms
+RATE = 16_000  # Hz
+WINDOW = 400  # samples, 25 ms
+HOP = 160  # samples, 10 ms
 N_FFT = 512
 N_MELS = 64
 LOW, HIGH = 125.0, 7500.0  # Hz
@@ -31,8 +31,8 @@ def hz_to_mel(frequency: FloatArray | float) -> FloatArray:
 @cache
 def mel_matrix() -> FloatArray:
     """Return the triangles as (257, 64) float32: straight lines in mel, height 1, none on DC."""
-    bins = hz_to_mel(np.linspace(0.0, RATE / 2, N_FFT // 2 + 1))[:, None]   # (257, 1)
-    edges = np.linspace(hz_to_mel(LOW), hz_to_mel(HIGH), N_MELS + 2)        # (66,)
+    bins = hz_to_mel(np.linspace(0.0, RATE / 2, N_FFT // 2 + 1))[:, None]  # (257, 1)
+    edges = np.linspace(hz_to_mel(LOW), hz_to_mel(HIGH), N_MELS + 2)  # (66,)
     low, centre, high = edges[:-2], edges[1:-1], edges[2:]
     triangles = np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre))
     triangles[0] = 0.0
@@ -51,7 +51,7 @@ def log_mel(samples: FloatArray, offset: float = 0.001) -> FloatArray:
     """
     frames = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP]  # (frames, 400)
     hann = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
-    magnitude = np.abs(np.fft.rfft(frames * hann, N_FFT))                      # (frames, 257)
+    magnitude = np.abs(np.fft.rfft(frames * hann, N_FFT))  # (frames, 257)
     return np.log(magnitude.astype(np.float32) @ mel_matrix() + np.float32(offset))
 
 

@@ -1,6 +1,5 @@
 """Converted networks in ONNX Runtime: loaded at their first run, once a process, fed in batches."""
 
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -11,24 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from earsight.arrays import FloatArray
-from earsight.errors import InputError, WeightsError
+from earsight.errors import WeightsError
+from earsight.extractors._threads import n_threads
 
 Array = npt.NDArray[Any]
 Heads = dict[str, FloatArray]
-
-
-def n_threads() -> int:
-    """Return how many threads a network may use: the environment's EARSIGHT_THREADS, else all.
-
-    Raises:
-        InputError: EARSIGHT_THREADS is not a whole number of at least 1.
-    """
-    asked = os.environ.get("EARSIGHT_THREADS", "")
-    if not asked:
-        return os.cpu_count() or 1
-    if not asked.isdecimal() or int(asked) < 1:
-        raise InputError(f"EARSIGHT_THREADS must be a whole number of at least 1; got {asked!r}.")
-    return int(asked)
 
 
 @cache
@@ -112,11 +98,19 @@ def export(
     """
     import torch
 
-    axes = {name: dict(enumerate(("batch", "length")[:free]))} | {head: {0: "batch"} for head in heads}
+    axes = {name: dict(enumerate(("batch", "length")[:free]))} | {
+        head: {0: "batch"} for head in heads
+    }
     with warnings.catch_warnings():
         # The newer exporter asks for a further package; the older one warns that it is older.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            module, (example,), path, input_names=[name], output_names=list(heads),
-            dynamic_axes=axes, opset_version=17, dynamo=False,
+            module,
+            (example,),
+            path,
+            input_names=[name],
+            output_names=list(heads),
+            dynamic_axes=axes,
+            opset_version=17,
+            dynamo=False,
         )

@@ -8,14 +8,13 @@ from typing import ClassVar
 import numpy as np
 
 from earsight.arrays import FloatArray
-from earsight.errors import InputError
 from earsight.extractors import _onnx
 from earsight.extractors._base import FeatureExtractor
 from earsight.features import FeatureSequence
 from earsight.media import FrameBlock, FrameRequest
 
 SIDE, SHORT_SIDE = 224, 256  # pixels: what the network sees, and the scaled frame it is cut from
-CONVERSION = 1               # raised whenever `convert` changes
+CONVERSION = 1  # raised whenever `convert` changes
 
 
 @dataclass(kw_only=True)
@@ -41,8 +40,7 @@ class EfficientNet(FeatureExtractor):
     fps: float = 2.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.fps < np.inf:
-            raise InputError(f"`fps` of efficientnet must be above 0; got {self.fps}.")
+        _ = self.needs  # refuses what is no rate
 
     @property
     def needs(self) -> FrameRequest:

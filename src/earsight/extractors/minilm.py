@@ -19,7 +19,7 @@ DIM = 384
 MAX_TOKENS = 256  # what the network was trained to read
 N_HEADS = 12
 BATCH = 32
-CONVERSION = 1    # raised whenever `convert` changes
+CONVERSION = 1  # raised whenever `convert` changes
 
 
 @dataclass(kw_only=True)

@@ -14,11 +14,11 @@ from earsight.extractors._base import FeatureExtractor
 from earsight.features import FeatureSequence
 from earsight.media import AudioBlock
 
-GROUP = 48                                               # frames in a patch hop, 0.48 s
+GROUP = 48  # frames in a patch hop, 0.48 s
 PATCH_SAMPLES = 2 * GROUP * _mel.HOP + _mel.WINDOW - _mel.HOP  # 15,600, 0.975 s
-HOP_SAMPLES = GROUP * _mel.HOP                           # 7,680, 0.48 s
-SPAN = 0.96                                              # seconds in a patch
-CONVERSION = 1                                           # raised whenever `convert` changes
+HOP_SAMPLES = GROUP * _mel.HOP  # 7,680, 0.48 s
+SPAN = 0.96  # seconds in a patch
+CONVERSION = 1  # raised whenever `convert` changes
 
 
 @dataclass(kw_only=True)
@@ -131,7 +131,11 @@ def _name_ends(graph: Any) -> None:
     """Give the graph the input `patches` and the outputs `embedding` and `scores`, any batch."""
     from onnx import TensorProto, helper, numpy_helper
 
-    logits, pooled, shape = graph.output[0].name, "/model/Reshape_output_0", "/model/Constant_output_0"
+    logits, pooled, shape = (
+        graph.output[0].name,
+        "/model/Reshape_output_0",
+        "/model/Constant_output_0",
+    )
     renamed = {graph.input[0].name: "patches", pooled: "embedding"}
     for node in graph.node:
         node.input[:] = [renamed.get(tensor, tensor) for tensor in node.input]
@@ -141,8 +145,10 @@ def _name_ends(graph: Any) -> None:
         if tensor.name == shape:
             tensor.CopyFrom(numpy_helper.from_array(np.array([-1, 1024]), shape))
     ends = {"patches": (1, 96, 64), "embedding": (1024,), "scores": (521,)}
-    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ("n", *dims))
-             for name, dims in ends.items()]
+    infos = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ("n", *dims))
+        for name, dims in ends.items()
+    ]
     for field, kept in (("input", infos[:1]), ("output", infos[1:])):
         graph.ClearField(field)
         getattr(graph, field).extend(kept)
