@@ -1,0 +1,123 @@
+"""One pass over one file: demultiplex, decode, hand on, and keep the account."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+
+from earsight.errors import InputError, MediaError
+from earsight.media._pass import pick_streams, read_container
+from earsight.media._sight import Scaler
+from earsight.media._source import (
+    HEAD,
+    check_head,
+    open_container,
+    open_file,
+    open_picture,
+    picture_format,
+)
+from earsight.media._types import AudioBlock, FrameBlock, FrameRequest, Report, Status
+
+Block = AudioBlock | FrameBlock
+
+
+class Decoder:
+    """One pass over one file that serves every request at once.
+
+    Time 0 is the container's start, for sound and sight alike. Blocks come as they are decoded:
+    audio of at most 1 s, frames at most 8 at a time, each kind in the order of time. Memory does
+    not grow with the clip.
+
+    Iterating never raises for a bad file: what could be read comes, and `report` says the rest. A
+    missing or refused file gives no block and `Status.UNREADABLE`. Streams nobody asked for are
+    not decoded; for them the status takes the container's word. Iterating again reads again.
+
+    Args:
+        path: A file on this machine; any name that the system allows.
+        audio: Sample rates in Hz at which mono sound is wanted.
+        frames: Requests for frames.
+        threads: Decoding threads; 0: as many as there are cores.
+
+    Raises:
+        InputError: A rate below 1 or a negative number of threads.
+
+    >>> decoder = Decoder(path, audio=[16000], frames=[FrameRequest(2.0, 256)])  # doctest: +SKIP
+    >>> for block in decoder: ...                                                # doctest: +SKIP
+    >>> decoder.report.status                                                    # doctest: +SKIP
+    """
+
+    report: Report
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        audio: Sequence[int] = (),
+        frames: Sequence[FrameRequest] = (),
+        threads: int = 0,
+    ) -> None:
+        if any(rate < 1 for rate in audio):
+            raise InputError(f"`audio` must be sample rates of at least 1 Hz; got {list(audio)}.")
+        if threads < 0:
+            raise InputError(f"`threads` must be 0 (all cores) or more; got {threads}.")
+        self.path = Path(path)
+        self.report = Report()
+        self._rates = tuple(audio)
+        self._requests = tuple(frames)
+        self._threads = threads
+
+    def __iter__(self) -> Iterator[Block]:
+        self.report = Report()
+        try:
+            with open_file(self.path) as file:
+                head = file.read(HEAD)
+                check_head(head)
+                if kind := picture_format(head):
+                    yield from self._picture(file, kind)
+                else:
+                    with open_container(file) as container:
+                        yield from read_container(
+                            container, self._rates, self._requests, self._threads, self.report
+                        )
+        except (MediaError, OSError, MemoryError) as error:
+            self.report.status = Status.UNREADABLE
+            self.report.message = str(error)
+
+    def _picture(self, file: BinaryIO, kind: str) -> Iterator[FrameBlock]:
+        """Deliver a still picture: one frame at time 0, of duration 0."""
+        from av import VideoFrame
+
+        pixels = np.asarray(open_picture(file, kind))
+        frame = VideoFrame.from_ndarray(pixels, format="rgb24")
+        scaler = Scaler()
+        report = self.report
+        report.height, report.width = pixels.shape[:2]
+        report.n_frames = 1
+        report.details["container"] = kind.lower()
+        for request in dict.fromkeys(self._requests):
+            picture = scaler.rgb(frame, request.short_side)
+            yield FrameBlock(request, np.zeros(1), picture[None])
+        report.status = Status.NO_AUDIO
+
+
+def kind(path: Path) -> Literal["audio", "visual", "both"] | None:
+    """Tell what a file holds by its headers alone; None: nothing that Earsight opens.
+
+    Why a file is None, the report of a `Decoder` says.
+    """
+    try:
+        with open_file(Path(path)) as file:
+            head = file.read(HEAD)
+            check_head(head)
+            if picture_format(head):
+                return "visual"
+            with open_container(file) as container:
+                sound, sight = pick_streams(container)
+    except (MediaError, OSError):
+        return None
+    if sound is not None and sight is not None:
+        return "both"
+    if sound is not None:
+        return "audio"
+    return "visual" if sight is not None else None
