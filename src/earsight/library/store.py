@@ -12,7 +12,7 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,11 +205,6 @@ class Store:
             for row in rows
         }
 
-    def add_contents(self, features: str, contents: Iterable[Content]) -> None:
-        """Acknowledge contents whose vectors are written."""
-        with self.writing() as db:
-            _insert_contents(db, features, contents)
-
     def put_clips(
         self,
         clips: Iterable[tuple[bytes, int, int, str]],
@@ -226,25 +221,30 @@ class Store:
                 clips,
             )
 
-    def change_clips(
-        self, *, moved: dict[bytes, bytes], gone: Iterable[bytes], labels: dict[bytes, str | None]
-    ) -> None:
-        """Apply moves (old path → new path), deletions and labels in one step."""
+    def move_and_drop(self, moved: dict[bytes, bytes], gone: Iterable[bytes]) -> None:
+        """Let clips follow their files (old path → new path, which has a row), and drop others."""
         with self.writing() as db:
+            for old, new in moved.items():
+                size, mtime_ns = db.execute(
+                    "SELECT size, mtime_ns FROM clips WHERE path = ?", (new,)
+                ).fetchone()
+                db.execute("DELETE FROM clips WHERE path = ?", (new,))
+                db.execute(
+                    "UPDATE clips SET path = ?, size = ?, mtime_ns = ? WHERE path = ?",
+                    (new, size, mtime_ns, old),
+                )
             db.executemany("DELETE FROM clips WHERE path = ?", [(path,) for path in gone])
-            # In two steps, because files may have swapped names.
-            db.executemany(
-                "UPDATE clips SET path = ? WHERE path = ?",
-                [(b"\0" + new, old) for old, new in moved.items()],
-            )
-            db.executemany(
-                "UPDATE clips SET path = ? WHERE path = ?",
-                [(new, b"\0" + new) for new in moved.values()],
-            )
-            db.executemany(
-                "UPDATE clips SET label = ? WHERE path = ? AND label IS NOT ?",
-                [(label, path, label) for path, label in labels.items()],
-            )
+
+    def set_labels(self, labels: Mapping[bytes, str | None]) -> None:
+        """Give each clip its label, or none."""
+        changed = [
+            (labels.get(clip.path), clip.path)
+            for clip in self.clips()
+            if labels.get(clip.path) != clip.label
+        ]
+        if changed:
+            with self.writing() as db:
+                db.executemany("UPDATE clips SET label = ? WHERE path = ?", changed)
 
     def unused_contents(self, features: str) -> list[str]:
         """Return contents read by these extractors that no clip holds any more."""

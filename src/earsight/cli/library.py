@@ -1,0 +1,203 @@
+"""`earsight index`, `search` and `evaluate`."""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from earsight.cli._show import clock, out, plural, printable, progress, say, short, show, table
+
+if TYPE_CHECKING:
+    from earsight.library.build import IndexReport
+    from earsight.library.evaluate import LibraryEvaluation
+    from earsight.library.search import Answer
+
+TROUBLE = 3  # exit code: finished, but some clips had trouble
+
+LibraryOption = Annotated[
+    Path,
+    typer.Option("--library", "-l", help="The clips folder, or the library folder itself."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def index(
+    clips: Annotated[Path, typer.Argument(help="The folder of clips.")],
+    library: Annotated[
+        Path | None,
+        typer.Option("--library", "-l", help="Keep the library here instead of CLIPS/.earsight."),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="folders (the first folder level), none, or a CSV file path,label."),
+    ] = None,
+    learn: Annotated[
+        str | None,
+        typer.Option(
+            help="never, auto, or a method; what is learned joins only if it helps on held-out "
+            "clips."
+        ),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Pattern of files or folders to leave out; repeatable.")
+    ] = None,
+    audio: Annotated[str | None, typer.Option(help="Extractor of sound features.")] = None,
+    visual: Annotated[str | None, typer.Option(help="Extractor of sight features.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: cores.")] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Make the embedding anew even if nothing changed.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a folder of clips searchable, or bring its library up to date.
+
+    Only what is new or changed is read. Options are remembered from one run to the next.
+    """
+    from earsight.library.build import index as run
+
+    given = {"audio": audio, "visual": visual, "learn": learn, "labels": _labels(labels)}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if exclude:
+        changes["exclude"] = tuple(exclude)
+    report = run(
+        clips, library=library, workers=workers, rebuild=rebuild, progress=progress(), **changes
+    )
+    if as_json:
+        out(json.dumps(asdict(report), default=str))
+    _told(report, clips, library)
+    if report.trouble:
+        raise typer.Exit(TROUBLE)
+
+
+def _labels(given: str | None) -> str | None:
+    """Return the setting: a word stays, a file becomes its absolute path."""
+    if given is None or given in ("folders", "none"):
+        return given
+    if not Path(given).is_file():
+        raise typer.BadParameter(f"folders, none, or a CSV file; {given} is none of them.")
+    return str(Path(given).absolute())
+
+
+def _told(report: "IndexReport", clips: Path, library: Path | None) -> None:
+    changes = report.changes
+    done = [
+        f"{count} {what}"
+        for count, what in (
+            (changes.added, "read"),
+            (changes.moved, "moved"),
+            (changes.gone, "gone"),
+            (changes.unchanged, "unchanged"),
+        )
+        if count
+    ]
+    say(f"{plural(report.n_clips, 'clip')}: {', '.join(done)}. {report.seconds:.1f} s.")
+    if not report.rebuilt:
+        say("Nothing to do: the embedding that stands is up to date.")
+    for path, status, why in report.trouble:
+        say(f"  {status}: {printable(path)}{f' ({printable(why)})' if why else ''}")
+    place = library or clips
+    say(f"Search it: earsight search --text 'dog barking' --library {short(str(place))}")
+
+
+def search(
+    library: LibraryOption,
+    query: Annotated[
+        str | None, typer.Argument(help="A video, a sound, a picture; or a clip of the library.")
+    ] = None,
+    text: Annotated[str | None, typer.Option("--text", "-t", help="Words to search by.")] = None,
+    by: Annotated[
+        str | None, typer.Option(help="What of the query to use: audio or visual.")
+    ] = None,
+    for_: Annotated[str | None, typer.Option("--for", help="What to rank: audio or visual.")] = None,
+    top: Annotated[int, typer.Option("--top", "-n", min=1, help="How many answers.")] = 10,
+    min_score: Annotated[float | None, typer.Option(help="Leave out lower scores.")] = None,
+    as_json: Json = False,
+    paths: Annotated[bool, typer.Option("--paths", help="Print paths alone.")] = False,
+    null: Annotated[
+        bool, typer.Option("-0", "--null", help="Paths alone, each ended by NUL, for xargs -0.")
+    ] = False,
+) -> None:
+    """Rank the clips that fit a sound, a picture, a silent clip, or words.
+
+    A sound finds sights and a sight finds sounds; words find sights. --for turns it round.
+    """
+    from earsight.library.search import search as run
+
+    answer = run(library, query, text=text, by=by, for_=for_, top=top, min_score=min_score)
+    for note in answer.notes:
+        say(note)
+    if as_json:
+        out(json.dumps(answer.as_json()))
+    elif null or paths:
+        end = b"\0" if null else b"\n"
+        sys.stdout.buffer.write(b"".join(result.raw_path + end for result in answer.results))
+        sys.stdout.buffer.flush()
+    else:
+        _ranked(answer)
+
+
+def _ranked(answer: "Answer") -> None:
+    ranked = {"audio": "sounds", "visual": "sights"}[answer.for_]
+    if not answer.results:
+        say(f"No {ranked} answer that.")
+    for one in answer.results:
+        parts = [f"{one.score:6.3f}", short(one.path)]
+        if one.label:
+            parts.append(f"[{printable(one.label)}]")
+        if one.start > 0 or one.end > 30:
+            parts.append(f"{clock(one.start)}–{clock(one.end)}")
+        if one.is_query:
+            parts.append("← the query itself")
+        out("  ".join(parts))
+
+
+def evaluate(library: LibraryOption, as_json: Json = False) -> None:
+    """Score the clips as queries for each other: both directions, held out, beside chance."""
+    from earsight.library.evaluate import evaluate_library
+
+    shown = progress()
+    result = evaluate_library(library, progress=shown)
+    if as_json:
+        out(json.dumps(asdict(result)))
+        return
+    say(result.note)
+    if result.left_out:
+        say(f"{plural(result.left_out, 'clip')} without sound or without sight left out.")
+    _scores(result)
+    if len(result.answers) > 1:
+        counts = {name: result.answers.count(name) for name in sorted(set(result.answers))}
+        chosen = ", ".join(f"{name} in {n}" for name, n in counts.items())
+        say(f"What answered, fold by fold: {chosen}.")
+
+
+def _scores(result: "LibraryEvaluation") -> None:
+    made = table(plural(result.n_clips, "clip"), *map(_arrow, result.directions))
+    figures = list(result.directions.values())
+    labelled = "map" in figures[0]
+    if labelled:
+        made.add_row("MAP, same class", *(_cell(one, "map", "map_chance") for one in figures))
+    for k in (1, 5, 10):
+        if f"recall@{k}" in figures[0]:
+            cells = (_cell(one, f"recall@{k}", f"recall_chance@{k}") for one in figures)
+            made.add_row(f"recall@{k}, own half", *cells)
+    made.add_row("median rank, own half", *(_median(one) for one in figures))
+    made.add_row("mean reciprocal rank", *(f"{one['mrr']:.3f}" for one in figures))
+    show(made)
+    if not labelled:
+        say("No labels, so no MAP. Put clips into one folder for each class, or use --labels.")
+
+
+def _arrow(direction: str) -> str:
+    return direction.replace("audio", "sound").replace("visual", "sight").replace("->", " → ")
+
+
+def _cell(figures: Mapping[str, float], name: str, chance: str) -> str:
+    return f"{figures[name]:.3f} (chance {figures[chance]:.3f})"
+
+
+def _median(figures: Mapping[str, float]) -> str:
+    return f"{figures['median_rank']:.1f} of {figures['gallery']:.0f}"

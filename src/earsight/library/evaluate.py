@@ -1,0 +1,165 @@
+"""Evaluate a library: both directions, on clips that were held out, with chance beside it.
+
+Everything is made inside the training part of each fold: the centring, the learned part, and the
+choice of what answers. Query and gallery are the fold's test clips, and so is chance.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from earsight.datasets import folds, n_folds_for
+from earsight.errors import LibraryError
+from earsight.library.learn import (
+    NO_LABEL,
+    WEIGHT,
+    PairedRows,
+    choose,
+    fit_bridge,
+    load_pairs,
+    words_of,
+)
+from earsight.library.progress import Progress, Silent
+from earsight.library.settings import Settings
+from earsight.library.sources import MODALITIES
+from earsight.library.space import Space
+from earsight.library.store import Store, find
+from earsight.library.tables import Tables
+from earsight.retrieval import evaluate
+
+DIRECTIONS = (("audio", "visual"), ("visual", "audio"))
+KS = (1, 5, 10)
+
+
+@dataclass
+class LibraryEvaluation:
+    """How well a library answers.
+
+    Attributes:
+        n_clips: Clips that were ranked; each has sound and sight.
+        n_rows: Their rows (a long clip has several windows).
+        left_out: Clips without sound or without sight.
+        n_labelled: Clips with a class; MAP is over these.
+        folds: Number of folds; 0 where nothing was fitted.
+        answers: What was chosen, fold by fold.
+        directions: "audio->visual" and "visual->audio", each figure the mean over folds.
+        note: How it was done, for people.
+    """
+
+    n_clips: int
+    n_rows: int
+    left_out: int
+    n_labelled: int
+    folds: int
+    answers: list[str]
+    directions: dict[str, dict[str, float]] = field(default_factory=dict)
+    note: str = ""
+
+
+def evaluate_library(
+    library: Path, *, progress: Progress | None = None
+) -> LibraryEvaluation:
+    """Score the clips of a library as queries for each other.
+
+    Args:
+        library: The clips folder, or the library folder itself.
+        progress: Is told of each fold.
+
+    Raises:
+        LibraryError: No library, or fewer than two clips with both sound and sight.
+    """
+    folder = find(Path(library))
+    with Store.open(folder) as store:
+        settings = Settings.of(store)
+        features = settings.sources.fingerprint
+        contents = {c for c, found in store.contents(features).items() if found.windows}
+        clips = [clip for clip in store.clips() if clip.content in contents]
+        labels: dict[str, set[str]] = {}
+        for clip in clips:
+            labels.setdefault(clip.content, set()).update([clip.label] if clip.label else [])
+        known = {content: min(some) for content, some in labels.items() if len(some) == 1}
+        if not labels:
+            raise LibraryError(f"The library {folder} holds no clip that was read.")
+        rows, note = load_pairs(Tables(folder, features), labels, known)
+    if rows.n_clips < 2:
+        raise LibraryError(
+            f"Evaluation needs at least 2 clips with both sound and sight; {folder} has "
+            f"{rows.n_clips} of {len(labels)}."
+        )
+    result = LibraryEvaluation(
+        rows.n_clips,
+        len(rows),
+        len(labels) - rows.n_clips,
+        len(np.unique(rows.clips[rows.labels != NO_LABEL])),
+        n_folds_for(rows.n_clips) or 0,
+        [],
+    )
+    if result.folds:
+        _cross_validate(rows, settings, result, progress or Silent())
+        result.note = (
+            f"{note}{result.folds} folds by clip; query and gallery are the test fold; centring, "
+            "learning and the choice of what answers were made in the training part."
+        )
+    else:
+        space = Space(fit_bridge({}, settings.sources))
+        result.directions = _figures(space, rows)
+        result.answers = ["words"]
+        result.note = (
+            f"{note}With fewer than 20 clips nothing is fitted: all are ranked by the words "
+            "bridge, centred by its prior alone."
+        )
+    return result
+
+
+def _cross_validate(
+    rows: PairedRows,
+    settings: Settings,
+    result: LibraryEvaluation,
+    progress: Progress,
+) -> None:
+    found = []
+    progress.start("Evaluating folds", result.folds)
+    for train, test in folds(rows.labels, rows.clips, result.folds, seed=0):
+        inside = rows.take(train)
+        bridge = fit_bridge(words_of(inside), settings.sources)
+        if settings.learn == "never":
+            learned, answers = None, "words"
+        else:
+            decision, learned = choose(inside, settings.learn, settings.sources)
+            answers = decision.answers
+        space = Space(bridge, learned, WEIGHT) if learned else Space(bridge)
+        result.answers.append(answers)
+        found.append(_figures(space, rows.take(test)))
+        progress.advance()
+    progress.finish()
+    for direction in found[0]:
+        names = sorted(set.intersection(*(set(one[direction]) for one in found)))
+        result.directions[direction] = {
+            name: float(np.mean([one[direction][name] for one in found])) for name in names
+        }
+
+
+def _figures(space: Space, rows: PairedRows) -> dict[str, dict[str, float]]:
+    """Return direction → figures, on the rows given as queries and gallery."""
+    embedded = {modality: space.embed(modality, rows.vectors) for modality in MODALITIES}
+    ks = tuple(k for k in KS if k <= len(rows))
+    own = evaluate(embedded, ks=ks)
+    named = rows.labels != NO_LABEL
+    by_class: Any = None
+    if named.any():
+        some = {modality: x[named] for modality, x in embedded.items()}
+        by_class = evaluate(some, labels=rows.labels[named], ks=())
+    figures = {}
+    for query, gallery in DIRECTIONS:
+        direction = own[query, gallery]
+        one = {"mrr": direction.mrr, "median_rank": direction.median_rank, "gallery": len(rows)}
+        for k in ks:
+            one[f"recall@{k}"] = direction.recall[k]
+            one[f"recall_chance@{k}"] = direction.recall_chance[k]
+        if by_class is not None:
+            one["map"] = by_class[query, gallery].map
+            one["map_chance"] = by_class[query, gallery].map_chance
+        figures[f"{query}->{gallery}"] = {name: float(value) for name, value in one.items()}
+    return figures

@@ -1,0 +1,84 @@
+"""The labels of a library's clips: from the first folder level, from a CSV file, or none."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from earsight.datasets import folder_labels, read_label_csv
+from earsight.errors import LabelError
+from earsight.library.progress import Progress
+from earsight.library.store import Clip, Store, as_text
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """The labels in force.
+
+    Attributes:
+        by_content: Content → label; contents that files give two labels are left out.
+        counts: Class → number of clips, largest first.
+    """
+
+    by_content: Mapping[str, str] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def label_clips(store: Store, setting: str, progress: Progress) -> Labelling:
+    """Give each clip its label and say where the labels came from.
+
+    Args:
+        store: The library.
+        setting: "folders", "none", or the path of a CSV file.
+        progress: Is told.
+
+    Raises:
+        LabelError: The CSV file names none of the clips.
+    """
+    clips = store.clips()
+    by_path: Mapping[str, str] = {}
+    if setting == "folders":
+        by_path = folder_labels([as_text(clip.path) for clip in clips]) or {}
+        origin = "the first folder level; to ignore them: --labels none"
+    elif setting != "none":
+        by_path = _from_csv(Path(setting), clips, progress)
+        origin = setting
+    store.set_labels({clip.path: by_path.get(as_text(clip.path)) for clip in clips})
+    if not by_path:
+        return Labelling()
+    counts = dict(Counter(by_path.values()).most_common())
+    shown = ", ".join(f"{label} {count}" for label, count in list(counts.items())[:12])
+    more = f" and {len(counts) - 12} more" if len(counts) > 12 else ""
+    progress.say(f"Labels: {shown}{more} (from {origin}).")
+    return Labelling(_by_content(clips, by_path, progress), counts)
+
+
+def _from_csv(path: Path, clips: list[Clip], progress: Progress) -> dict[str, str]:
+    listed = read_label_csv(path)
+    here = {as_text(clip.path) for clip in clips}
+    known = {name: label for name, label in listed.items() if name in here}
+    if not known:
+        raise LabelError(
+            f"{path} labels none of the {len(here)} clips; its first path is "
+            f"{next(iter(listed), '(none)')!r}. Paths are relative to the clips folder."
+        )
+    if len(known) < len(listed):
+        stray = next(name for name in listed if name not in here)
+        progress.say(f"{len(listed) - len(known)} rows of {path} name no clip, such as {stray!r}.")
+    return known
+
+
+def _by_content(
+    clips: list[Clip], by_path: Mapping[str, str], progress: Progress
+) -> dict[str, str]:
+    found: dict[str, set[str]] = {}
+    for clip in clips:
+        if label := by_path.get(as_text(clip.path)):
+            found.setdefault(clip.content, set()).add(label)
+    torn = [content for content, labels in found.items() if len(labels) > 1]
+    if torn:
+        progress.say(
+            f"{len(torn)} contents lie in files with different labels; "
+            "they are searched, but count as unlabelled in learning and evaluation."
+        )
+    return {content: min(labels) for content, labels in found.items() if len(labels) == 1}

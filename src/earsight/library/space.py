@@ -1,0 +1,87 @@
+"""The space in which a library answers: the words bridge, and what was learned beside it.
+
+Side by side they are one vector, [√w·b ; √(1−w)·e], both parts of unit length, so that its cosine
+is w·cos(b, b′) + (1−w)·cos(e, e′). Typed words have the first part alone.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from earsight.arrays import FloatArray, unit_rows
+from earsight.errors import ModelFileError
+from earsight.methods._base import JointEmbedding
+from earsight.methods._files import load_model
+
+Rows = Mapping[str, FloatArray]  # role → (n, d): "words.audio", "audio", …
+
+
+@dataclass(frozen=True)
+class Space:
+    """The fitted bridge, and the learned embedding that may stand beside it.
+
+    Attributes:
+        bridge: A fitted `zero_shot` over the words vectors.
+        learned: A fitted method over the features, or None.
+        weight: w, the bridge's share of the cosine; 1 without a learned part.
+    """
+
+    bridge: JointEmbedding
+    learned: JointEmbedding | None = None
+    weight: float = 1.0
+
+    def embed(self, modality: str, rows: Rows) -> FloatArray:
+        """Map rows of one modality into the space: (n, k) float32 of unit length.
+
+        Args:
+            modality: "audio", "visual", or "text" (which has the bridge's part alone).
+            rows: The vectors by role; `words.<modality>` and, with a learned part, `<modality>`.
+        """
+        bridge = unit_rows(self.bridge.transform(modality, rows[f"words.{modality}"]))
+        if self.learned is None:
+            return bridge
+        if modality == "text":
+            nothing = np.zeros((len(bridge), self.learned.n_components_), np.float32)
+            return np.concatenate([bridge, nothing], axis=1)
+        learned = unit_rows(self.learned.transform(modality, rows[modality]))
+        parts = [np.sqrt(self.weight) * bridge, np.sqrt(1 - self.weight) * learned]
+        return np.concatenate(parts, axis=1).astype(np.float32)
+
+    def scale(self, modality: str) -> float:
+        """Return what a query's inner products are divided by to be cosines of its parts."""
+        return float(np.sqrt(self.weight)) if modality == "text" else 1.0
+
+    @property
+    def name(self) -> str:
+        """What people see: "words", or "words + cluster_cca"."""
+        return "words" if self.learned is None else f"words + {self.learned.name}"
+
+    def save(self, folder: Path) -> None:
+        """Write the parts into `folder`, which must not exist."""
+        folder.mkdir(parents=True)
+        self.bridge.save(folder / "bridge")
+        if self.learned is not None:
+            self.learned.save(folder / "learned")
+        (folder / "space.json").write_text(json.dumps({"format": 1, "weight": self.weight}))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Space":
+        """Read a space that `save` wrote.
+
+        Raises:
+            ModelFileError: It is missing or damaged.
+        """
+        try:
+            weight = json.loads((folder / "space.json").read_text())["weight"]
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelFileError(
+                f"The model in {folder} is missing or damaged ({error}). "
+                "Make it anew: earsight index CLIPS --rebuild."
+            ) from error
+        learned = folder / "learned"
+        return cls(
+            load_model(folder / "bridge"), load_model(learned) if learned.is_dir() else None, weight
+        )

@@ -1,0 +1,144 @@
+"""The large tables of a library: vectors and sequences by content, and the embedding that answers.
+
+One table for each role ("words.audio", "visual", …) and one for the sequences, all named after the
+fingerprint of the extractors that filled them, so that two sets can stand side by side.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from earsight.arrays import FloatArray
+from earsight.library.sources import MODALITIES, Extracted, Sources
+from earsight.library.space import Space
+from earsight.vectors import LanceIndex, Row, SequenceStore, StoredSequence, table_names
+
+_CHUNK = 512  # contents read and embedded at a time
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows of one modality, aligned over its roles.
+
+    Attributes:
+        modality: "audio" or "visual".
+        rows: n rows, by content and window.
+        vectors: Role → (n, d).
+    """
+
+    modality: str
+    rows: list[Row]
+    vectors: dict[str, FloatArray]
+
+
+class Tables:
+    """What the extractors of one fingerprint gave, by content."""
+
+    def __init__(self, folder: Path, features: str) -> None:
+        self.folder = folder / "vectors"
+        self.features = features
+        self.sequences = SequenceStore(self.folder, f"sequences-{features}")
+
+    def create(self, sources: Sources) -> None:
+        """Make the tables that are not there yet."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for role, extractor in sources.extractors().items():
+            self._table(role).create(extractor.dim)
+        self.sequences.create()
+
+    def _table(self, role: str) -> LanceIndex:
+        return LanceIndex(self.folder, f"{role}-{self.features}")
+
+    def add(self, batch: Mapping[str, Extracted]) -> None:
+        """Write what was extracted, by content; a content that stands is replaced."""
+        roles: dict[str, tuple[list[Row], list[FloatArray]]] = {}
+        stored = []
+        for content, extracted in batch.items():
+            for window in extracted.windows:
+                for role, vector in window.vectors.items():
+                    rows, vectors = roles.setdefault(role, ([], []))
+                    key = f"{content}:{window.index:06d}"
+                    modality = role.removeprefix("words.")
+                    rows.append(
+                        Row(key, content, modality, window.index, window.start, window.end)
+                    )
+                    vectors.append(vector)
+            stored += [
+                StoredSequence(f"{content}:{role}", content, role, sequence)
+                for role, sequence in extracted.sequences.items()
+            ]
+        for role, (rows, vectors) in roles.items():
+            self._table(role).upsert(rows, np.stack(vectors))
+        self.sequences.upsert(stored)
+
+    def delete(self, contents: Sequence[str]) -> None:
+        """Remove contents that no clip holds."""
+        if contents:
+            for role in ("words.audio", "words.visual", *MODALITIES):
+                self._table(role).delete(contents)
+            self.sequences.delete(contents)
+
+    def read(self, modality: str, contents: Iterable[str]) -> Iterator[Piece]:
+        """Yield the rows of one modality, sorted by content and window, some contents at a time."""
+        roles = (f"words.{modality}", modality)
+        ordered = sorted(contents)
+        for first in range(0, len(ordered), _CHUNK):
+            some = ordered[first : first + _CHUNK]
+            found: dict[str, tuple[list[Row], FloatArray]] = {}
+            for role in roles:
+                parts = list(self._table(role).read({"content": some}))
+                rows = [row for part, _ in parts for row in part]
+                if rows:
+                    order = sorted(range(len(rows)), key=lambda i: rows[i].key)
+                    matrix = np.concatenate([vectors for _, vectors in parts])[order]
+                    found[role] = ([rows[i] for i in order], matrix)
+            if found:
+                rows = found[roles[0]][0]
+                yield Piece(modality, rows, {role: found[role][1] for role in roles})
+
+    def count_rows(self) -> int:
+        """Return the number of windows of the modality that has more."""
+        return max(self._table(f"words.{modality}").count() for modality in MODALITIES)
+
+    def optimize(self) -> None:
+        """Merge the many small files that batches leave."""
+        for role in ("words.audio", "words.visual", *MODALITIES):
+            self._table(role).optimize()
+        self.sequences.optimize()
+
+
+def embedding_table(folder: Path, name: str) -> LanceIndex:
+    """Return the table of vectors of one embedding."""
+    return LanceIndex(folder / "vectors", name)
+
+
+def write_embedding(
+    tables: Tables, table: LanceIndex, space: Space, contents: Iterable[str]
+) -> int:
+    """Embed every row of both modalities into a new table; return how many rows there are."""
+    table.drop()
+    contents = list(contents)
+    n_rows = 0
+    for modality in MODALITIES:
+        for piece in tables.read(modality, contents):
+            vectors = space.embed(modality, piece.vectors)
+            table.create(vectors.shape[1])
+            rows = [
+                Row(f"{row.key}:{modality}", row.content, modality, row.window, row.start, row.end)
+                for row in piece.rows
+            ]
+            table.upsert(rows, vectors)
+            n_rows += len(rows)
+    if n_rows:
+        table.optimize()
+    return n_rows
+
+
+def drop_others(folder: Path, features: str, embedding: str) -> None:
+    """Remove the tables of other extractors and of embeddings that no longer answer."""
+    for name in table_names(folder / "vectors"):
+        stays = name == embedding or name.endswith(f"-{features}")
+        if not stays:
+            LanceIndex(folder / "vectors", name).drop()
