@@ -1,0 +1,109 @@
+"""The cache folder: where it is, one process at a time in it, and checksums of what lies there."""
+
+import errno
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from earsight.errors import WeightsError
+
+LOG = logging.getLogger(__name__)
+
+_PARTIAL = ".part-"
+_known: dict[tuple[str, int, int, int], str] = {}  # (path, inode, size, time of change) -> SHA-256
+
+
+def home() -> Path:
+    """Return the cache folder: $EARSIGHT_HOME, or earsight in $XDG_CACHE_HOME or ~/.cache."""
+    if chosen := os.environ.get("EARSIGHT_HOME"):
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "earsight"
+
+
+def given_folder() -> Path | None:
+    """Return $EARSIGHT_WEIGHTS, the folder that is searched before any network, or None."""
+    chosen = os.environ.get("EARSIGHT_WEIGHTS")
+    return Path(chosen).expanduser() if chosen else None
+
+
+def sha256(path: Path, *, afresh: bool = False) -> str:
+    """Return the SHA-256 of a file as hex digits.
+
+    Within one process an unchanged file is read once, however often it is asked for, unless
+    `afresh`. Nothing is remembered from one process to the next.
+    """
+    state = path.stat()
+    key = (str(path), state.st_ino, state.st_size, state.st_mtime_ns)
+    if afresh or key not in _known:
+        with path.open("rb") as file:
+            _known[key] = hashlib.file_digest(file, "sha256").hexdigest()
+    return _known[key]
+
+
+def git_blob(path: Path) -> str:
+    """Return the id that git gives to a file with these bytes."""
+    digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time change `folder`; what a killed one left half-made is removed."""
+    with clear_disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("a")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            LOG.info("Waiting for another process that works on %s.", folder)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        for leftover in folder.glob(f"{_PARTIAL}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        yield
+
+
+@contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """Give an empty folder that becomes `target` if all goes well, and vanishes if not.
+
+    To be called inside `locked(target.parent)`.
+    """
+    with clear_disk_errors(target.parent):
+        folder = target.parent / f"{_PARTIAL}{os.getpid()}"
+        folder.mkdir()
+        try:
+            yield folder
+            if target.exists():
+                shutil.rmtree(target)
+            folder.rename(target)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def clear_disk_errors(folder: Path) -> Iterator[None]:
+    """Word a full disk or a forbidden folder as what it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise WeightsError(
+                f"The disk that holds {folder} is full; nothing was kept of the unfinished file. "
+                "Free some space, or set EARSIGHT_HOME to a folder on another disk."
+            ) from error
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR):
+            raise WeightsError(
+                f"The cache folder {folder} cannot be written: {error.strerror}. Set EARSIGHT_HOME "
+                "to a folder that can."
+            ) from error
+        raise

@@ -1,0 +1,74 @@
+"""Reading numpy arrays out of old pickles without running what else a pickle can say."""
+
+import io
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from earsight.errors import WeightsError
+
+_RECONSTRUCT: Any = np.empty(0).__reduce__()[0]
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """Stand in for `_codecs.encode`, by which Python 3 writes bytes in protocol 2."""
+    if encoding != "latin1":
+        raise WeightsError(f"The pickle asks for the codec {encoding!r}; only latin1 is allowed.")
+    return text.encode("latin1")
+
+
+_ALLOWED = {
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("collections", "OrderedDict"): OrderedDict,
+    ("_codecs", "encode"): _latin1,
+}
+
+
+class _ArraysOnly(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _ALLOWED[module, name]
+        except KeyError:
+            raise WeightsError(
+                f"The pickle asks for {module}.{name}; only numpy arrays in lists, tuples and "
+                "dicts are allowed, and nothing of it was run."
+            ) from None
+
+
+def unpickle_arrays(path: Path) -> Any:
+    """Read a pickle, or a pickled .npy file, that holds nothing but numpy arrays and containers.
+
+    Strings of Python 2 are read as latin1. A .npy file that holds one pickled object gives that
+    object.
+
+    Raises:
+        WeightsError: The pickle names anything other than numpy's own array parts, or is damaged.
+    """
+    with path.open("rb") as file:
+        shape: tuple[int, ...] | None = None
+        if file.read(6) == b"\x93NUMPY":
+            file.seek(0)
+            shape, _, dtype = _npy_header(file)
+            if not dtype.hasobject:
+                file.seek(0)
+                return np.lib.format.read_array(file, allow_pickle=False)
+        else:
+            file.seek(0)
+        try:
+            found = _ArraysOnly(file, encoding="latin1").load()
+        except (pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError) as error:
+            raise WeightsError(f"{path} is not a readable pickle: {error}.") from error
+    return found.item() if shape == () and isinstance(found, np.ndarray) else found
+
+
+def _npy_header(file: io.BufferedReader) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(file)
+    return np.lib.format.read_array_header_2_0(file)
