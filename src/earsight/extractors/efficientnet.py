@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -71,10 +72,14 @@ class _Session:
 
 
 def _network(frames: _onnx.Array) -> _onnx.Heads:
+    return _onnx.run(_model(), frames=frames)  # (n, 224, 224, 3) uint8 -> (n, 1280), (n, 1000)
+
+
+@cache
+def _model() -> Path:
     from earsight import weights
 
-    path = weights.converted("efficientnet_lite0", CONVERSION, convert) / "model.onnx"
-    return _onnx.run(path, frames=frames)  # (n, 224, 224, 3) uint8 -> (n, 1280), (n, 1000)
+    return weights.converted("efficientnet_lite0", CONVERSION, convert) / "model.onnx"
 
 
 def convert(originals: Mapping[str, Path], folder: Path) -> None:

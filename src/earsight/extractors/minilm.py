@@ -48,15 +48,15 @@ class MiniLM(FeatureExtractor):
         Raises:
             InputError: A text is empty, or has more than 256 tokens.
         """
-        folder = _folder()
-        rows = [_tokens(folder, text) for text in texts]
+        made = artefacts()
+        rows = [_tokens(made, text) for text in texts]
         vectors = np.zeros((len(rows), DIM), dtype=np.float32)
         # Texts with as many tokens as each other share a batch, so that nothing is ever padded.
         for length in sorted({len(row) for row in rows}):
             alike = [i for i, row in enumerate(rows) if len(row) == length]
             for batch in (alike[i : i + BATCH] for i in range(0, len(alike), BATCH)):
                 tokens = np.array([rows[i] for i in batch])  # (n, tokens)
-                vectors[batch] = _onnx.run(folder / "model.onnx", tokens=tokens)["embedding"]
+                vectors[batch] = _onnx.run(made / "model.onnx", tokens=tokens)["embedding"]
         return vectors
 
     def _session(self) -> "_Session":
@@ -76,10 +76,10 @@ class _Session:
         return self._sequence
 
 
-def _tokens(folder: Path, text: str) -> list[int]:
+def _tokens(made: Path, text: str) -> list[int]:
     if not text.strip():
         raise InputError("A text must say something; got an empty one.")
-    tokens: list[int] = _tokenizer(folder).encode(text).ids
+    tokens: list[int] = _tokenizer(made).encode(text).ids
     if len(tokens) > MAX_TOKENS:
         raise InputError(
             f"A text must have at most {MAX_TOKENS} tokens, about 180 words; got {len(tokens)} in "
@@ -89,16 +89,18 @@ def _tokens(folder: Path, text: str) -> list[int]:
 
 
 @cache
-def _tokenizer(folder: Path) -> Any:
+def _tokenizer(made: Path) -> Any:
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(made / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
 
 
-def _folder() -> Path:
+@cache
+def artefacts() -> Path:
+    """Return the folder with the converted network and the tokenizer, made where it is missing."""
     from earsight import weights
 
     return weights.converted("minilm", CONVERSION, convert)

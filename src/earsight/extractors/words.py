@@ -13,7 +13,7 @@ from earsight.arrays import FloatArray
 from earsight.data import audioset_names, imagenet_names
 from earsight.extractors._base import FeatureExtractor
 from earsight.extractors.efficientnet import EfficientNet
-from earsight.extractors.minilm import DIM, MiniLM
+from earsight.extractors.minilm import DIM, MiniLM, artefacts
 from earsight.extractors.yamnet import YAMNet
 from earsight.features import FeatureSequence
 
@@ -149,7 +149,9 @@ def name_vectors(modality: Literal["audio", "visual"]) -> FloatArray:
     def embed(_: Mapping[str, Path], folder: Path) -> None:
         save_file({"vectors": MiniLM().embed(texts)}, folder / "names.safetensors")
 
-    folder = weights.converted("minilm", f"names-{_digest(texts)[:16]}", embed)
+    artefacts()  # before, as making one thing waits for others of the same weights
+    # Another list of texts is another version.
+    folder = weights.converted("minilm", int(_digest(texts)[:12], 16), embed)
     return np.asarray(load_file(folder / "names.safetensors")["vectors"])
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -79,10 +80,14 @@ class _Session:
 
 
 def _network(patches: _onnx.Array) -> _onnx.Heads:
+    return _onnx.run(_model(), patches=patches)  # (n, 1, 96, 64) -> (n, 1024), (n, 521)
+
+
+@cache
+def _model() -> Path:
     from earsight import weights
 
-    path = weights.converted("yamnet", CONVERSION, convert) / "model.onnx"
-    return _onnx.run(path, patches=patches)  # (n, 1, 96, 64) -> (n, 1024), (n, 521)
+    return weights.converted("yamnet", CONVERSION, convert) / "model.onnx"
 
 
 def convert(originals: Mapping[str, Path], folder: Path) -> None:
