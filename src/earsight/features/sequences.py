@@ -1,0 +1,153 @@
+"""Sequences of feature vectors: of one clip, and of all clips of one modality."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from earsight.arrays import FloatArray, IntArray
+from earsight.errors import InputError
+
+
+@dataclass(frozen=True)
+class FeatureSequence:
+    """One vector per time step of one clip.
+
+    Attributes:
+        values: (n_steps, dim) float32.
+        times: (n_steps,) float64, seconds from the clip's start: the middle of what a step saw.
+            Sequences of different rates are aligned by these, never by row.
+        span: Seconds that one step saw: 0.96 for a YAMNet patch, 0 for a single frame.
+        weights: (n_steps,) float32 ≥ 0, how much a step counts when pooled; None: all alike.
+    """
+
+    values: FloatArray
+    times: FloatArray
+    span: float = 0.0
+    weights: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.times)
+        if self.values.ndim != 2 or len(self.values) != n:
+            raise InputError(
+                f"A FeatureSequence needs values (n_steps, dim) for its {n} times; "
+                f"got shape {self.values.shape}."
+            )
+        if self.weights is not None and self.weights.shape != (n,):
+            raise InputError(f"A FeatureSequence needs {n} weights; got {self.weights.shape}.")
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @property
+    def dim(self) -> int:
+        """Width of each vector."""
+        return int(self.values.shape[1])
+
+    def between(self, start: float, end: float) -> "FeatureSequence":
+        """Return the steps whose middle lies in [start, end) seconds."""
+        keep = (self.times >= start) & (self.times < end)
+        weights = None if self.weights is None else self.weights[keep]
+        return FeatureSequence(self.values[keep], self.times[keep], self.span, weights)
+
+    def mean(self) -> FloatArray:
+        """Pool over time, the paper's mean layer: Σ wₜ xₜ / Σ wₜ, shape (dim,), float32.
+
+        Raises:
+            InputError: There is no step to pool.
+        """
+        if len(self) == 0:
+            raise InputError("A sequence without steps has no mean.")
+        if self.weights is None or not self.weights.any():
+            return np.asarray(self.values.mean(axis=0, dtype=np.float64), dtype=np.float32)
+        weights = self.weights.astype(np.float64)
+        return np.asarray(weights @ self.values / weights.sum(), dtype=np.float32)
+
+
+_TOGETHER = 16  # neighbouring clips read at once: opening a file costs more than reading a clip
+
+
+class Rows(Protocol):
+    """Rows of a large matrix, read when asked for: `rows(a, b)` returns (b − a, dim)."""
+
+    def __call__(self, start: int, stop: int) -> FloatArray:
+        """Return the rows from `start` up to `stop`."""
+
+
+@dataclass(frozen=True)
+class StepTable:
+    """The sequences of every clip of one modality, one after another in one long matrix.
+
+    The times are in memory; the vectors are read clip by clip, because 28,000 clips of ten
+    seconds at 1024 dimensions are more than a gigabyte.
+
+    Attributes:
+        bounds: (n, 2), clip i owns the rows bounds[i, 0] up to bounds[i, 1].
+        times: (total,) float64, seconds from the start of each clip.
+        dim: Width of each vector.
+        rows: Reads rows of the matrix.
+    """
+
+    bounds: IntArray
+    times: FloatArray
+    dim: int
+    rows: Rows
+
+    @classmethod
+    def of(cls, sequences: Iterable[FeatureSequence]) -> "StepTable":
+        """Join sequences of one width. Weights and spans are not kept.
+
+        Raises:
+            InputError: No sequence, or sequences of several widths.
+        """
+        listed = list(sequences)
+        widths = sorted({sequence.dim for sequence in listed})
+        if len(widths) != 1:
+            raise InputError(f"A StepTable needs sequences of one width; got widths {widths}.")
+        values = np.concatenate([sequence.values for sequence in listed])
+        times = np.concatenate([sequence.times for sequence in listed])
+        offsets = np.cumsum([0, *map(len, listed)])
+        return cls(np.stack([offsets[:-1], offsets[1:]], 1), times, widths[0], ArrayRows(values))
+
+    def __len__(self) -> int:
+        return len(self.bounds)
+
+    def __getitem__(self, clip: int) -> FeatureSequence:
+        start, stop = (int(bound) for bound in self.bounds[clip])
+        return FeatureSequence(self.rows(start, stop), self.times[start:stop])
+
+    def __iter__(self) -> Iterator[FeatureSequence]:
+        for first in range(0, len(self), _TOGETHER):
+            bounds = self.bounds[first : first + _TOGETHER]
+            if (bounds[1:, 0] == bounds[:-1, 1]).all():
+                low, high = int(bounds[0, 0]), int(bounds[-1, 1])
+                block = StepTable(
+                    bounds - low, self.times[low:high], self.dim, ArrayRows(self.rows(low, high))
+                )
+                yield from (block[clip] for clip in range(len(block)))
+            else:
+                yield from (self[clip] for clip in range(first, first + len(bounds)))
+
+    def take(self, clips: IntArray) -> "StepTable":
+        """Return the table of some clips, in the order asked for; no vector is read."""
+        return replace(self, bounds=self.bounds[clips])
+
+    def means(self) -> FloatArray:
+        """Pool each clip over time, the paper's mean layer: (n, dim) float32.
+
+        Raises:
+            InputError: A clip has no step.
+        """
+        return np.stack([sequence.mean() for sequence in self])
+
+
+@dataclass(frozen=True)
+class ArrayRows:
+    """Rows of a matrix that is in memory."""
+
+    values: FloatArray
+
+    def __call__(self, start: int, stop: int) -> FloatArray:
+        """Return the rows from `start` up to `stop`."""
+        return self.values[start:stop]
