@@ -1,3 +1,52 @@
 """Earsight: find video by sound, and sound by video."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from earsight.extractors._base import FeatureExtractor
+    from earsight.methods._base import JointEmbedding
+    from earsight.methods._files import load_model
+    from earsight.retrieval import evaluate
+
 __version__ = "0.1.0"
+__all__ = ["__version__", "evaluate", "extractor", "load_model", "method"]
+
+_LAZY = {"evaluate": "earsight.retrieval", "load_model": "earsight.methods._files"}
+
+
+def method(name: str, **hyperparameters: Any) -> "JointEmbedding":
+    """Return a learner by its name, such as "cca" or "auto", with its hyper-parameters.
+
+    Raises:
+        UnknownNameError: No such method; the names are listed.
+        InputError: An unknown hyper-parameter, or a value that breaks its rule.
+
+    >>> method("cca", n_components=5)
+    CCA(seed=0, n_components=5, ridge='auto', standardize=True, weighting='correlation')
+    """
+    from earsight import discovery
+
+    model: JointEmbedding = discovery.make("methods", name, hyperparameters)
+    return model
+
+
+def extractor(name: str, **hyperparameters: Any) -> "FeatureExtractor":
+    """Return a feature extractor by its name, such as "yamnet", with its hyper-parameters.
+
+    Raises:
+        UnknownNameError: No such extractor; the names are listed.
+        InputError: An unknown hyper-parameter, or a value that breaks its rule.
+    """
+    from earsight import discovery
+
+    kind: FeatureExtractor = discovery.make("extractors", name, hyperparameters)
+    return kind
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `import earsight` stays light."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'earsight' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LAZY[name]), name)

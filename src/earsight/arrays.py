@@ -80,21 +80,23 @@ def as_labels(labels: ArrayLike, name: str, *, n: int) -> Labels:
     return array
 
 
-def as_views(views: Mapping[str, ArrayLike], *, max_views: int | None) -> dict[str, FloatArray]:
+def as_views(
+    views: Mapping[str, ArrayLike], *, max_views: int | None, min_views: int = 2
+) -> dict[str, FloatArray]:
     """Check a mapping from modality to (n, d) rows; its order is kept.
 
     Raises:
-        InputError: Not a mapping, fewer than two views, more than `max_views`, a name that is not
-            a string, or a view that `as_matrix` refuses.
+        InputError: Not a mapping, fewer than `min_views`, more than `max_views`, a name that is
+            not a string, or a view that `as_matrix` refuses.
     """
     if not isinstance(views, Mapping):
         raise InputError(
             "`views` must be a mapping from modality to rows, such as "
             f'{{"audio": A, "visual": V}}; got {type(views).__name__}.'
         )
-    if len(views) < 2 or (max_views is not None and len(views) > max_views):
-        rule = "two or more" if max_views is None else f"2 to {max_views}"
-        rule = "exactly two" if max_views == 2 else rule
+    if len(views) < min_views or (max_views is not None and len(views) > max_views):
+        rule = f"{min_views} or more" if max_views is None else f"{min_views} to {max_views}"
+        rule = "exactly two" if min_views == max_views == 2 else rule
         raise InputError(f"`views` must hold {rule} modalities; got {list(views)}.")
     for name in views:
         if not isinstance(name, str) or not name:

@@ -1,0 +1,282 @@
+"""What every learner of a joint embedding is: the base validates, a kind computes."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
+from os import PathLike
+from typing import Any, ClassVar, Self, final
+
+import numpy as np
+
+from earsight.arrays import (
+    ArrayLike,
+    FloatArray,
+    Labels,
+    LabelsLike,
+    as_labels,
+    as_matrix,
+    as_views,
+    check_same_length,
+)
+from earsight.errors import InputError, LabelError, NotFittedError
+
+BLOCK_ROWS = 4096  # rows that `transform` holds in float64 at a time
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What `fit` was given, checked.
+
+    Attributes:
+        views: modality → (n, d) finite rows, in the user's order.
+        labels: modality → (n,) classes; None where none were given. Paired rows share one array.
+        groups: modality → (n,) what each row was cut from (a clip); None where none were given.
+        paired: Row i of every view is the same item.
+    """
+
+    views: dict[str, FloatArray]
+    labels: dict[str, Labels] | None = None
+    groups: dict[str, Labels] | None = None
+    paired: bool = True
+
+
+@dataclass(kw_only=True)
+class JointEmbedding(ABC):
+    """Maps each modality into one space, in which cosine similarity ranks.
+
+    A kind is one file, `methods/<name>.py`, with one public keyword-only dataclass: its fields are
+    its hyper-parameters, checked in `__post_init__`; it writes `_fit` and `_project`. What it
+    learns are attributes that end in `_`; `save` and `load_model` need nothing else from it.
+
+    Attributes:
+        seed: Fixes whatever is random.
+        dims_: modality → width of its rows, in the order of `fit`.
+        n_components_: Width of the joint space (each kind sets it).
+    """
+
+    name: ClassVar[str]
+    needs_labels: ClassVar[bool] = False
+    needs_pairs: ClassVar[bool] = True
+    min_views: ClassVar[int] = 2
+    max_views: ClassVar[int | None] = 2
+
+    seed: int = 0
+    dims_: dict[str, int] = field(init=False, repr=False, compare=False)
+    n_components_: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_number("seed", self.seed, whole=True, at_least=0)
+
+    @abstractmethod
+    def _fit(self, rows: Rows) -> None:
+        """Learn from checked rows: set `n_components_` and whatever else ends in `_`."""
+
+    @abstractmethod
+    def _project(self, modality: str, x: FloatArray) -> FloatArray:
+        """Map checked rows (n, d) of one modality to (n, k)."""
+
+    @final
+    def fit(
+        self,
+        views: Mapping[str, ArrayLike],
+        labels: LabelsLike = None,
+        groups: LabelsLike = None,
+    ) -> Self:
+        """Learn the joint space. A fit that fails leaves the model as it was before.
+
+        Args:
+            views: modality → (n, d) rows, in an order that is kept. Rows are paired (row i of
+                every view is the same clip) unless `labels` is a mapping.
+            labels: (n,) one class a row; or modality → (n,) classes, which says that rows are not
+                paired, even where the counts agree. A kind that needs no labels ignores them.
+            groups: (n,) what each row was cut from, for rows that are parts of one clip and so
+                not independent; a mapping where `labels` is one.
+
+        Returns:
+            The model itself.
+
+        Raises:
+            InputError: Rows that `as_views` refuses, counts that differ though rows are paired, or
+                unpaired rows for a kind that needs pairs.
+            LabelError: Labels are missing for a kind that needs them, or do not match the rows.
+        """
+        rows = self._check_rows(views, labels, groups)
+        with self._replacing_fit():
+            self.dims_ = {modality: x.shape[1] for modality, x in rows.views.items()}
+            self._fit(rows)
+        return self
+
+    @final
+    def transform(self, modality: str, x: ArrayLike) -> FloatArray:
+        """Map rows of one modality into the joint space; the others are not needed.
+
+        Args:
+            modality: One of the names given to `fit`.
+            x: (n, d) rows of that modality.
+
+        Returns:
+            (n, k) float32.
+
+        Raises:
+            NotFittedError: Before `fit`.
+            InputError: An unknown modality, another width than in `fit`, or rows that are not
+                finite numbers.
+        """
+        self._check_fitted("transform")
+        if modality not in self.dims_:
+            raise InputError(
+                f"`modality` must be one of those in `fit`, {list(self.dims_)}; got {modality!r}."
+            )
+        rows = as_matrix(x, "x", dim=self.dims_[modality])
+        out = np.empty((len(rows), self.n_components_), dtype=np.float32)
+        for start in range(0, len(rows), BLOCK_ROWS):
+            block = slice(start, start + BLOCK_ROWS)
+            out[block] = self._project(modality, rows[block])
+        return out
+
+    @final
+    def save(self, folder: str | PathLike[str]) -> None:
+        """Write the model to `folder` (see `methods/_files.py`): tensors and JSON, no code.
+
+        Raises:
+            NotFittedError: Before `fit`.
+            ModelFileError: The folder holds something else, or its name is a file's.
+        """
+        from earsight.methods._files import save_model
+
+        self._check_fitted("save")
+        save_model(self, folder)
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Return name → value of what was chosen by the user."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.init}
+
+    def learned(self) -> dict[str, Any]:
+        """Return what `fit` learned, name → arrays, numbers, strings, and mappings of these."""
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name.endswith("_") and not name.startswith("_")
+        }
+
+    def restore(self, learned: Mapping[str, Any]) -> None:
+        """Take back what `learned` returned: the model is fitted again."""
+        vars(self).update(learned)
+
+    @contextmanager
+    def _replacing_fit(self) -> Iterator[None]:
+        """Forget the old fit, and bring it back if what happens inside fails."""
+        before = dict(vars(self))
+        for name in [name for name in before if name.endswith("_")]:
+            delattr(self, name)
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def _check_fitted(self, what: str) -> None:
+        if not hasattr(self, "dims_"):
+            raise NotFittedError(f"{self.name} must be fitted before `{what}`; call `fit` first.")
+
+    def _check_rows(
+        self, views: Mapping[str, ArrayLike], labels: LabelsLike, groups: LabelsLike
+    ) -> Rows:
+        checked = as_views(views, max_views=self.max_views, min_views=self.min_views)
+        if labels is None and self.needs_labels:
+            raise LabelError(f"{self.name} needs `labels`, one class a row; got None.")
+        paired = not isinstance(labels, Mapping)
+        if not paired and self.needs_pairs:
+            raise InputError(
+                f"{self.name} needs paired rows; got `labels` as a mapping, which means unpaired. "
+                "Give one array of labels if row i of every view is the same clip."
+            )
+        if labels is None and not self.needs_pairs:
+            paired = len({len(x) for x in checked.values()}) == 1
+        elif paired:
+            check_same_length(checked, "rows are paired unless `labels` is a mapping")
+        return Rows(
+            checked,
+            _for_each_view(labels, "labels", checked),
+            _for_each_view(groups, "groups", checked),
+            paired,
+        )
+
+
+def _for_each_view(
+    values: LabelsLike, name: str, views: Mapping[str, FloatArray]
+) -> dict[str, Labels] | None:
+    """Return modality → one value a row, whether one array or a mapping was given."""
+    if values is None:
+        return None
+    if not isinstance(values, Mapping):
+        n = check_same_length(views, f"`{name}` is one array; give a mapping where they differ")
+        one = as_labels(values, name, n=n)
+        return dict.fromkeys(views, one)
+    if set(values) != set(views):
+        raise LabelError(f"`{name}` must be given for each of {list(views)}; got {[*values]}.")
+    return {
+        modality: as_labels(values[modality], f"{name}[{modality!r}]", n=len(x))
+        for modality, x in views.items()
+    }
+
+
+def check_number(
+    name: str,
+    value: object,
+    *,
+    whole: bool = False,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+) -> None:
+    """Check a hyper-parameter that is a number.
+
+    >>> check_number("margin", -1.0, above=0)
+    Traceback (most recent call last):
+    earsight.errors.InputError: `margin` must be a number above 0; got -1.0.
+    """
+    right_kind = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
+    number = float(value) if right_kind else float("nan")  # type: ignore[arg-type]
+    inside = (
+        np.isfinite(number)
+        and (at_least is None or number >= at_least)
+        and (above is None or number > above)
+        and (at_most is None or number <= at_most)
+    )
+    if not inside:
+        bounds = {"of at least": at_least, "above": above, "of at most": at_most}
+        rule = " and ".join(
+            f" {word} {bound}" for word, bound in bounds.items() if bound is not None
+        )
+        noun = "a whole number" if whole else "a number"
+        raise InputError(f"`{name}` must be {noun}{rule}; got {value!r}.")
+
+
+def check_choice(name: str, value: object, choices: Collection[object]) -> None:
+    """Check a hyper-parameter that is one of a few values.
+
+    >>> check_choice("mining", "soft", ["all", "hard"])
+    Traceback (most recent call last):
+    earsight.errors.InputError: `mining` must be one of 'all', 'hard'; got 'soft'.
+    """
+    if value not in choices:
+        raise InputError(f"`{name}` must be one of {', '.join(map(repr, choices))}; got {value!r}.")
+
+
+def resolve_components(wanted: int | None, rank: int, of: str) -> int:
+    """Return how many dimensions to use: `wanted`, or min(10, rank) where that is None.
+
+    >>> resolve_components(10, 9, "cluster_cca on 10 classes")
+    Traceback (most recent call last):
+    earsight.errors.InputError: `n_components` must be at most 9, the rank of cluster_cca on 10
+    classes; got 10.
+    """
+    if wanted is None:
+        return min(10, rank)
+    if wanted > rank:
+        raise InputError(f"`n_components` must be at most {rank}, the rank of {of}; got {wanted}.")
+    return wanted

@@ -1,0 +1,67 @@
+"""Sums by class over a stream of rows, for the closed forms that use labels."""
+
+import numpy as np
+
+from earsight.arrays import FloatArray, Labels
+from earsight.errors import InputError, LabelError
+from earsight.methods._linear import Stream, Tally
+from earsight.moments import Blocks, ClassMoments
+
+
+def common_classes(kind: str, tally: Tally) -> tuple[Labels, FloatArray, FloatArray]:
+    """Return the classes, sorted, and how many rows of each the two modalities have.
+
+    Raises:
+        LabelError: Fewer than two classes, or one that a modality lacks.
+    """
+    counts = list(tally.classes.values())
+    for name, own in tally.classes.items():
+        lacking = [label for label in counts[0] | counts[1] if label not in own]
+        if lacking:
+            raise LabelError(
+                f"{kind} needs every class in every modality; {name!r} has no row of "
+                f"{lacking[0]!r}. Remove that class, or label both modalities alike."
+            )
+    if len(counts[0]) < 2:
+        raise LabelError(f"{kind} needs at least two classes; got {list(counts[0])}.")
+    classes = sorted(counts[0])
+    first, second = (np.asarray([own[c] for c in classes], dtype=np.float64) for own in counts)
+    return np.asarray(classes), first, second
+
+
+def class_moments(
+    stream: Stream,
+    tally: Tally,
+    classes: Labels,
+    weights: tuple[FloatArray, FloatArray] | tuple[None, None] = (None, None),
+) -> list[ClassMoments]:
+    """Pass over the rows once more and return the sums of each modality.
+
+    Args:
+        stream: Starts the pass.
+        tally: Of the first pass; this one must see the same rows.
+        classes: (C,) sorted.
+        weights: For each modality what a row of each class weighs in the second moment.
+
+    Raises:
+        InputError: The pass differs from the first.
+    """
+    moments = [ClassMoments(len(classes), weight) for weight in weights]
+    cutters = [Blocks() for _ in moments]
+    again = Tally()
+    for rows in again.watch(stream()):
+        labels = rows.labels or {}
+        for total, cut, (name, x) in zip(moments, cutters, rows.views.items(), strict=True):
+            if not np.isin(labels[name], classes).all():
+                raise InputError(_CHANGED)
+            for block in cut.push(x, np.searchsorted(classes, labels[name])):
+                total.add(*block)
+    if again != tally:
+        raise InputError(_CHANGED)
+    for total, cut in zip(moments, cutters, strict=True):
+        for block in cut.rest():
+            total.add(*block)
+    return moments
+
+
+_CHANGED = "`make_batches` must return the same rows each time it is called; the passes differed."

@@ -1,0 +1,103 @@
+"""Nothing learned but a centre: for rows that lie in one space already."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from earsight.arrays import FloatArray, unit_rows
+from earsight.errors import InputError
+from earsight.methods._base import JointEmbedding, Rows, check_number
+
+
+@dataclass(kw_only=True)
+class ZeroShot(JointEmbedding):
+    """Centre each modality where it lies, and scale to unit length.
+
+        z = (x − c) / ‖x − c‖,    c = (n·mean(x) + m·prior) / (n + m)
+
+    The views must share one space (words, sounds and sights as vectors of a text model). Each
+    modality fills its own cone of that space; taking its centre away makes cosines comparable.
+    Neither pairs nor labels are used, so the counts of rows may differ. A modality that has a
+    prior can be transformed even if `fit` had no rows of it; `fit_prior` fits with no rows at all.
+
+    Attributes:
+        prior: modality → (d,) where its rows are expected to centre; where a modality has none,
+            its centre is the mean alone.
+        m: How many rows the prior is worth, ≥ 0.
+        centre_: modality → (d,) float64.
+
+    Reference: the shrunken mean is the posterior mean of a normal mean under a normal prior worth
+    m observations.
+
+    >>> model = ZeroShot(prior={"text": [0.0, 1.0]}).fit({"audio": [[1.0, 1.0], [3.0, 1.0]]})
+    >>> model.transform("audio", [[3.0, 1.0]])
+    array([[1., 0.]], dtype=float32)
+    >>> model.transform("text", [[0.0, 3.0]])
+    array([[0., 1.]], dtype=float32)
+    """
+
+    name: ClassVar[str] = "zero_shot"
+    needs_pairs: ClassVar[bool] = False
+    min_views: ClassVar[int] = 1
+    max_views: ClassVar[int | None] = None
+
+    prior: Mapping[str, Any] | None = None
+    m: float = 10.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("m", self.m, at_least=0)
+        self._priors()
+
+    def fit_prior(self) -> Self:
+        """Fit with no rows at all: each modality of `prior` is centred by its prior.
+
+        Raises:
+            InputError: There is no prior.
+        """
+        if not self.prior:
+            raise InputError("`fit_prior` needs `prior`, modality → (d,) centre; got none.")
+        with self._replacing_fit():
+            self.dims_ = {}
+            self._fit(Rows({}))
+        return self
+
+    def _fit(self, rows: Rows) -> None:
+        priors = self._priors()
+        widths = {modality: x.shape[1] for modality, x in rows.views.items()}
+        for modality, prior in priors.items():
+            if widths.setdefault(modality, len(prior)) != len(prior):
+                raise InputError(
+                    f"`prior[{modality!r}]` must be as wide as the rows, {widths[modality]}; "
+                    f"got {len(prior)}."
+                )
+        if len(set(widths.values())) != 1:
+            raise InputError(
+                f"zero_shot needs modalities that share one space, so one width; got {widths}. "
+                "Rows of different spaces need a method that learns, such as cca."
+            )
+        centre = dict(priors)
+        for modality, x in rows.views.items():
+            mean = x.mean(axis=0, dtype=np.float64)
+            weight = self.m / (len(x) + self.m) if modality in priors else 0.0
+            centre[modality] = (1 - weight) * mean + weight * priors.get(modality, mean)
+        self.centre_ = centre
+        self.dims_ = widths
+        self.n_components_ = next(iter(widths.values()))
+
+    def _project(self, modality: str, x: FloatArray) -> FloatArray:
+        return unit_rows(x - self.centre_[modality])
+
+    def _priors(self) -> dict[str, FloatArray]:
+        priors: dict[str, FloatArray] = {}
+        for modality, prior in (self.prior or {}).items():
+            vector = np.asarray(prior, dtype=np.float64)
+            if vector.ndim != 1 or not len(vector) or not np.isfinite(vector).all():
+                raise InputError(
+                    f"`prior[{modality!r}]` must be one finite vector, (d,); "
+                    f"got shape {vector.shape}."
+                )
+            priors[modality] = vector
+        return priors
