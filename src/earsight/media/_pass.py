@@ -111,6 +111,7 @@ def _decode(
             frames = stream.codec_context.decode(packet)
         except FFmpegError:
             report.n_errors += 1
+            tracks[stream.index].has_lost = True
             return
         for frame in frames:
             frame.time_base = stream.time_base  # frames of the final flush come without

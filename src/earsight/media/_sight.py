@@ -40,6 +40,7 @@ class Sight:
         self._time = 0.0  # of the frame shown
         self.first = 0.0  # time of the first frame
         self.end = 0.0
+        self.has_lost = False  # as for sound; the frame before simply stays on screen longer
         self.n_frames = 0
         self.n_errors = 0
 

@@ -10,9 +10,10 @@ from earsight.media._types import AudioBlock
 
 Samples = npt.NDArray[np.float32]
 
-# Sound follows its sample count; it is set right by its timestamps only when they differ by more
-# than this. Below it lies the rounding of containers (1 ms), above it one lost packet (20 ms).
-TOLERANCE = 0.015
+# Timestamps of real files jitter by a packet (20 ms) around the true count of samples, so sound is
+# set right by them only beyond JITTER; but at once where a packet is known to be lost.
+JITTER = 0.05
+ROUNDING = 0.002  # of timestamps in milliseconds
 
 
 def to_mono(frame: Any) -> Samples:
@@ -43,6 +44,7 @@ class Sound:
         self._start = 0.0  # time of the first sample at this source rate
         self._count = 0  # source samples since then
         self._shift = 0.0  # seconds added to timestamps after a jump that was not believed
+        self.has_lost = False  # set from outside: a packet of this track could not be decoded
         self.seconds = 0.0
         self.missing = 0.0
         self.n_errors = 0
@@ -50,7 +52,7 @@ class Sound:
     @property
     def end(self) -> float:
         """Seconds at which the next sample is due."""
-        return self._start + self._count / self._rate if self._rate else 0.0
+        return self._start + (self._count / self._rate if self._rate else 0.0)
 
     @property
     def is_read(self) -> bool:
@@ -60,20 +62,16 @@ class Sound:
     def feed(self, frame: Any, time: float | None) -> Iterator[AudioBlock]:
         """Take the next decoded frame, whose first sample lies at `time` s (None: unknown)."""
         mono = self._finite(to_mono(frame))
+        if not self._rate:
+            self.first = self._start = time or 0.0
         if frame.sample_rate != self._rate:
-            time = self.end if time is None else time + self._shift
-            self.first = self.first if self._rate else time
-            yield from self._restart(frame.sample_rate, time)
-        elif time is not None:
-            jump = time + self._shift - self.end
-            if not -self._max_gap <= jump <= self._max_gap:
-                self._shift -= jump
-                self.n_errors += 1
-            elif jump > TOLERANCE:
-                self.missing += jump
-                yield from self._silence(round(jump * self._rate))
-            elif jump < -TOLERANCE:
-                mono = mono[round(-jump * self._rate) :]
+            yield from self._restart(frame.sample_rate)
+        jump = 0.0 if time is None else self._believed(time + self._shift - self.end)
+        self.has_lost = False
+        if jump > 0:
+            self.missing += jump
+            yield from self._silence(round(jump * self._rate))
+        mono = mono[round(max(-jump, 0.0) * self._rate) :]
         self.seconds += len(mono) / self._rate
         yield from self._push(mono)
 
@@ -82,6 +80,14 @@ class Sound:
         for lane in self._lanes:
             yield from lane.close()
 
+    def _believed(self, jump: float) -> float:
+        """Return by how many seconds the next frame is to be moved from where it is due."""
+        if abs(jump) > self._max_gap:
+            self._shift -= jump
+            self.n_errors += 1
+            return 0.0
+        return jump if abs(jump) > (ROUNDING if self.has_lost else JITTER) else 0.0
+
     def _finite(self, mono: Samples) -> Samples:
         bad = ~np.isfinite(mono)
         if bad.any():
@@ -89,11 +95,12 @@ class Sound:
             mono[bad] = 0.0
         return mono
 
-    def _restart(self, rate: int, time: float) -> Iterator[AudioBlock]:
+    def _restart(self, rate: int) -> Iterator[AudioBlock]:
+        start = self.end
         for lane in self._lanes:
             yield from lane.close()
-            lane.restart(rate, time)
-        self._rate, self._start, self._count = rate, time, 0
+            lane.restart(rate, start)
+        self._rate, self._start, self._count = rate, start, 0
 
     def _silence(self, n: int) -> Iterator[AudioBlock]:
         for begin in range(0, n, self._rate):
