@@ -25,7 +25,7 @@ def _norm(state: State, name: str) -> nn.LayerNorm:
     return layer
 
 
-class Layer(nn.Module):
+class Layer(nn.Module):  # type: ignore[misc]  # mypy sees torch as Any
     """Self-attention and two linear layers, each added to its input and normalised after it."""
 
     def __init__(self, state: State, name: str, n_heads: int) -> None:
@@ -55,7 +55,7 @@ class Layer(nn.Module):
         return y
 
 
-class SentenceBert(nn.Module):
+class SentenceBert(nn.Module):  # type: ignore[misc]  # mypy sees torch as Any
     """Token numbers → one unit vector a text: the mean over tokens, scaled to length 1.
 
     There is no mask: texts of one batch have the same number of tokens.

@@ -12,7 +12,7 @@ EPSILON = 1e-3  # of batch norm
 State = Mapping[str, Tensor]
 
 
-class Unit(nn.Sequential):
+class Unit(nn.Sequential):  # type: ignore[misc]  # mypy sees torch as Any
     """Padding, a convolution with its batch norm folded in, and ReLU6 where `active`.
 
     Padding is TensorFlow's "SAME": where the stride is 2, one more at the bottom and the right.
@@ -34,7 +34,7 @@ class Unit(nn.Sequential):
         super().__init__(pad, folded, nn.ReLU6() if active else nn.Identity())
 
 
-class Block(nn.Module):
+class Block(nn.Module):  # type: ignore[misc]  # mypy sees torch as Any
     """Inverted residual: expand, depthwise, project; a stage's later blocks add their input."""
 
     def __init__(self, state: State, name: str, stride: int, *, residual: bool) -> None:
@@ -54,7 +54,7 @@ class Block(nn.Module):
         return x + y if self.residual else y
 
 
-class Lite0(nn.Module):
+class Lite0(nn.Module):  # type: ignore[misc]  # mypy sees torch as Any
     """The whole network, from pixels to both heads. No squeeze-and-excitation.
 
     Args:
