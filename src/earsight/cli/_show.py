@@ -1,4 +1,4 @@
-"""How the command line shows things: progress, durations, paths, tables. All on stderr but tables."""
+"""How the command line shows things: progress and notes on stderr, results on stdout."""
 
 import os
 import sys

@@ -112,7 +112,9 @@ def search(
     by: Annotated[
         str | None, typer.Option(help="What of the query to use: audio or visual.")
     ] = None,
-    for_: Annotated[str | None, typer.Option("--for", help="What to rank: audio or visual.")] = None,
+    for_: Annotated[
+        str | None, typer.Option("--for", help="What to rank: audio or visual.")
+    ] = None,
     top: Annotated[int, typer.Option("--top", "-n", min=1, help="How many answers.")] = 10,
     min_score: Annotated[float | None, typer.Option(help="Leave out lower scores.")] = None,
     as_json: Json = False,

@@ -6,7 +6,6 @@ embedding that stands answers until the next one stands.
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from dataclasses import asdict, dataclass, field
@@ -128,9 +127,7 @@ def _embed(
     usable = sorted(c for c in held if c in contents and contents[c].windows)
     if not usable:
         first = "; ".join(f"{path}: {why}" for path, _, why in trouble(store, features)[:3])
-        raise LibraryError(
-            f"None of the {len(held)} clips in {store.root} could be read. {first}"
-        )
+        raise LibraryError(f"None of the {len(held)} clips in {store.root} could be read. {first}")
     labels = labelling.by_content
     facts = [features, settings.learn, LEARN_VERSION, [(c, labels.get(c)) for c in usable]]
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()

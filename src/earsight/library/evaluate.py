@@ -58,9 +58,7 @@ class LibraryEvaluation:
     note: str = ""
 
 
-def evaluate_library(
-    library: Path, *, progress: Progress | None = None
-) -> LibraryEvaluation:
+def evaluate_library(library: Path, *, progress: Progress | None = None) -> LibraryEvaluation:
     """Score the clips of a library as queries for each other.
 
     Args:

@@ -121,12 +121,12 @@ def load_pairs(
         keys[modality] = []
         for piece in tables.read(modality, contents):
             keys[modality] += [row.key for row in piece.rows]
-            for role, vectors in piece.vectors.items():
-                parts.setdefault(role, []).append(vectors)
+            for role, part in piece.vectors.items():
+                parts.setdefault(role, []).append(part)
     both = sorted(set(keys["audio"]) & set(keys["visual"]))
     if not both:
         return PairedRows(np.array([]), np.array([]), {}), note
-    vectors = {}
+    vectors: dict[str, FloatArray] = {}
     for modality in MODALITIES:
         where = {key: i for i, key in enumerate(keys[modality])}
         order = [where[key] for key in both]
@@ -159,8 +159,9 @@ def _fit_bridge(tables: Tables, contents: list[str], sources: Sources) -> JointE
 
 def fit_bridge(views: Mapping[str, FloatArray], sources: Sources) -> JointEmbedding:
     """Fit `zero_shot` to words vectors; with no rows it is centred by its prior alone."""
-    bridge: JointEmbedding = make("methods", "zero_shot", {"prior": sources.priors()})
-    return bridge.fit(views) if views else bridge.fit_prior()
+    bridge = make("methods", "zero_shot", {"prior": sources.priors()})
+    fitted: JointEmbedding = bridge.fit(views) if views else bridge.fit_prior()
+    return fitted
 
 
 # -- is learning worth it? -------------------------------------------------------------------------
@@ -171,7 +172,7 @@ def trainable(rows: PairedRows) -> tuple[Labels | None, str]:
 
     With at least two classes of 5 clips, the rows of those classes; without, all rows.
     """
-    clips_of = {clip: label for clip, label in zip(rows.clips, rows.labels, strict=True)}
+    clips_of = dict(zip(rows.clips, rows.labels, strict=True))
     sizes = Counter(label for label in clips_of.values() if label != NO_LABEL)
     large = [label for label, count in sizes.items() if count >= MIN_PER_CLASS]
     if len(large) >= 2:
@@ -185,7 +186,10 @@ def trainable(rows: PairedRows) -> tuple[Labels | None, str]:
         mask = np.ones(len(rows), dtype=bool)
     n_clips = len(np.unique(rows.clips[mask]))
     if n_clips < MIN_CLIPS:
-        return None, f"learning needs {MIN_CLIPS} clips with sound and sight, and {n_clips} are here"
+        return (
+            None,
+            f"learning needs {MIN_CLIPS} clips with sound and sight, and {n_clips} are here",
+        )
     return mask, ""
 
 
@@ -245,6 +249,7 @@ def _held_out(
 
 
 def words_of(rows: PairedRows) -> dict[str, FloatArray]:
+    """Return modality → the vectors of the bridge."""
     return {modality: rows.vectors[f"words.{modality}"] for modality in MODALITIES}
 
 

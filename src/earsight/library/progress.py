@@ -1,4 +1,4 @@
-"""How a long use case tells what it is doing; the command line and the page each show it their way."""
+"""How a long use case tells what it is doing; a terminal and a page each show it their way."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""Read the clips that are new or have changed, and acknowledge each once its vectors are written."""
+"""Read the clips that are new or changed, and acknowledge each once its vectors are written."""
 
 import hashlib
 import os
@@ -62,9 +62,7 @@ def read_changes(
     gone = [clip.path for clip in found.missing if clip.path not in moved]
     if moved or gone:
         store.move_and_drop(moved, gone)
-    return Changes(
-        len(changed) - len(moved), len(moved), len(gone), len(found.same) - len(stale)
-    )
+    return Changes(len(changed) - len(moved), len(moved), len(gone), len(found.same) - len(stale))
 
 
 @dataclass(frozen=True)

@@ -82,8 +82,8 @@ def _walk(
     try:
         entries = sorted(os.scandir(os.path.join(root, below)), key=lambda entry: entry.name)
     except OSError as error:
-        raise LibraryError(f"The folder {as_text(os.path.join(root, below))} cannot be read: "
-                           f"{error.strerror}.") from error  # fmt: skip
+        folder = as_text(os.path.join(root, below))
+        raise LibraryError(f"The folder {folder} cannot be read: {error.strerror}.") from error
     for entry in entries:
         path = os.path.join(below, entry.name)
         if entry.name.startswith(b".") or _excluded(path, exclude):
@@ -123,6 +123,4 @@ def match_moves(missing: Iterable[Clip], arrived: Iterable[tuple[File, str]]) ->
     places: dict[str, list[bytes]] = {}
     for clip in missing:
         places.setdefault(clip.content, []).append(clip.path)
-    return {
-        places[content].pop(0): file.path for file, content in arrived if places.get(content)
-    }
+    return {places[content].pop(0): file.path for file, content in arrived if places.get(content)}

@@ -169,7 +169,9 @@ class _Session:
         if by is None:
             by = "visual" if "visual" in have else "audio"
             if len(have) == 2:
-                notes.append(f"{path.name} has both; asking by its sight. For its sound: --by audio")
+                notes.append(
+                    f"{path.name} has both; asking by its sight. For its sound: --by audio"
+                )
         elif by not in have:
             raise InputError(
                 f"{as_text(os.fsencode(path))} has no {_PERCEIVED[by]} to search by; "

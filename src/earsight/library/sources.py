@@ -36,7 +36,9 @@ class Sources:
 
     def priors(self) -> dict[str, FloatArray]:
         """Return where the bridge expects each modality to centre: modality → (384,)."""
-        return {m: make("extractors", "words", {"modality": m}).prior for m in (*MODALITIES, "text")}
+        return {
+            m: make("extractors", "words", {"modality": m}).prior for m in (*MODALITIES, "text")
+        }
 
     @property
     def fingerprint(self) -> str:

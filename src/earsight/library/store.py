@@ -1,4 +1,4 @@
-"""The small tables of a library: a SQLite file that knows the clips, and what has been made of them.
+"""The small tables of a library: a SQLite file that knows the clips and what was made of them.
 
 `index` with nothing to do, `status` and `search` for the names of clips open only this. The large
 tables (vectors, sequences) lie beside it and are keyed by a clip's content, so that a moved or
@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from earsight.errors import LibraryError
 
@@ -383,5 +383,5 @@ def as_text(path: bytes) -> str:
     """
     return "".join(
         f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c
-        for c in cast(str, path.decode("utf-8", "surrogateescape"))
+        for c in path.decode("utf-8", "surrogateescape")
     )

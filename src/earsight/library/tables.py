@@ -61,9 +61,7 @@ class Tables:
                     rows, vectors = roles.setdefault(role, ([], []))
                     key = f"{content}:{window.index:06d}"
                     modality = role.removeprefix("words.")
-                    rows.append(
-                        Row(key, content, modality, window.index, window.start, window.end)
-                    )
+                    rows.append(Row(key, content, modality, window.index, window.start, window.end))
                     vectors.append(vector)
             stored += [
                 StoredSequence(f"{content}:{role}", content, role, sequence)
