@@ -1,0 +1,176 @@
+"""What every extractor promises, over all that are discovered."""
+
+import math
+import wave
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+import earsight
+from earsight import discovery, weights
+from earsight.errors import MediaError, WeightsError
+from earsight.extractors import _base
+from earsight.extractors._base import FeatureExtractor, extract_all
+from earsight.media import AudioBlock, Decoder, FrameBlock
+
+RATE = 44_100
+EVERY = [
+    (name, {"modality": modality} if name == "words" else {})
+    for name in discovery.names("extractors")
+    for modality in (("audio", "visual", "text") if name == "words" else ("",))
+]
+
+
+@pytest.fixture(params=EVERY, ids=lambda kind: ".".join([kind[0], *kind[1].values()]))
+def extractor(request: pytest.FixtureRequest) -> FeatureExtractor:
+    name, parameters = request.param
+    made = earsight.extractor(name, **parameters)
+    try:
+        _ = made.fingerprint
+    except WeightsError as error:
+        pytest.skip(f"The weights of {name} cannot be had here: {error}")
+    return made
+
+
+def write_sound(path: Path, samples: np.ndarray) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, RATE, 0, "NONE", ""))
+        file.writeframes((samples * 32767).astype("<i2").tobytes())
+    return path
+
+
+def write_video(path: Path, seconds: float, fps: int = 10) -> Path:
+    """A bright square crosses a dark frame; no sound."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for k in range(round(seconds * fps)):
+            picture = np.full((240, 320, 3), 30, dtype=np.uint8)
+            picture[80:160, 20 * k % 240 : 20 * k % 240 + 80] = (220, 180, 40)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def write_clip(folder: Path, modality: str, seconds: float) -> Path:
+    """A clip of one modality: a rising tone, a moving square, or a sentence."""
+    if modality == "audio":
+        t = np.arange(round(seconds * RATE)) / RATE
+        return write_sound(folder / f"tone {seconds}.wav", 0.5 * np.sin(300 * math.tau * t * (1 + t)))
+    if modality == "visual":
+        return write_video(folder / f"square {seconds}.mp4", seconds)
+    path = folder / f"sentence {seconds}.txt"
+    path.write_text("A dog barks at the fireworks.", encoding="utf-8")
+    return path
+
+
+def test_shapes_times_and_types_are_as_declared(extractor: FeatureExtractor, tmp_path: Path) -> None:
+    found, report = extract_all(write_clip(tmp_path, extractor.modality, 3.0), [extractor])
+    assert set(found) == {extractor.key(head) for head in extractor.heads}
+    for head in extractor.heads:
+        sequence = found[extractor.key(head)]
+        assert sequence.dim == extractor.dims[head]
+        assert sequence.values.dtype == np.float32
+        assert sequence.times.dtype == np.float64
+        assert np.isfinite(sequence.values).all()
+        assert (np.diff(sequence.times) > 0).all()
+        assert 0 <= sequence.times[0] and sequence.times[-1] <= report.duration
+        if extractor.modality != "text":
+            assert len(sequence) >= 3
+    assert extractor.dim == extractor.dims[extractor.heads[0]]
+
+
+def test_the_shortest_clip_still_has_a_step(extractor: FeatureExtractor, tmp_path: Path) -> None:
+    sequence = extractor.extract(write_clip(tmp_path, extractor.modality, 0.2))
+    assert len(sequence) == 1
+    assert 0 <= sequence.times[0] <= 0.2
+    assert sequence.mean().any()
+
+
+def test_silence_and_a_flat_picture_have_finite_features(
+    extractor: FeatureExtractor, tmp_path: Path
+) -> None:
+    if extractor.modality == "text":
+        pytest.skip("A text that says nothing is refused; see test_extractors.")
+    if extractor.modality == "audio":
+        clip = write_sound(tmp_path / "silence.wav", np.zeros(2 * RATE))
+    else:
+        clip = tmp_path / "flat.png"
+        Image.new("RGB", (50, 400), (12, 200, 99)).save(clip)
+    sequence = extractor.extract(clip)
+    assert np.isfinite(sequence.values).all() and np.isfinite(sequence.mean()).all()
+    if extractor.modality == "visual":
+        assert sequence.times.tolist() == [0.0]
+
+
+def test_features_depend_neither_on_blocks_nor_on_the_run(
+    extractor: FeatureExtractor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = write_clip(tmp_path, extractor.modality, 3.0)
+    first, _ = extract_all(clip, [extractor])
+    again, _ = extract_all(clip, [extractor])
+    monkeypatch.setattr(_base, "Decoder", Splintered)
+    cut, _ = extract_all(clip, [extractor])
+    for key, sequence in first.items():
+        for other in (again, cut):
+            assert np.array_equal(sequence.values, other[key].values)
+            assert np.allclose(sequence.times, other[key].times, atol=1e-9)
+
+
+class Splintered(Decoder):
+    """The same decoder, whose blocks arrive in pieces of 1 frame or 1 to 1,000 samples."""
+
+    def __iter__(self):
+        rng = np.random.default_rng(0)
+        for block in super().__iter__():
+            at = 0
+            if isinstance(block, AudioBlock):
+                while at < len(block.samples):
+                    part = block.samples[at : at + int(rng.integers(1, 1000))]
+                    yield AudioBlock(block.rate, block.start + at / block.rate, part)
+                    at += len(part)
+            else:
+                for i in range(len(block.times)):
+                    part = slice(i, i + 1)
+                    yield FrameBlock(block.request, block.times[part], block.frames[part])
+
+
+def test_a_clip_without_the_modality_says_so(extractor: FeatureExtractor, tmp_path: Path) -> None:
+    other = "visual" if extractor.modality == "audio" else "audio"
+    clip = write_clip(tmp_path, other, 0.5)
+    found, report = extract_all(clip, [extractor])
+    assert found == {}
+    assert report.status.value == ("no_audio" if other == "visual" else "no_video")
+    with pytest.raises(MediaError, match=rf"{clip.name} has no \w+ for {extractor.name} to read"):
+        extractor.extract(clip)
+
+
+def test_fingerprints_follow_hyper_parameters(extractor: FeatureExtractor) -> None:
+    same = type(extractor)(**extractor._fields())
+    assert extractor.fingerprint == same.fingerprint
+    assert len(extractor.fingerprint) == 64 and int(extractor.fingerprint, 16) >= 0
+    if "fps" in extractor._fields():
+        assert type(extractor)(fps=1.0).fingerprint != extractor.fingerprint
+
+
+def test_fingerprints_follow_weights_and_code(
+    extractor: FeatureExtractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = extractor.fingerprint
+    with monkeypatch.context() as patch:
+        patch.setattr(type(extractor), "version", extractor.version + 1)
+        assert extractor.fingerprint != before
+    assert extractor.fingerprint == before
+    if extractor.pretrained:
+        monkeypatch.setattr(weights, "checksum", lambda name: "0" * 64)
+        assert extractor.fingerprint != before
+
+
+def test_a_space_is_named_only_where_it_is_shared(extractor: FeatureExtractor) -> None:
+    shares = extractor.name in ("words", "minilm")
+    assert (extractor.space == earsight.extractor("minilm").space) if shares else (
+        extractor.space is None
+    )
