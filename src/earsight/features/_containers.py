@@ -177,7 +177,8 @@ class _H5:
         return tuple(self.file[name].shape)
 
     def dtype(self, name: str) -> np.dtype[Any]:
-        return np.dtype(self.file[name].dtype)
+        dtype: np.dtype[Any] = self.file[name].dtype
+        return dtype
 
     def array(self, name: str) -> npt.NDArray[Any]:
         return _text(self.file[name][()])
@@ -244,13 +245,13 @@ def _floats(values: npt.NDArray[Any], scale: Scale | None, name: str, start: int
 
 def _text(array: Any) -> npt.NDArray[Any]:
     """Return text as numpy strings, whatever a file keeps it as; numbers as they are."""
-    array = np.asarray(array)
-    if array.dtype.kind == "S":
-        return np.asarray(np.char.decode(array, "utf-8"))
-    if array.dtype.kind == "O":
-        plain = [x.decode() if isinstance(x, bytes) else str(x) for x in array.ravel()]
-        return np.asarray(plain, dtype=np.str_).reshape(array.shape)
-    return array
+    kept: npt.NDArray[Any] = np.asarray(array)
+    if kept.dtype.kind == "S":
+        return np.asarray(np.char.decode(kept, "utf-8"))
+    if kept.dtype.kind == "O":
+        plain = [x.decode() if isinstance(x, bytes) else str(x) for x in kept.ravel()]
+        return np.asarray(plain, dtype=np.str_).reshape(kept.shape)
+    return kept
 
 
 def _json(value: Any) -> Any:

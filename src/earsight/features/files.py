@@ -237,6 +237,8 @@ class _Reader:
         return table.means()
 
     def _check_dtype(self, dtype: np.dtype[Any], name: str) -> None:
+        if dtype.kind not in "fiu":
+            raise InputError(f"`{name}` must be real numbers; got dtype {dtype}.")
         if dtype == np.uint8 and self.scale is None:
             raise InputError(
                 f"`{name}` holds 8-bit numbers, which say nothing of their scale. "
