@@ -1,0 +1,92 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from earsight import engine
+
+
+def double(x: int) -> int:
+    return 2 * x
+
+
+def die_at_three(x: int) -> int:
+    if x == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 2 * x
+
+
+def refuse_three(x: int) -> int:
+    if x == 3:
+        raise ValueError("three is refused")
+    return x
+
+
+def test_every_item_once() -> None:
+    assert sorted(engine.run(double, range(20), workers=2)) == [(x, 2 * x) for x in range(20)]
+
+
+def test_nothing_to_do_starts_nothing() -> None:
+    assert list(engine.run(double, [], workers=2)) == []
+
+
+def test_a_dying_worker_takes_one_item_with_it() -> None:
+    found = dict(engine.run(die_at_three, range(8), workers=2))
+    died = found.pop(3)
+    assert isinstance(died, engine.WorkerDied)
+    assert found == {x: 2 * x for x in range(8) if x != 3}
+
+
+def test_an_error_is_raised_here() -> None:
+    with pytest.raises(ValueError, match="three is refused"):
+        list(engine.run(refuse_three, range(8), workers=2))
+
+
+def test_items_are_drawn_only_as_fast_as_they_are_taken() -> None:
+    drawn = []
+
+    def items() -> object:
+        for x in range(100):
+            drawn.append(x)
+            yield x
+
+    for _ in zip(engine.run(double, items(), workers=2), range(3), strict=False):  # type: ignore[arg-type]
+        assert len(drawn) < 15
+
+
+def test_no_worker_outlives_a_killed_parent(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import os, sys, time, pathlib\n"
+        "from earsight import engine\n"
+        "def work(x):\n"
+        "    pathlib.Path(sys.argv[1], str(os.getpid())).touch()\n"
+        "    time.sleep(60)\n"
+        "if __name__ == '__main__':\n"
+        "    list(engine.run(work, range(4), workers=2))\n"
+    )
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    parent = subprocess.Popen([sys.executable, str(script), str(pids)])
+    _until(lambda: len(list(pids.iterdir())) == 2)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    _until(lambda: not any(_alive(int(path.name)) for path in pids.iterdir()))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+def _until(true: object, seconds: float = 30) -> None:
+    begun = time.monotonic()
+    while not true():  # type: ignore[operator]
+        assert time.monotonic() - begun < seconds
+        time.sleep(0.05)
