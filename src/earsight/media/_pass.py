@@ -1,6 +1,6 @@
 """One pass over one container: demultiplex, decode, hand on, and settle the account."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from earsight.errors import MediaError
@@ -119,13 +119,18 @@ def _decode(
             time = None if frame.time is None else frame.time - origin
             yield from tracks[stream.index].feed(frame, time)
 
-    for packet in _packets(container, streams, report):
+    for packet in _packets(container, streams, tracks.values(), report):
         yield from decoded(packet.stream, packet)
     for stream in streams:
         yield from decoded(stream, None)
 
 
-def _packets(container: "InputContainer", streams: list[Any], report: Report) -> Iterator[Any]:
+def _packets(
+    container: "InputContainer",
+    streams: list[Any],
+    tracks: Iterable[Sound | Sight],
+    report: Report,
+) -> Iterator[Any]:
     """Yield packets to the file's end, past whatever cannot be read."""
     from av import FFmpegError
 
@@ -137,9 +142,11 @@ def _packets(container: "InputContainer", streams: list[Any], report: Report) ->
                 if packet.size:  # an empty packet would end the decoding; that is for later
                     yield packet
             return
-        except (FFmpegError, OSError):
+        except (FFmpegError, OSError, IndexError):  # IndexError: damage looked like a new stream
             failed += 1
             report.n_errors += 1
+            for track in tracks:
+                track.has_lost = True
 
 
 def _settle(
@@ -154,17 +161,17 @@ def _settle(
     problems = []
     for name, stream, track in asked:
         codec = stream.codec_context.name if stream.codec_context else "unknown coding"
-        span, expected = track.end - track.first, _declared_seconds(container, stream)
+        expected = max(track.end - track.first, _declared_seconds(container, stream))
         if not track.is_read:
             problems.append(f"{name} is declared ({codec}), but none of it could be read")
-        elif _is_short(span, expected):
-            problems.append(f"only {span:.1f} of {expected:.1f} s of {name} could be read")
+        elif _is_short(track.seconds, expected):
+            problems.append(f"only {track.seconds:.1f} of {expected:.1f} s of {name} could be read")
     report.duration = max((track.end for _, _, track in asked), default=0.0)
     whole = container.duration / 1e6 if container.duration and _knows_duration(container) else 0.0
     if not problems and asked == declared and _is_short(report.duration, whole):
         problems.append(f"only {report.duration:.1f} of {whole:.1f} s could be read")
     if report.n_errors:
-        problems.append(f"{report.n_errors} packets, frames or timestamps are damaged")
+        problems.append(f"damaged packets, frames or timestamps: {report.n_errors}")
     report.message = "; ".join(problems).capitalize() + "." * bool(problems)
     report.status = _status(declared, asked, bool(problems))
     if sound[1] is not None:

@@ -40,14 +40,15 @@ class Sight:
         self._time = 0.0  # of the frame shown
         self.first = 0.0  # time of the first frame
         self.end = 0.0
-        self.has_lost = False  # as for sound; the frame before simply stays on screen longer
+        self.has_lost = False  # set from outside: a packet of this track could not be decoded
+        self.missing = 0.0  # seconds for which a frame stayed on screen because others were lost
         self.n_frames = 0
         self.n_errors = 0
 
     @property
     def seconds(self) -> float:
-        """Seconds between the first frame and the end of the last one."""
-        return self.end - self.first
+        """Seconds from the first frame to the end of the last one, less what was lost between."""
+        return self.end - self.first - self.missing
 
     @property
     def is_read(self) -> bool:
@@ -67,7 +68,10 @@ class Sight:
             for lane in self._lanes:
                 lane.begin(time)
         else:
+            if self.has_lost:
+                self.missing += max(time - self.end, 0.0)
             yield from self._deliver(time)
+        self.has_lost = False
         length = frame.duration * float(frame.time_base) if frame.duration else self._step
         self.n_frames += 1
         self._shown, self._time, self._scaled = frame, time, {}
