@@ -59,7 +59,9 @@ def write_clip(folder: Path, modality: str, seconds: float) -> Path:
     """A clip of one modality: a rising tone, a moving square, or a sentence."""
     if modality == "audio":
         t = np.arange(round(seconds * RATE)) / RATE
-        return write_sound(folder / f"tone {seconds}.wav", 0.5 * np.sin(300 * math.tau * t * (1 + t)))
+        return write_sound(
+            folder / f"tone {seconds}.wav", 0.5 * np.sin(300 * math.tau * t * (1 + t))
+        )
     if modality == "visual":
         return write_video(folder / f"square {seconds}.mp4", seconds)
     path = folder / f"sentence {seconds}.txt"
@@ -67,7 +69,9 @@ def write_clip(folder: Path, modality: str, seconds: float) -> Path:
     return path
 
 
-def test_shapes_times_and_types_are_as_declared(extractor: FeatureExtractor, tmp_path: Path) -> None:
+def test_shapes_times_and_types_are_as_declared(
+    extractor: FeatureExtractor, tmp_path: Path
+) -> None:
     found, report = extract_all(write_clip(tmp_path, extractor.modality, 3.0), [extractor])
     assert set(found) == {extractor.key(head) for head in extractor.heads}
     for head in extractor.heads:
@@ -77,7 +81,7 @@ def test_shapes_times_and_types_are_as_declared(extractor: FeatureExtractor, tmp
         assert sequence.times.dtype == np.float64
         assert np.isfinite(sequence.values).all()
         assert (np.diff(sequence.times) > 0).all()
-        assert 0 <= sequence.times[0] and sequence.times[-1] <= report.duration
+        assert sequence.times[0] >= 0 and sequence.times[-1] <= report.duration
         if extractor.modality != "text":
             assert len(sequence) >= 3
     assert extractor.dim == extractor.dims[extractor.heads[0]]
@@ -171,6 +175,8 @@ def test_fingerprints_follow_weights_and_code(
 
 def test_a_space_is_named_only_where_it_is_shared(extractor: FeatureExtractor) -> None:
     shares = extractor.name in ("words", "minilm")
-    assert (extractor.space == earsight.extractor("minilm").space) if shares else (
-        extractor.space is None
+    assert (
+        (extractor.space == earsight.extractor("minilm").space)
+        if shares
+        else (extractor.space is None)
     )
