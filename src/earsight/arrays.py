@@ -104,6 +104,31 @@ def as_views(
     return {name: as_matrix(x, f"views[{name!r}]") for name, x in views.items()}
 
 
+def labels_by_view(
+    values: LabelsLike, name: str, views: Mapping[str, FloatArray]
+) -> dict[str, Labels] | None:
+    """Return modality → one value a row, whether one array or a mapping was given; None for None.
+
+    Raises:
+        InputError: One array for views of different counts.
+        LabelError: A mapping for other modalities than the views', or values that `as_labels`
+            refuses.
+    """
+    if values is None:
+        return None
+    if not isinstance(values, Mapping):
+        n = check_same_length(views, f"`{name}` is one array; a mapping means unpaired rows")
+        return dict.fromkeys(views, as_labels(values, name, n=n))
+    if set(values) != set(views):
+        raise LabelError(f"`{name}` must be given for each of {[*views]}; got {[*values]}.")
+    own = {
+        view: as_labels(values[view], f"{name}[{view!r}]", n=len(x)) for view, x in views.items()
+    }
+    if len({array.dtype.kind == "U" for array in own.values()}) > 1:
+        raise LabelError(f"`{name}` must be strings in all modalities or in none.")
+    return own
+
+
 def check_same_length(arrays: Mapping[str, Sequence[Any] | FloatArray], why: str) -> int:
     """Return the common number of rows.
 

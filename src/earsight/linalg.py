@@ -73,7 +73,7 @@ def whitener(
 
     Columns are brought to unit variance first, so that the rank does not depend on their units.
     Where Σ + γI is far from singular, W is from its Cholesky factor. Elsewhere Σ is cut to the
-    eigenvectors above the tolerance 8·√p·eps: that loses nothing, ridge or not, because Σxy has
+    eigenvectors above the tolerance 16·√p·eps: that loses nothing, ridge or not, because Σxy has
     no part outside the range of Σ.
 
     Returns:
@@ -137,7 +137,7 @@ def component_signs(loadings: FloatArray) -> FloatArray:
 
 def _tolerance(p: int, eps: float) -> float:
     """Rounding error of a (p, p) correlation matrix in spectral norm, with some room."""
-    return float(8 * np.sqrt(p) * eps)
+    return float(16 * np.sqrt(p) * eps)
 
 
 def _cholesky(matrix: FloatArray) -> tuple[FloatArray, float]:

@@ -171,7 +171,7 @@ class ClassMoments:
     ) -> None:
         self.counts = np.zeros(n_classes, dtype=np.int64)
         self.weights = weights
-        self.shift = np.zeros(0)
+        self.shift: FloatArray = np.zeros(0)
         if shift is not None:
             self._start(shift)
 
@@ -203,7 +203,8 @@ class ClassMoments:
             InputError: The passes had different shifts, classes or weights.
         """
         _check_same_shifts({"": self.shift}, {"": other.shift})
-        if not np.array_equal(self.weights, other.weights) or len(self.counts) != len(other.counts):
+        mine, theirs = (np.asarray(each.weights) for each in (self, other))
+        if not np.array_equal(mine, theirs) or len(self.counts) != len(other.counts):
             raise InputError("Passes can be merged only with the same classes and weights.")
         self.counts += other.counts
         self._sums.merge(other._sums)

@@ -15,10 +15,10 @@ from earsight.arrays import (
     FloatArray,
     Labels,
     LabelsLike,
-    as_labels,
     as_matrix,
     as_views,
     check_same_length,
+    labels_by_view,
 )
 from earsight.errors import InputError, LabelError, NotFittedError
 
@@ -200,28 +200,10 @@ class JointEmbedding(ABC):
             check_same_length(checked, "rows are paired unless `labels` is a mapping")
         return Rows(
             checked,
-            _for_each_view(labels, "labels", checked),
-            _for_each_view(groups, "groups", checked),
+            labels_by_view(labels, "labels", checked),
+            labels_by_view(groups, "groups", checked),
             paired,
         )
-
-
-def _for_each_view(
-    values: LabelsLike, name: str, views: Mapping[str, FloatArray]
-) -> dict[str, Labels] | None:
-    """Return modality → one value a row, whether one array or a mapping was given."""
-    if values is None:
-        return None
-    if not isinstance(values, Mapping):
-        n = check_same_length(views, f"`{name}` is one array; give a mapping where they differ")
-        one = as_labels(values, name, n=n)
-        return dict.fromkeys(views, one)
-    if set(values) != set(views):
-        raise LabelError(f"`{name}` must be given for each of {list(views)}; got {[*values]}.")
-    return {
-        modality: as_labels(values[modality], f"{name}[{modality!r}]", n=len(x))
-        for modality, x in views.items()
-    }
 
 
 def check_number(
