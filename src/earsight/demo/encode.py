@@ -29,7 +29,7 @@ def write_clip(
     import av
 
     with av.open(str(path), "w", format="mp4") as container:
-        options = {"preset": "veryfast", "crf": "19", "x264-params": "bframes=0:threads=1"}
+        options = {"preset": "superfast", "crf": "21", "x264-params": "bframes=0:threads=1"}
         video = container.add_stream("libx264", rate=FPS, options=options)
         video.width, video.height = size
         video.pix_fmt = "yuv420p"

@@ -60,18 +60,15 @@ def turned(points: Iterable[Point], at: Point, turn: float = 0.0, size: float = 
 
 def curve(points: Sequence[Point], steps: int = 8) -> list[Point]:
     """Return a closed smooth outline through `points` (a Catmull–Rom spline)."""
-    knots = np.asarray(points, dtype=np.float64)
-    t = np.linspace(0.0, 1.0, steps, endpoint=False)[:, None]
-    pieces = []
-    for i in range(len(knots)):
-        a, b, c, d = (knots[(i + j) % len(knots)] for j in (-1, 0, 1, 2))
-        pieces.append(
-            0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2
-                   + (3 * b - a - 3 * c + d) * t**3)
-        )  # fmt: skip
-    return [(float(x), float(y)) for x, y in np.concatenate(pieces)]
+    b = np.asarray(points, dtype=np.float64)[:, None, :]  # (knots, 1, 2)
+    a, c, d = np.roll(b, 1, axis=0), np.roll(b, -1, axis=0), np.roll(b, -2, axis=0)
+    t = np.linspace(0.0, 1.0, steps, endpoint=False)[:, None]  # (steps, 1)
+    bend = (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3
+    outline = 0.5 * (2 * b + (c - a) * t + bend)  # (knots, steps, 2)
+    return [(x, y) for x, y in outline.reshape(-1, 2).tolist()]
 
 
+@lru_cache(maxsize=512)
 def vertical(top: Color, bottom: Color, size: tuple[int, int]) -> Image.Image:
     """Return a gradient from `top` to `bottom` of `size` (width, height) pixels."""
     column = np.linspace(top, bottom, max(size[1], 2))[:, None, :]
@@ -209,4 +206,4 @@ class Camera:
         left = MARGIN + offset[0] + (WIDTH - width) / 2
         top = MARGIN + offset[1] + (HEIGHT - height) / 2
         cut = (left * SCALE, top * SCALE, (left + width) * SCALE, (top + height) * SCALE)
-        return stage.resize((WIDTH, HEIGHT), Image.Resampling.HAMMING, box=cut)
+        return stage.resize((WIDTH, HEIGHT), Image.Resampling.BOX, box=cut)

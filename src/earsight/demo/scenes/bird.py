@@ -87,7 +87,7 @@ def _bird(
         moved = turned([(a - around[0], b - around[1]) for a, b in points], around, turn)
         return [(x + face * size * a, y + size * b) for a, b in moved]
 
-    tail = curve([(-26, -34), (-56, -20), (-84, -6), (-82, 4), (-54, -8), (-22, -16)])
+    tail = curve([(-26.0, -34.0), (-56, -20), (-84, -6), (-82, 4), (-54, -8), (-22, -16)])
     brush.shaded(put(tail, 0.35 * flick, (-30, -24)), darker(back, 0.15), darker(back, 0.5))
     for leg in (-4, 8):
         brush.stroke(put([(leg, -10), (leg + 2, 1)]), 2.2 * size, (110, 78, 62))
@@ -99,7 +99,6 @@ def _bird(
     chest = curve([(12, -66), (30, -58), (37, -38), (28, -16), (6, -6), (-8, -12), (6, -34)])
     brush.shaded(put(chest), lighter(breast, 0.18), darker(breast, 0.14))
     neck = (18.0, -58.0)
-    crown = (26.0, -76.0)
     upper = [(44, -84), (67, -76), (66, -74.5), (44, -73)]
     lower = [(43, -75), (61, -73.5), (60, -72), (42, -68)]
     jaw = (43.0, -75.0)
@@ -130,16 +129,14 @@ def _bird(
     wing = curve([(-2, -56), (12, -44), (6, -26), (-18, -16), (-52, -10), (-34, -28), (-22, -48)])
     brush.shaded(put(wing, 0.12 * flick, (0, -50)), lighter(back, 0.05), darker(back, 0.42))
     for k in range(3):
-        feather = [(-44 + 5 * k, -14 - 4 * k), (-18 + 6 * k, -23 - 6 * k), (0 + 3 * k, -32 - 5 * k)]
+        feather = [
+            (-44.0 + 5 * k, -14.0 - 4 * k),
+            (-18.0 + 6 * k, -23.0 - 6 * k),
+            (3.0 * k, -32.0 - 5 * k),
+        ]
         brush.stroke(put(feather, 0.12 * flick, (0, -50)), 1.1, lighter(back, 0.35), 0.65)
-    brush.soft(
-        x + face * size * crown[0],
-        y + size * (crown[1] - 14),
-        16 * size,
-        9 * size,
-        (255, 255, 240),
-        0.25,
-    )
+    [crown] = put([(26, -90)])
+    brush.soft(*crown, 16 * size, 9 * size, (255, 255, 240), 0.25)
 
 
 def compose(rng: np.random.Generator) -> Scene:

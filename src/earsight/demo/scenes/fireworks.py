@@ -37,8 +37,8 @@ class Shell:
     second: Color
 
     def star(self, gone: float) -> FloatArray:
-        """Return where the stars are `gone` s after the burst, (n, 2): drag 2.2/s, and gravity."""
-        way = (1 - np.exp(-2.2 * gone)) / 2.2
+        """Return where the stars are `gone` s after the burst, (n, 2): drag 3/s, and gravity."""
+        way = (1 - np.exp(-3.0 * gone)) / 3.0
         xy = np.array([self.x, self.y]) + self.stars[:, :2] * way
         xy[:, 1] += 26 * gone**2
         return np.asarray(xy)
@@ -47,14 +47,14 @@ class Shell:
 def _stars(rng: np.random.Generator, kind: str) -> FloatArray:
     n = {"peony": 110, "ring": 60, "willow": 90}[kind]
     angle = rng.uniform(0, 2 * np.pi, n)
-    power = rng.uniform(150, 215)
+    power = rng.uniform(200, 270)
     if kind == "ring":
         angle = np.arange(n) * 2 * np.pi / n
         speed = power * rng.normal(1, 0.02, n)
     elif kind == "willow":
         speed = power * rng.uniform(0.3, 0.85, n)
     else:
-        speed = power * np.sqrt(1 - rng.uniform(-1, 1, n) ** 2) * rng.normal(1, 0.05, n)
+        speed = power * np.sqrt(rng.uniform(0.04, 1, n))
     life = rng.uniform(0.8, 1.25, n) * (1.7 if kind == "willow" else 1.2)
     return np.stack([speed * np.cos(angle), speed * np.sin(angle), life], axis=1)
 
@@ -104,14 +104,12 @@ def compose(rng: np.random.Generator) -> Scene:
                 _burst(ink, shell, t, twinkle)
         shore = round(SHORE + MARGIN)
         below = layer.height - shore
-        mirror = layer.crop((0, shore - 2 * below, layer.width, shore)).transpose(
-            Image.Transpose.FLIP_TOP_BOTTOM
-        )
-        dim = mirror.resize((layer.width, below)).filter(ImageFilter.BoxBlur((3, 2)))
+        sky = layer.crop((0, 0, layer.width, shore)).transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+        dim = sky.resize((layer.width, below)).filter(ImageFilter.BoxBlur((3, 1)))
         layer.paste(dim.point(lambda v: v * 0.5), (0, shore))
         halo = layer.reduce(2).filter(ImageFilter.BoxBlur(3)).point(lambda v: min(255, v * 1.7))
         lit = ImageChops.add(layer, halo.resize(layer.size, Image.Resampling.BILINEAR))
-        bright = lit.resize(brush.image.size, Image.Resampling.BILINEAR)
+        bright = lit.resize(brush.image.size, Image.Resampling.NEAREST)
         brush.image.paste(ImageChops.add(brush.image, bright))
 
     return Scene(duration, events, backdrop, paint, _sound(rng, duration, shells), (1.0, 2.0),
@@ -157,9 +155,8 @@ def _burst(ink: ImageDraw.ImageDraw, shell: Shell, t: float, twinkle: FloatArray
         glow = left**0.7
         if left < 0.45:
             glow *= 0.45 + 0.55 * float(np.sin(40 * (t + 7 * twinkle[k % 200])) > 0)
-        tone = mix(
-            lighter(shell.color, 0.6 * max(0.0, 1 - gone / 0.15)), shell.second, (1 - left) ** 2
-        )
+        own = shell.second if k % 3 == 0 else shell.color
+        tone = mix(lighter(own, 0.6 * max(0.0, 1 - gone / 0.15)), shell.second, (1 - left) ** 2)
         red, green, blue = (round(c * glow) for c in tone)
         ink.line(
             [(a, b), (x, y)], (red * 2 // 3, green * 2 // 3, blue * 2 // 3), 2 if left > 0.5 else 1
