@@ -18,6 +18,7 @@ from earsight.media._source import (
     picture_format,
 )
 from earsight.media._types import AudioBlock, FrameBlock, FrameRequest, Report, Status
+from earsight.media._whole import is_cut_off
 
 Block = AudioBlock | FrameBlock
 
@@ -76,6 +77,7 @@ class Decoder:
                 if kind := picture_format(head):
                     yield from self._picture(file, kind)
                 else:
+                    self.report.details["is_cut_off"] = is_cut_off(file)
                     with open_container(file) as container:
                         yield from read_container(
                             container, self._rates, self._requests, self._threads, self.report

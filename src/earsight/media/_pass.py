@@ -8,6 +8,7 @@ from earsight.media._sight import Sight
 from earsight.media._sound import Sound
 from earsight.media._source import MAX_PIXELS, too_large
 from earsight.media._types import AudioBlock, FrameBlock, FrameRequest, Report, Status
+from earsight.media._whole import OGG_PAGE
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -139,6 +140,8 @@ def _packets(
         try:
             for packet in container.demux(streams):
                 failed = 0
+                if packet.pos is not None:
+                    report.details["last_byte"] = packet.pos + packet.size
                 if packet.size:  # an empty packet would end the decoding; that is for later
                     yield packet
             return
@@ -170,6 +173,11 @@ def _settle(
     whole = container.duration / 1e6 if container.duration and _knows_duration(container) else 0.0
     if not problems and asked == declared and _is_short(report.duration, whole):
         problems.append(f"only {report.duration:.1f} of {whole:.1f} s could be read")
+    if not problems and report.details["is_cut_off"]:
+        problems.append("the file was cut off")
+    unread = container.size - report.details.get("last_byte", container.size)
+    if not problems and container.format.name == "ogg" and unread > OGG_PAGE:
+        problems.append(f"the last {unread:,} bytes could not be read")
     if report.n_errors:
         problems.append(f"damaged packets, frames or timestamps: {report.n_errors}")
     report.message = "; ".join(problems).capitalize() + "." * bool(problems)
