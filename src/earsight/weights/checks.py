@@ -1,7 +1,7 @@
 """Is a file what the catalogue says? And what people are told when it is not."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from earsight.weights.cache import git_blob, sha256
@@ -31,8 +31,10 @@ def check(member: Member, path: Path, pinned: str | None = None) -> str:
     return found
 
 
-def gather(source: Source, files: Sequence[Path], folder: Path) -> None:
+def gather(source: Source, files: Sequence[Path], pins: Mapping[str, str], folder: Path) -> None:
     """Copy a source's members out of the files that a user gave, recognised by their bytes.
+
+    A member of which nothing is known, not even a pin, is recognised by its name.
 
     Raises:
         UnavailableError: A member is not among them, or a file is none of the members.
@@ -43,7 +45,7 @@ def gather(source: Source, files: Sequence[Path], folder: Path) -> None:
             return unpack(source, archives[0], folder)
     used = set()
     for member in source.members:
-        path = _pick(member, files)
+        path = _pick(member, files, pins.get(member.name))
         used.add(path)
         shutil.copyfile(path, folder / member.name)
     if left := [str(path) for path in files if path not in used]:
@@ -51,17 +53,18 @@ def gather(source: Source, files: Sequence[Path], folder: Path) -> None:
     return None
 
 
-def _pick(member: Member, files: Sequence[Path]) -> Path:
-    named = [path for path in files if path.name == member.name]
+def _pick(member: Member, files: Sequence[Path], pinned: str | None) -> Path:
+    if not (pinned or member.sha256 or member.git_blob):
+        files = [path for path in files if path.name == member.name]
     reasons = []
-    for path in dict.fromkeys([*named, *files]):
+    for path in files:
         try:
-            check(member, path)
+            check(member, path, pinned)
         except UnavailableError as error:
             reasons.append(f"{path}: {error}")
         else:
             return path
-    raise UnavailableError("; ".join(reasons))
+    raise UnavailableError("; ".join(reasons) or f"no file is called {member.name}")
 
 
 def file_names(entry: Weights) -> str:
@@ -78,11 +81,6 @@ def untrusted(source: Source) -> str:
         f"no full checksum is known ({' and '.join(known) or 'nothing at all'}), so it is used "
         f"only when asked: --source {source.key} --trust-first-use"
     )
-
-
-def needs_trust(entry: Weights, source: Source) -> str:
-    """Word the refusal of a source that was asked for without trusting it."""
-    return f"{entry.name} from {source.key}: {untrusted(source)}."
 
 
 def nowhere(entry: Weights, tried: Sequence[str]) -> str:

@@ -1,9 +1,9 @@
 """What a converter makes of the original files: made once, checked before it is used."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
+from earsight.errors import WeightsError
 from earsight.weights import cache
 from earsight.weights.cache import LOG
 from earsight.weights.store import Store, joint_checksum, read_json, write_json
@@ -71,14 +71,16 @@ def _origin(store: Store, name: str) -> dict[str, str] | None:
 
 def _sound(folder: Path) -> Path | None:
     """Return the folder if all that was made is there and unchanged."""
-    try:
-        artefacts = json.loads((folder / _META).read_text(encoding="utf-8"))["artefacts"]
-        wrong = [name for name, sum_ in artefacts.items() if cache.sha256(folder / name) != sum_]
-    except FileNotFoundError as error:
-        if folder.exists():
-            LOG.warning("%s lacks %s and is made anew.", folder, error.filename)
+    if not folder.exists():
         return None
+    try:
+        made = read_json(folder / _META)["artefacts"]
+        wrong = [name for name, expected in made.items() if cache.sha256(folder / name) != expected]
+    except FileNotFoundError as error:
+        wrong = [str(error.filename)]
+    except WeightsError:
+        wrong = [_META]
     if wrong:
-        LOG.warning("%s was damaged (%s) and is made anew.", folder, ", ".join(wrong))
+        LOG.warning("%s is damaged (%s) and is made anew.", folder, ", ".join(wrong))
         return None
     return folder

@@ -8,14 +8,16 @@ import ast
 import json
 import os
 import re
+import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
 
 from earsight.weights.net import Timeouts, UnavailableError, bare, opened
 
@@ -26,18 +28,20 @@ _ACCEPT = (
 _DEFAULT = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
 
 
-def run_pip(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run this Python's pip; `folder` also takes its temporary files."""
-    return _run("-m", "pip", *arguments, folder=folder)
+def run_pip(
+    *arguments: str, settings: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run this Python's pip, with further environment variables as `settings`."""
+    return _run("-m", "pip", *arguments, settings=settings)
 
 
-def _run(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+def _run(
+    *arguments: str, settings: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     # A constraints file must not change what is asked for by hash, and nothing gets installed.
     left_out = {"PIP_CONSTRAINT", "PIP_REQUIRE_VIRTUALENV"}
     environment = {key: value for key, value in os.environ.items() if key not in left_out}
-    environment |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    if folder:
-        environment |= {"TMPDIR": str(folder)}
+    environment |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1"} | dict(settings or {})
     return subprocess.run(
         [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False
     )
@@ -51,6 +55,7 @@ class Index:
     find_links: tuple[str, ...] = ()
     cert: str = ""
     trusted_hosts: tuple[str, ...] = ()
+    proxied: bool = False
 
     @classmethod
     def configured(cls) -> "Index":
@@ -72,7 +77,14 @@ class Index:
             tuple(settings.get("find-links", "").split()),
             settings.get("cert", ""),
             tuple(settings.get("trusted-host", "").split()),
+            bool(settings.get("proxy")),
         )
+
+    def in_reach(self, timeouts: Timeouts) -> tuple[str, ...]:
+        """Return the index pages whose host answers, or that a proxy stands in front of."""
+        if self.proxied:
+            return self.pages
+        return tuple(page for page in self.pages if _answers(page, timeouts.connect))
 
     def context(self, url: str) -> ssl.SSLContext:
         """Return the certificates to hold `url` against, as pip would."""
@@ -105,6 +117,20 @@ class Index:
         normal = re.sub(r"[-_.]+", "-", project).lower()  # PEP 503
         for page in self.pages:
             yield f"{page.rstrip('/')}/{normal}/"
+
+
+def _answers(page: str, patience: float) -> bool:
+    parts = urlsplit(page)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return True  # a folder
+    if parts.scheme in getproxies() and not proxy_bypass(parts.hostname):
+        return True
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname, port), patience).close()
+    except OSError:
+        return False
+    return True
 
 
 def _settings(listing: str) -> dict[str, str]:

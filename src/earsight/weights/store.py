@@ -9,8 +9,10 @@ One set of weights lives in one folder of the cache:
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,7 +27,6 @@ from earsight.weights.checks import (
     check,
     file_names,
     gather,
-    needs_trust,
     nowhere,
     untrusted,
 )
@@ -62,13 +63,22 @@ def joint_checksum(sums: Mapping[str, str]) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read one of the cache's own small files."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read one of the cache's own small files.
+
+    Raises:
+        WeightsError: It is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise WeightsError(f"{path} is damaged ({error}); remove it and try again.") from error
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write one of the cache's own small files."""
-    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    """Write one of the cache's own small files, whole or not at all."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,13 +116,22 @@ class Store:
 
         The reason why a place does not serve is added to `tried`.
         """
-        tried = [] if tried is None else tried
-        for look in (self._cached, self._in_given_folder, self._installed):
+        entry = self.entry(name)
+        places: dict[str, Callable[[], Held | None]] = {
+            "the cache": lambda: self._cached(entry),
+            f"EARSIGHT_WEIGHTS ({self.given})": lambda: self._in_given_folder(entry),
+        } | {
+            source.key: partial(self._in_package, entry, source)
+            for source in entry.sources
+            if isinstance(source, Installed)
+        }
+        for place, look in places.items():
             try:
-                if found := look(self.entry(name)):
+                if found := look():
                     return found
             except UnavailableError as error:
-                tried.append(str(error))
+                if tried is not None:
+                    tried.append(f"{place}: {error}")
         return None
 
     def recorded(self, name: str) -> dict[str, str] | None:
@@ -142,32 +161,35 @@ class Store:
 
         Raises:
             UnknownNameError: No such weights or source.
+            InputError: `trust_first_use` without `source`.
             WeightsError: No source delivered (each is listed with its reason), or trust is needed.
         """
         entry = self.entry(name)
-        chosen = None if source is None else self._source(entry, source)
-        if chosen and not (self._known(entry, chosen) or trust_first_use):
-            raise WeightsError(needs_trust(entry, chosen))
-        tried: list[str] = []
-        if ready := self._ready(entry, chosen, tried):
+        chosen = self._chosen(entry, source, trust_first_use)
+        if trust_first_use and not chosen:
+            raise InputError(
+                f"`trust_first_use` needs `source`, one of {self._keys(entry)}: whom to trust."
+            )
+        if ready := self._ready(entry, chosen, []):
             return ready
+        tried: list[str] = []
         with cache.locked(self.folder(name)):
-            tried.clear()
             if ready := self._ready(entry, chosen, tried):  # another process was faster
                 return ready
-            if isinstance(chosen, Installed):
-                return self._use_installed(entry)
             for candidate in [chosen] if chosen else entry.sources:
-                if isinstance(candidate, Installed):
-                    continue  # `held` has looked there
+                if not chosen and isinstance(candidate, Installed):
+                    continue  # that is a place where `held` has looked
                 if not chosen and not candidate.fully_hashed:
                     tried.append(f"{candidate.key}: {untrusted(candidate)}")
                     continue
                 try:
-                    return self._download(entry, candidate, progress)
+                    found = self._take(entry, candidate, progress)
                 except UnavailableError as error:
                     tried.append(f"{candidate.key}: {error}")
-                    LOG.info("%s: %s", name, tried[-1])
+                    continue
+                for reason in tried:
+                    LOG.warning("%s comes from %s. %s", name, candidate.key, reason)
+                return found
         raise WeightsError(nowhere(entry, tried))
 
     def add(
@@ -181,7 +203,7 @@ class Store:
         """Take files that the user got in another way: the members, or the archive around them.
 
         A file is recognised by its checksum, whatever it is called. One whose full checksum is not
-        known is recognised by what is known of it, and needs `source` and `trust_first_use`.
+        known is recognised by what is known of it, or by its name, and needs `trust_first_use`.
 
         Raises:
             UnknownNameError: No such weights or source.
@@ -192,17 +214,16 @@ class Store:
         for path in files:
             if not path.is_file():
                 raise InputError(f"There is no file {path}.")
-        chosen = None if source is None else self._source(entry, source)
-        if chosen and not (self._known(entry, chosen) or trust_first_use):
-            raise WeightsError(needs_trust(entry, chosen))
+        chosen = self._chosen(entry, source, trust_first_use)
         refused = []
         with cache.locked(self.folder(name)):
             for candidate in [chosen] if chosen else entry.sources:
-                if not chosen and not candidate.fully_hashed:
+                if not (self._known(entry, candidate) or trust_first_use):
                     refused.append(f"{candidate.key}: {untrusted(candidate)}")
                     continue
+                pins = self.pins(name).get(candidate.key, {})
                 try:
-                    return self._install(entry, candidate, partial(gather, candidate, files))
+                    return self._install(entry, candidate, partial(gather, candidate, files, pins))
                 except UnavailableError as error:
                     refused.append(f"{candidate.key}: {error}")
         raise WeightsError(cannot_serve(entry, files, refused))
@@ -212,10 +233,17 @@ class Store:
         path = self.folder(name) / "pins.json"
         return read_json(path) if path.exists() else {}
 
-    def _source(self, entry: Weights, key: str) -> Source:
+    def _keys(self, entry: Weights) -> str:
+        return ", ".join(source.key for source in entry.sources)
+
+    def _chosen(self, entry: Weights, key: str | None, trust: bool) -> Source | None:
+        if key is None:
+            return None
         sources = {source.key: source for source in entry.sources}
         if key not in sources:
             raise UnknownNameError(f"source of {entry.name}", key, sources)
+        if not (trust or self._known(entry, sources[key])):
+            raise WeightsError(f"{entry.name} from {key}: {untrusted(sources[key])}.")
         return sources[key]
 
     def _known(self, entry: Weights, source: Source) -> bool:
@@ -233,9 +261,7 @@ class Store:
         key = read_json(folder / "record.json")["source"]
         source = next((source for source in entry.sources if source.key == key), None)
         if source is None or not self._known(entry, source):
-            raise UnavailableError(
-                f"cache: what is there came from {key}, which vouches for it no more"
-            )
+            raise UnavailableError(f"its file came from {key}, which the catalogue lacks now")
         return self._checked(entry, source, {m.name: folder / m.name for m in source.members})
 
     def _in_given_folder(self, entry: Weights) -> Held | None:
@@ -251,39 +277,26 @@ class Store:
                         return self._checked(entry, source, files)
                     except UnavailableError as error:
                         reasons.append(str(error))
-        missing = f"no file of {entry.name}, which are {file_names(entry)}"
-        raise UnavailableError(f"EARSIGHT_WEIGHTS ({self.given}): {'; '.join(reasons) or missing}")
+        missing = f"it does not hold {file_names(entry)}"
+        raise UnavailableError("; ".join(reasons) or missing)
 
-    def _installed(self, entry: Weights) -> Held | None:
-        for source in entry.sources:
-            if isinstance(source, Installed):
-                try:
-                    return self._checked(entry, source, installed_files(source))
-                except UnavailableError as error:
-                    raise UnavailableError(f"{source.key}: {error}") from error
-        return None
-
-    def _use_installed(self, entry: Weights) -> Held:
-        try:
-            held = self._installed(entry)
-        except UnavailableError as error:
-            raise WeightsError(nowhere(entry, [str(error)])) from error
-        assert held
-        shutil.rmtree(self.folder(entry.name) / "original", ignore_errors=True)
-        return held
+    def _in_package(self, entry: Weights, source: Installed) -> Held:
+        return self._checked(entry, source, installed_files(source))
 
     def _checked(self, entry: Weights, source: Source, files: dict[str, Path]) -> Held:
         pins = self.pins(entry.name).get(source.key, {})
         sums = {m.name: check(m, files[m.name], pins.get(m.name)) for m in source.members}
         return Held(source, files, sums)
 
-    def _download(self, entry: Weights, source: Source, progress: Progress | None) -> Held:
-        if progress is not None:
-            return self._install(
-                entry, source, lambda f: deliver(source, f, self.timeouts, progress)
-            )
-        with terminal_bar() as bar:
-            return self._install(entry, source, lambda f: deliver(source, f, self.timeouts, bar))
+    def _take(self, entry: Weights, source: Source, progress: Progress | None) -> Held:
+        """Bring the files of one source here; an installed package's stay where they are."""
+        if isinstance(source, Installed):
+            held = self._in_package(entry, source)
+            shutil.rmtree(self.folder(entry.name) / "original", ignore_errors=True)
+            return held
+        with nullcontext(progress) if progress else terminal_bar() as report:
+            bring = partial(deliver, source, timeouts=self.timeouts, progress=report)
+            return self._install(entry, source, bring)
 
     def _install(self, entry: Weights, source: Source, bring: Callable[[Path], None]) -> Held:
         """Let `bring` fill a folder; it becomes the original if every checksum is right."""

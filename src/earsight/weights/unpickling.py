@@ -10,7 +10,9 @@ import numpy as np
 
 from earsight.errors import WeightsError
 
+# numpy's own functions that a pickled array names, old style and protocol 5.
 _RECONSTRUCT: Any = np.empty(0).__reduce__()[0]
+_FROM_BUFFER: Any = np.empty(1).__reduce_ex__(5)[0]
 
 
 def _latin1(text: str, encoding: str) -> bytes:
@@ -25,6 +27,8 @@ _ALLOWED = {
     ("numpy", "dtype"): np.dtype,
     ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
     ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy.core.numeric", "_frombuffer"): _FROM_BUFFER,
+    ("numpy._core.numeric", "_frombuffer"): _FROM_BUFFER,
     ("collections", "OrderedDict"): OrderedDict,
     ("_codecs", "encode"): _latin1,
 }
@@ -50,25 +54,21 @@ def unpickle_arrays(path: Path) -> Any:
     Raises:
         WeightsError: The pickle names anything other than numpy's own array parts, or is damaged.
     """
-    with path.open("rb") as file:
-        shape: tuple[int, ...] | None = None
-        if file.read(6) == b"\x93NUMPY":
-            file.seek(0)
-            shape, _, dtype = _npy_header(file)
-            if not dtype.hasobject:
-                file.seek(0)
-                return np.lib.format.read_array(file, allow_pickle=False)
-        else:
-            file.seek(0)
-        try:
-            found = _ArraysOnly(file, encoding="latin1").load()
-        except (pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError) as error:
-            raise WeightsError(f"{path} is not a readable pickle: {error}.") from error
-    return found.item() if shape == () and isinstance(found, np.ndarray) else found
+    try:
+        with path.open("rb") as file:
+            if file.peek(6).startswith(np.lib.format.MAGIC_PREFIX):
+                return _read_npy(file)
+            return _ArraysOnly(file, encoding="latin1").load()
+    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError) as error:
+        raise WeightsError(f"{path} is not a readable pickle: {error}.") from error
 
 
-def _npy_header(file: io.BufferedReader) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _read_npy(file: io.BufferedReader) -> Any:
     version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(file)
-    return np.lib.format.read_array_header_2_0(file)
+    header = np.lib.format.read_array_header_1_0
+    shape, _, dtype = (header if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
+    if not dtype.hasobject:
+        file.seek(0)
+        return np.lib.format.read_array(file, allow_pickle=False)
+    found = _ArraysOnly(file, encoding="latin1").load()
+    return found.item() if shape == () and isinstance(found, np.ndarray) else found

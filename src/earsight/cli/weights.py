@@ -1,0 +1,131 @@
+"""`earsight weights list | pull | add | verify`: the pretrained networks on this machine."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from earsight.cli._show import out, plural, say, show, table
+
+app = typer.Typer(help="The pretrained weights: where from, whether here, whether intact.")
+
+Source = Annotated[
+    str | None, typer.Option("--source", help="Use this one source (see `list --json`).")
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust-first-use",
+        help="Take a file whose full checksum is not known, and pin what it is.",
+    ),
+]
+
+
+@app.command("list")
+def list_(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show every set of weights: size, licence, whether it is here, where it comes from."""
+    from earsight.weights import Store
+    from earsight.weights.audit import listing
+
+    rows = listing(Store())
+    if as_json:
+        out(json.dumps({"weights": rows}, indent=1))
+        return
+    made = table("name", "used by", "size", "licence", "here", "source", "verified")
+    for row in rows:
+        made.add_row(row["name"], row["used_by"], *_cells(row))
+    show(made)
+
+
+@app.command()
+def pull(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Which ones; without names: all that are used.")
+    ] = None,
+    source: Source = None,
+    trust_first_use: Trust = False,
+) -> None:
+    """Download weights, check them, and keep them in the cache."""
+    from earsight.weights import Store
+
+    store = Store()
+    defaults = [name for name, entry in store.catalogue.items() if entry.default]
+    for name in names or defaults:
+        before = store.pins(name)
+        held = store.obtain(name, source=source, trust_first_use=trust_first_use)
+        _tell_pins(name, before, store.pins(name))
+        out(f"{name}: here and right, from {held.source.key}")
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="What the files are, a name of `list`.")],
+    files: Annotated[list[Path], typer.Argument(help="The file; several where a set has several.")],
+    source: Source = None,
+    trust_first_use: Trust = False,
+) -> None:
+    """Take files that came in another way; they are recognised by their checksums."""
+    from earsight.weights import Store
+
+    store = Store()
+    before = store.pins(name)
+    held = store.add(name, files, source=source, trust_first_use=trust_first_use)
+    _tell_pins(name, before, store.pins(name))
+    out(f"{name}: added, the files of {held.source.key}")
+
+
+@app.command()
+def verify() -> None:
+    """Read every file that is here again and compare checksums; exit code 1 if one is wrong."""
+    from earsight.weights import Store
+    from earsight.weights.audit import verify as run
+
+    findings = run(Store())
+    wrong = [finding for finding in findings if not finding.right]
+    for finding in wrong:
+        found = finding.found or "no file"
+        out(f"{finding.name}: {finding.path} expected {finding.expected}, got {found}")
+    say(f"{plural(len(findings), 'file')} read, {len(wrong)} wrong.")
+    if wrong:
+        say("A wrong file is not used: the next run makes or fetches it anew.")
+        raise typer.Exit(1)
+
+
+def _tell_pins(
+    name: str, before: dict[str, dict[str, str]], after: dict[str, dict[str, str]]
+) -> None:
+    for key, sums in after.items():
+        if before.get(key) != sums:
+            for member, checksum in sums.items():
+                say(f"{name}: {member} from {key} was trusted and is pinned: SHA-256 {checksum}")
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    """Return size, licence, here, source and verified, of the source in use or first in line."""
+    from earsight.weights.checks import megabytes
+
+    source = next((s for s in row["sources"] if s["key"] == row["source"]), None)
+    shown = source or row["sources"][0]
+    return (
+        megabytes(shown["size"]),
+        shown["licence"] or "none stated, never passed on",
+        "yes" if row["here"] else "no",
+        source["key"] if source else f"{shown['key']}, when asked",
+        _verified(shown),
+    )
+
+
+def _verified(source: dict[str, Any]) -> str:
+    """Word what is known of a source's files."""
+    if source["loaded"]:
+        return f"loaded {source['loaded']}"
+    if source["fetched"]:
+        return f"checksum met {source['fetched']}"
+    return {
+        "full": "checksum known",
+        "partial": "checksum known in part",
+        "none": "pinned" if source["pinned"] else "no checksum known",
+    }[source["checksum"]]
