@@ -2,6 +2,7 @@
 
 import csv
 import io
+import zlib
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -33,6 +34,7 @@ def wikipedia(folder: str | Path) -> PairedFeatures:
     Reference: Rasiwasia et al., A new approach to cross-modal multimedia retrieval, 2010.
     """
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     folder = Path(folder)
     try:
@@ -48,7 +50,10 @@ def wikipedia(folder: str | Path) -> PairedFeatures:
         ]
         split = np.repeat(["train", "test"], [len(part) for part in parts])
         return PairedFeatures(views, np.concatenate(parts), split=split)
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except (
+        *(OSError, KeyError, IndexError, ValueError, TypeError),
+        *(MatReadError, zlib.error),
+    ) as error:
         raise FeatureFileError(
             f"{folder} does not hold the Wikipedia set (raw_features.mat, train_labels.txt, "
             f"test_labels.txt): {error}"

@@ -4,7 +4,7 @@ Every call opens the newest version of its table and works on that version to it
 never sees half a write, and kill −9 leaves what was acknowledged.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -66,7 +66,10 @@ class Table:
     def _open(self) -> Any:
         if not self.exists:
             raise LibraryError(f"There is no table {self.name!r} in {self.folder}; index first.")
-        return self._connect().open_table(self.name)
+        table = self._connect().open_table(self.name)
+        if "key" not in table.schema.names:  # a version overwritten with zeros reads as no columns
+            raise ValueError("no column `key`")
+        return table
 
     def _make(self, schema: Any) -> None:
         """Make the table where there is none."""
@@ -130,7 +133,9 @@ def sql(where: Where | None, columns: Sequence[str]) -> str | None:
     for column, wanted in (where or {}).items():
         if column not in columns:
             raise InputError(f"`where` must name columns ({', '.join(columns)}); got {column!r}.")
-        values = [wanted] if isinstance(wanted, str | int) else wanted
+        values: Collection[object] = (wanted,)
+        if isinstance(wanted, Collection) and not isinstance(wanted, str):
+            values = wanted
         listed = ", ".join(_literal(value) for value in values)
         parts.append(f"{column} IN ({listed})" if listed else "false")
     return " AND ".join(parts) or None
