@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
     from earsight.library.search import Answer
 
 TROUBLE = 3  # exit code: finished, but some clips had trouble
+
+
+class Modality(StrEnum):
+    """A choice on the command line."""
+
+    AUDIO = "audio"
+    VISUAL = "visual"
+
 
 LibraryOption = Annotated[
     Path,
@@ -109,12 +118,8 @@ def search(
         str | None, typer.Argument(help="A video, a sound, a picture; or a clip of the library.")
     ] = None,
     text: Annotated[str | None, typer.Option("--text", "-t", help="Words to search by.")] = None,
-    by: Annotated[
-        str | None, typer.Option(help="What of the query to use: audio or visual.")
-    ] = None,
-    for_: Annotated[
-        str | None, typer.Option("--for", help="What to rank: audio or visual.")
-    ] = None,
+    by: Annotated[Modality | None, typer.Option(help="What of the query to use.")] = None,
+    for_: Annotated[Modality | None, typer.Option("--for", help="What to rank.")] = None,
     top: Annotated[int, typer.Option("--top", "-n", min=1, help="How many answers.")] = 10,
     min_score: Annotated[float | None, typer.Option(help="Leave out lower scores.")] = None,
     as_json: Json = False,
@@ -129,6 +134,10 @@ def search(
     """
     from earsight.library.search import search as run
 
+    if (query is None) == (text is None):
+        raise typer.BadParameter("give a file or --text, and exactly one of them.")
+    if by is not None and text is not None:
+        raise typer.BadParameter("--by belongs to a file; with --text the words are the query.")
     answer = run(library, query, text=text, by=by, for_=for_, top=top, min_score=min_score)
     for note in answer.notes:
         say(note)

@@ -86,26 +86,41 @@ def index(
     if not (place / "library.db").is_file():
         refuse_empty(folder, place, scan(folder, (), settings.exclude))
     with Store.create(place, folder) as store, store.locked():
-        _check_root(store, folder)
-        settings = Settings.of(store).changed(changes)
-        settings.keep(store)
-        found = scan(store.root, store.clips(), settings.exclude)
-        refuse_empty(store.root, place, found)
-        report = IndexReport(place)
-        report.changes = read_changes(
-            store,
-            found,
-            settings.sources,
-            workers=workers or engine.default_workers(),
-            progress=progress,
-        )
-        labelling = label_clips(store, settings.labels, progress)
-        report.labels = labelling.counts
-        report.rebuilt = _embed(store, settings, labelling, rebuild, progress)
-        report.n_clips = len(store.clips())
-        report.trouble = trouble(store, settings.sources.fingerprint)
-        report.embedding = store.current()
+        try:
+            report = _update(store, folder, changes, workers, rebuild, progress)
+        except OSError as error:
+            raise LibraryError(store.unwritten(error)) from error
     report.seconds = time.monotonic() - begun
+    return report
+
+
+def _update(
+    store: Store,
+    folder: Path,
+    changes: dict[str, Any],
+    workers: int | None,
+    rebuild: bool,
+    progress: Progress,
+) -> IndexReport:
+    _check_root(store, folder)
+    settings = Settings.of(store).changed(changes)
+    settings.keep(store)
+    found = scan(store.root, store.clips(), settings.exclude)
+    refuse_empty(store.root, store.folder, found)
+    report = IndexReport(store.folder)
+    report.changes = read_changes(
+        store,
+        found,
+        settings.sources,
+        workers=workers or engine.default_workers(),
+        progress=progress,
+    )
+    labelling = label_clips(store, settings.labels, progress)
+    report.labels = labelling.counts
+    report.rebuilt = _embed(store, settings, labelling, rebuild, progress)
+    report.n_clips = len(store.clips())
+    report.trouble = trouble(store, settings.sources.fingerprint)
+    report.embedding = store.current()
     return report
 
 

@@ -10,6 +10,8 @@ from earsight.errors import LabelError
 from earsight.library.progress import Progress
 from earsight.library.store import Clip, Store, as_text
 
+_SHOWN = 12  # classes named in the line that tells of them
+
 
 @dataclass(frozen=True)
 class Labelling:
@@ -43,13 +45,14 @@ def label_clips(store: Store, setting: str, progress: Progress) -> Labelling:
     elif setting != "none":
         by_path = _from_csv(Path(setting), clips, progress)
         origin = setting
-    store.set_labels({clip.path: by_path.get(as_text(clip.path)) for clip in clips})
+    changed = store.set_labels({clip.path: by_path.get(as_text(clip.path)) for clip in clips})
     if not by_path:
         return Labelling()
     counts = dict(Counter(by_path.values()).most_common())
-    shown = ", ".join(f"{label} {count}" for label, count in list(counts.items())[:12])
-    more = f" and {len(counts) - 12} more" if len(counts) > 12 else ""
-    progress.say(f"Labels: {shown}{more} (from {origin}).")
+    if changed:
+        shown = ", ".join(f"{label} {count}" for label, count in list(counts.items())[:_SHOWN])
+        more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
+        progress.say(f"Labels: {shown}{more} (from {origin}).")
     return Labelling(_by_content(clips, by_path, progress), counts)
 
 

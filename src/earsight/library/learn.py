@@ -257,7 +257,7 @@ def score(space: Space, rows: PairedRows) -> Scores:
     """Rank rows against each other, sound and sight, and score each row as a query."""
     embedded = {modality: space.embed(modality, rows.vectors) for modality in MODALITIES}
     own = evaluate(embedded)
-    rr = np.mean([own[pair].reciprocal_rank for pair in own], axis=0)
+    rr = np.mean([own[pair].reciprocal_ranks for pair in own], axis=0)
     ap = np.full(len(rows), np.nan)
     named = rows.labels != NO_LABEL
     if named.any():

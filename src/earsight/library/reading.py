@@ -4,11 +4,11 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from earsight import engine
-from earsight.errors import LibraryError
+from earsight.errors import LibraryError, WeightsError
 from earsight.library.progress import Progress
 from earsight.library.scan import File, Scan, content_of, match_moves
 from earsight.library.sources import Extracted, Sources, read_clip, report_of
@@ -18,7 +18,6 @@ from earsight.media import Report
 
 _BATCH_CLIPS = 32  # at most so many clips, or …
 _BATCH_SECONDS = 2.0  # … so many seconds lie between reading a clip and acknowledging it
-_AGAIN = -1  # the modification time kept for a file that must be tried again next time
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,8 @@ def read_changes(
         LibraryError: Something could not be written; what was acknowledged stays.
     """
     known = {clip.path: clip.content for clip in store.clips()}
-    done = set(store.contents(sources.fingerprint))
+    contents = store.contents(sources.fingerprint)
+    done = {name for name, content in contents.items() if not content.report["again"]}
     stale = [File(c.path, c.size, c.mtime_ns) for c in found.same if c.content not in done]
     work = found.fresh + stale
     moved: dict[bytes, bytes] = {}
@@ -73,8 +73,14 @@ class _Job:
     sources: Sources
 
 
-def _do(job: _Job) -> Extracted:
-    return read_clip(job.path, job.sources)
+def _do(job: _Job) -> Extracted | str:
+    """Read one clip; what its file does to a decoder or a network must not stop the run."""
+    try:
+        return read_clip(job.path, job.sources)
+    except (WeightsError, MemoryError):
+        raise  # not this clip's fault: the next one would fail as well
+    except Exception as error:
+        return f"Reading it failed: {type(error).__name__}: {error}"
 
 
 def _start_worker() -> None:
@@ -107,7 +113,7 @@ def _read(
     for job, result in engine.run(_do, jobs(), workers=workers, start=_start_worker):
         yield from ready
         ready.clear()
-        if isinstance(result, engine.WorkerDied):
+        if isinstance(result, engine.WorkerDied | str):
             yield _failed(job.file, job.content, str(result))
         else:
             yield job.file, job.content, result
@@ -119,7 +125,7 @@ def _read(
 def _failed(file: File, content: str, message: str) -> tuple[File, str, Extracted]:
     """Return the entry of a file that failed for a reason that may pass."""
     content = content or hashlib.sha256(b"unopened\0" + file.path).hexdigest()
-    return replace(file, mtime_ns=_AGAIN), content, Extracted(Report(message=message), [], {})
+    return file, content, Extracted(Report(message=message), [], {}, again=True)
 
 
 class _Writer:
@@ -153,7 +159,7 @@ class _Writer:
                 content,
                 str(extracted.report.status),
                 extracted.report.duration,
-                report_of(extracted.report),
+                report_of(extracted),
                 len(extracted.windows),
             )
             for content, extracted in self._fresh.items()

@@ -183,7 +183,7 @@ class _Session:
     def _locate(self, query: str) -> Path:
         for path in (Path(query), self.store.root / query):
             if path.is_file():
-                return path.absolute()
+                return Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they are
         raise InputError(
             f"There is no file {query}, neither here nor in {self.store.root}. "
             "To search by words: --text."

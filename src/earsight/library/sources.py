@@ -76,11 +76,12 @@ class Window:
 
 @dataclass(frozen=True)
 class Extracted:
-    """All that was read from one file."""
+    """All that was read from one file; `again` if what went wrong may pass."""
 
     report: Report
     windows: list[Window]
     sequences: Mapping[str, FeatureSequence]
+    again: bool = False
 
 
 def spans(duration: float) -> list[tuple[float, float]]:
@@ -137,8 +138,8 @@ def read_clip(path: Path, sources: Sources, *, whole: bool = False) -> Extracted
     return Extracted(report, windows, by_role)
 
 
-def report_of(report: Report) -> dict[str, Any]:
+def report_of(extracted: Extracted) -> dict[str, Any]:
     """Return what the library keeps of a report, ready for JSON."""
-    kept = asdict(report)
+    kept = asdict(extracted.report) | {"again": extracted.again}
     del kept["status"], kept["duration"]
     return kept

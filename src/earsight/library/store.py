@@ -164,10 +164,14 @@ class Store:
             with self._db:
                 yield self._db
         except sqlite3.Error as error:
-            raise LibraryError(
-                f"The library {self.folder} could not be written: {error}. {_space(self.folder)} "
-                "What was there before is still there; run the same command again."
-            ) from error
+            raise LibraryError(self.unwritten(error)) from error
+
+    def unwritten(self, error: Exception) -> str:
+        """Say that something could not be written, how much room there is, and what to do."""
+        return (
+            f"The library {self.folder} could not be written: {error}. {_space(self.folder)} "
+            "What was there before is still there; run the same command again."
+        )
 
     # -- settings --------------------------------------------------------------------------------
 
@@ -235,8 +239,8 @@ class Store:
                 )
             db.executemany("DELETE FROM clips WHERE path = ?", [(path,) for path in gone])
 
-    def set_labels(self, labels: Mapping[bytes, str | None]) -> None:
-        """Give each clip its label, or none."""
+    def set_labels(self, labels: Mapping[bytes, str | None]) -> bool:
+        """Give each clip its label, or none; return whether any changed."""
         changed = [
             (labels.get(clip.path), clip.path)
             for clip in self.clips()
@@ -245,6 +249,7 @@ class Store:
         if changed:
             with self.writing() as db:
                 db.executemany("UPDATE clips SET label = ? WHERE path = ?", changed)
+        return bool(changed)
 
     def unused_contents(self, features: str) -> list[str]:
         """Return contents read by these extractors that no clip holds any more."""

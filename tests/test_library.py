@@ -1,0 +1,413 @@
+"""A folder of clips, from the first index to the day it is moved: with the real extractors."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from _clips import make_clip, sine
+from earsight import engine
+from earsight.errors import InputError, LibraryError
+from earsight.library.build import IndexReport, index
+from earsight.library.evaluate import evaluate_library
+from earsight.library.search import search
+from earsight.library.store import FOLDER, Store, as_text
+from earsight.library.tables import embedding_table
+
+ODD = os.fsdecode(b'it\'s "so"\n \xff.mp4')
+
+
+def fill(folder: Path, names: list[str]) -> None:
+    """Write clips of a second that all differ."""
+    for number, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = make_clip(
+            path.with_name("clip.mp4"), tone=200 + 150 * number, colour=(20 * number % 256, 90, 200)
+        )
+        written.rename(path)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with most of what people have, indexed once."""
+    folder = tmp_path_factory.mktemp("made") / "my clips"
+    fill(folder, ["red/a.mp4", "red/b.mp4", "blue/c.mp4", f"blue/{ODD}"])
+    shutil.copy(folder / "red/a.mp4", folder / "blue/a copy.mp4")
+    make_clip(folder / "silent.mp4", audio=False)
+    make_clip(folder / "sound.wav")
+    make_clip(folder / "short.mp4", 0.2)
+    (folder / "text.mp4").write_text("This is no film.")
+    (folder / "._a.mp4").write_bytes(b"a Mac left this")
+    (folder / "notes.txt").write_text("not a clip")
+    index(folder)
+    return folder
+
+
+@pytest.fixture
+def library(made: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may change; it also shows that a library can be copied."""
+    return Path(shutil.copytree(made, tmp_path / "my clips"))
+
+
+def rows(folder: Path) -> list[str]:
+    """Return the keys of the embedding that answers."""
+    with Store.open(folder / FOLDER) as store:
+        current = store.current()
+        assert current is not None
+        return [row.key for row in embedding_table(store.folder, current.table).rows()]
+
+
+def names(folder: Path, query: str, **how: object) -> list[str]:
+    answer = search(folder, folder / query, top=100, **how)  # type: ignore[arg-type]
+    return [Path(result.path).name for result in answer.results]
+
+
+def test_what_was_indexed(made: Path) -> None:
+    with Store.open(made / FOLDER) as store:
+        clips = {as_text(clip.path): clip for clip in store.clips()}
+        contents = store.contents(store.current().features)  # type: ignore[union-attr]
+        status = {name: contents[clip.content].status for name, clip in clips.items()}
+    assert status == {
+        "red/a.mp4": "ok",
+        "red/b.mp4": "ok",
+        "blue/c.mp4": "ok",
+        'blue/it\'s "so"\n %FF.mp4': "ok",
+        "blue/a copy.mp4": "ok",
+        "silent.mp4": "no_audio",
+        "sound.wav": "no_video",
+        "short.mp4": "ok",
+        "text.mp4": "unreadable",
+    }
+    assert clips["red/a.mp4"].label == "red" and clips["sound.wav"].label is None
+    # Nine clips: a copy shares its rows, one is silent, one is blind, one is no clip.
+    assert len(rows(made)) == 5 * 2 + 1 + 1
+
+
+def test_both_directions_and_words(made: Path) -> None:
+    everything_seen = {"a.mp4", "b.mp4", "c.mp4", ODD, "a copy.mp4", "silent.mp4", "short.mp4"}
+    shown = {as_text(os.fsencode(name)) for name in everything_seen}
+    assert set(names(made, "sound.wav")) == shown
+    assert set(names(made, "silent.mp4")) == shown - {"silent.mp4"} | {"sound.wav"}
+    by_words = search(made, text="a red wall", top=3)
+    assert (by_words.by, by_words.for_, len(by_words.results)) == ("text", "visual", 3)
+    assert {
+        Path(r.path).name for r in search(made, text="a beep", for_="audio", top=99).results
+    } == (shown - {"silent.mp4"} | {"sound.wav"})
+
+
+def test_the_query_is_marked_with_its_copies(made: Path) -> None:
+    found = search(made, made / "red/a.mp4", by="visual", for_="visual", top=100).results
+    assert {Path(r.path).name for r in found if r.is_query} == {"a.mp4", "a copy.mp4"}
+    assert all(abs(r.score - 1) < 1e-5 for r in found[:2]) and found[0].is_query
+    assert [r.rank for r in found] == list(range(1, len(found) + 1))
+    assert all(a.score >= b.score for a, b in pairwise(found))
+
+
+def test_a_stored_clip_and_a_fresh_decoding_agree(made: Path, tmp_path: Path) -> None:
+    stored = search(made, "red/b.mp4", by="audio", top=9)  # a path inside the library
+    other = tmp_path / "same clip, other bytes.mp4"
+    other.write_bytes((made / "red/b.mp4").read_bytes() + b"\0\0\0\x08free")
+    fresh = search(made, other, by="audio", top=9)
+    assert [r.path for r in stored.results] == [r.path for r in fresh.results]
+    assert np.allclose(
+        [r.score for r in stored.results], [r.score for r in fresh.results], atol=1e-5
+    )
+    assert any(r.is_query for r in stored.results) and not any(r.is_query for r in fresh.results)
+
+
+def test_thresholds_and_limits(made: Path) -> None:
+    full = search(made, made / "sound.wav", top=100).results
+    some = search(made, made / "sound.wav", top=100, min_score=full[2].score).results
+    assert some == full[: len(some)] and 3 <= len(some) < len(full)
+    assert search(made, made / "sound.wav", top=2).results == full[:2]
+
+
+def test_questions_that_cannot_be_asked(made: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"has no sound to search by; it has sight: --by visual"):
+        search(made, made / "silent.mp4", by="audio")
+    with pytest.raises(InputError, match="exactly one of them"):
+        search(made, made / "silent.mp4", text="both")
+    with pytest.raises(InputError, match="no file nowhere"):
+        search(made, "nowhere.mp4")
+    with pytest.raises(InputError, match="must hold words"):
+        search(made, text="  ")
+    with pytest.raises(LibraryError, match="Run: earsight index"):
+        search(tmp_path, text="anything")
+
+
+def test_a_second_run_reads_nothing(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = rows(library)
+    monkeypatch.setattr(engine, "run", None)  # whoever calls it fails
+    report = index(library)
+    assert not report.rebuilt and report.changes.unchanged == report.n_clips == 9
+    assert [(path, status) for path, status, _ in report.trouble] == [("text.mp4", "unreadable")]
+    assert rows(library) == before
+
+
+def test_only_what_changed_is_read(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    real = engine.run
+
+    def spy(work: object, items: Iterator[object], **how: object) -> Iterator[object]:
+        def seen() -> Iterator[object]:
+            for item in items:
+                read.append(item.path.name)  # type: ignore[attr-defined]
+                yield item
+
+        return real(work, seen(), **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(engine, "run", spy)
+    (library / "red/b.mp4").rename(library / "blue/moved.mp4")
+    (library / "blue/c.mp4").unlink()
+    os.utime(library / "short.mp4", (1, 1))
+    make_clip(library / "red/new.mp4", tone=3000)
+    make_clip(library / "sound.wav", tone=1234)
+    report = index(library)
+    changes = report.changes
+    assert sorted(read) == ["new.mp4", "sound.wav"]
+    assert (changes.added, changes.moved, changes.gone) == (2, 1, 1)
+    assert report.rebuilt and report.n_clips == 9
+    found = names(library, "sound.wav")
+    assert "moved.mp4" in found and "new.mp4" in found
+    assert "c.mp4" not in found and "b.mp4" not in found
+    with Store.open(library / FOLDER) as store:
+        labels = {as_text(clip.path): clip.label for clip in store.clips()}
+    assert labels["blue/moved.mp4"] == "blue"
+    monkeypatch.setattr(engine, "run", None)
+    assert not index(library).rebuilt
+
+
+def test_settings_are_remembered_and_changed(library: Path) -> None:
+    csv = library.parent / "labels.csv"
+    csv.write_text("path,label\nred/a.mp4,one\nsilent.mp4,two\n")
+    assert index(library, labels=str(csv), exclude=("blue",)).labels == {"one": 1, "two": 1}
+    report = index(library)
+    assert report.labels == {"one": 1, "two": 1} and report.n_clips == 6
+    assert index(library, labels="none").labels == {}
+    with pytest.raises(InputError, match=r"no extractor 'yamnett'\. Did you mean 'yamnet'"):
+        index(library, audio="yamnett")
+    with pytest.raises(InputError, match="--audio takes an extractor of audio features"):
+        index(library, audio="efficientnet")
+    assert not index(library).rebuilt
+
+
+def test_other_extractors_are_built_beside(library: Path) -> None:
+    before = names(library, "sound.wav")
+    report = index(library, audio="log_mel", visual="colour_edges")
+    assert report.rebuilt and report.embedding is not None
+    assert report.embedding.info["sources"] == {"audio": "log_mel", "visual": "colour_edges"}
+    tables = {path.stem for path in (library / FOLDER / "vectors").glob("*.lance")}
+    assert all(
+        name.endswith((report.embedding.features, report.embedding.table)) for name in tables
+    )
+    assert names(library, "sound.wav") == before  # the bridge is the same
+
+
+def test_a_library_elsewhere(made: Path, tmp_path: Path) -> None:
+    clips = tmp_path / "clips"
+    fill(clips, ["a.mp4"])
+    place = tmp_path / "the library"
+    index(clips, library=place)
+    assert not (clips / FOLDER).exists()
+    assert [r.path for r in search(place, text="blue").results] == [str(clips / "a.mp4")]
+    with pytest.raises(LibraryError, match="belongs to the clips in"):
+        index(made, library=place)
+
+
+def test_folders_that_hold_nothing(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(LibraryError, match=r"holds nothing playable.*1 files of other kinds"):
+        index(tmp_path)
+    assert not (tmp_path / FOLDER).exists()
+    (tmp_path / "text.mp4").write_text("This is no film.")
+    with pytest.raises(LibraryError, match=r"None of the 1 clips .* could be read\. text\.mp4: "):
+        index(tmp_path)
+
+
+def test_an_unmounted_disk_empties_no_library(library: Path) -> None:
+    before = rows(library)
+    away = library.parent / "away"
+    away.mkdir()
+    for path in library.iterdir():
+        if path.name != FOLDER:
+            path.rename(away / path.name)
+    with pytest.raises(LibraryError, match=r"knows 9 clips\. Is the disk there\?"):
+        index(library)
+    for path in away.iterdir():
+        path.rename(library / path.name)
+    assert not index(library).rebuilt and rows(library) == before
+
+
+def test_one_clip_and_no_sound_anywhere(tmp_path: Path) -> None:
+    make_clip(tmp_path / "only.mp4", audio=False)
+    assert index(tmp_path).n_clips == 1
+    assert len(search(tmp_path, text="a wall").results) == 1
+    assert search(tmp_path, text="a hum", for_="audio").results == []
+    with pytest.raises(LibraryError, match="at least 2 clips with both sound and sight"):
+        evaluate_library(tmp_path)
+
+
+def test_evaluation_of_few_clips_fits_nothing(made: Path) -> None:
+    result = evaluate_library(made)
+    assert (result.n_clips, result.left_out, result.folds) == (5, 2, 0)
+    assert "nothing is fitted" in result.note
+    for figures in result.directions.values():
+        assert figures["gallery"] == 5 and figures["recall@5"] == 1.0
+        assert figures["recall_chance@1"] == pytest.approx(1 / 5)
+        assert 0 < figures["map_chance"] < 1
+
+
+def test_long_files_become_windows(tmp_path: Path) -> None:
+    def two_halves(t: np.ndarray) -> np.ndarray:
+        return np.where(t < 16, sine(300)(t), sine(2500)(t))
+
+    make_clip(tmp_path / "long.mp4", 32, fps=2, sound=two_halves)
+    make_clip(tmp_path / "short.mp4", 2)
+    index(tmp_path)
+    assert sum(":audio" in key for key in rows(tmp_path)) == 6 + 1
+    make_clip(tmp_path.parent / "late.wav", 5, tone=2500)
+    found = search(tmp_path, tmp_path.parent / "late.wav", for_="audio").results
+    assert [Path(r.path).name for r in found].count("long.mp4") == 1
+    best = next(r for r in found if r.path.endswith("long.mp4"))
+    assert best.start >= 15 and best.end - best.start <= 10
+
+
+# -- faults ------------------------------------------------------------------------------------
+
+
+def run_index(folder: Path, **more: object) -> "subprocess.Popen[str]":
+    code = "import sys; from earsight.cli import main; main()"
+    arguments = [sys.executable, "-c", code, "index", str(folder), "--workers", "1"]
+    return subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
+    )
+
+
+def acknowledged(folder: Path) -> int:
+    try:
+        with Store.open(folder / FOLDER) as store:
+            return len(store.clips())
+    except LibraryError:
+        return 0
+
+
+def until(true: object, seconds: float = 60) -> None:
+    begun = time.monotonic()
+    while not true():  # type: ignore[operator]
+        assert time.monotonic() - begun < seconds
+        time.sleep(0.02)
+
+
+def test_killed_in_the_middle_and_resumed(tmp_path: Path) -> None:
+    fill(tmp_path, [f"{number:02d}.mp4" for number in range(45)])
+    process = run_index(tmp_path)
+    until(lambda: acknowledged(tmp_path))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    kept = acknowledged(tmp_path)
+    assert 0 < kept < 45, "it was to be killed in the middle"
+    report = index(tmp_path)
+    assert report.changes.unchanged == kept and report.changes.added == 45 - kept
+    assert len(rows(tmp_path)) == len(set(rows(tmp_path))) == 90
+
+
+def test_two_at_once(library: Path) -> None:
+    with Store.open(library / FOLDER, write=True) as store, store.locked():
+        process = run_index(library)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"Another earsight (process {os.getpid()}) is indexing" in told
+
+
+def test_a_worker_that_dies_takes_one_clip(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "run", _dying)
+    make_clip(library / "red/new.mp4", tone=3000)
+    make_clip(library / "red/poison.mp4", tone=3100)
+    report = index(library)
+    assert ("red/poison.mp4", "unreadable", "It crashed.") in report.trouble
+    assert "new.mp4" in names(library, "sound.wav")
+    monkeypatch.undo()
+    assert len(index(library).trouble) == 1  # tried again, and read
+
+
+def _dying(work: object, items: Iterator[object], **_: object) -> Iterator[tuple[object, object]]:
+    for item in items:
+        if "poison" in item.path.name:  # type: ignore[attr-defined]
+            yield item, engine.WorkerDied("It crashed.")
+        else:
+            yield item, work(item)  # type: ignore[operator]
+
+
+def test_a_failing_build_leaves_the_old_embedding(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = names(library, "sound.wav")
+    make_clip(library / "red/new.mp4", tone=3000)
+    monkeypatch.setattr("earsight.library.build.write_embedding", _no_space)
+    with pytest.raises(LibraryError, match="MiB are free"):
+        index(library)
+    assert names(library, "sound.wav") == before
+    monkeypatch.undo()
+    assert index(library).rebuilt and "new.mp4" in names(library, "sound.wav")
+
+
+def _no_space(*_: object) -> int:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MiB: a tmpfs where that may be mounted, else a limit on the size of a file."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True
+    )
+    yield disk
+    if mounted.returncode == 0:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk(made: Path, tiny_disk: Path) -> None:
+    if not os.path.ismount(tiny_disk):
+        pytest.fail("A tmpfs could not be mounted: this test needs root, as CI has.")
+    clips = tiny_disk.parent / "clips"
+    fill(clips, ["a.mp4", "b.mp4"])
+    place = tiny_disk / "library"
+    index(clips, library=place)
+    before = [r.path for r in search(place, text="blue").results]
+    for number in range(60):
+        make_clip(clips / f"more {number}.wav", 1 + number / 10, tone=100 + 10 * number)
+    with pytest.raises(LibraryError, match=r"disk is full|MiB are free"):
+        index(clips, library=place)
+    assert [r.path for r in search(place, text="blue").results] == before
+    for path in clips.glob("more [1-5]*.wav"):
+        path.unlink()
+    subprocess.run(["mount", "-o", "remount,size=200m", str(tiny_disk)], check=True)
+    assert index(clips, library=place).rebuilt
+    assert json.loads(json.dumps(search(place, text="blue").as_json()))["results"]
+
+
+def test_a_read_only_library_can_be_searched_but_not_indexed(made: Path, tiny_disk: Path) -> None:
+    if not os.path.ismount(tiny_disk):
+        pytest.fail("A tmpfs could not be mounted: this test needs root, as CI has.")
+    subprocess.run(["mount", "-o", "remount,size=200m", str(tiny_disk)], check=True)
+    folder = Path(shutil.copytree(made, tiny_disk / "clips"))
+    subprocess.run(["mount", "-o", "remount,ro", str(tiny_disk)], check=True)
+    assert names(folder, "sound.wav") == names(made, "sound.wav")
+    with pytest.raises(LibraryError, match="read-only"):
+        index(folder)
+
+
+def test_the_report_is_plain_data(made: Path) -> None:
+    assert isinstance(index(made), IndexReport)
