@@ -62,7 +62,9 @@ def cca(
     rank = int((rho > noise).sum())
     rank = rank if max_rank is None else min(rank, max_rank)
     a, b = wx @ u[:, :rank], wy @ vt[:rank].T
-    signs = component_signs(a * np.sqrt(np.diag(xx))[:, None])
+    # Correlations with the columns, unlike weights, are the same however dependent columns share.
+    deviation = np.sqrt(np.diag(xx))[:, None]
+    signs = component_signs(np.divide(xx @ a, deviation, out=np.zeros_like(a), where=deviation > 0))
     return CanonicalPair((a * signs, b * signs), np.minimum(rho[:rank], 1.0))
 
 
@@ -124,7 +126,7 @@ def oas_ridge(covariance: FloatArray, n: int) -> float:
 
 
 def component_signs(loadings: FloatArray) -> FloatArray:
-    """Return (r,) ±1 that make the largest loading of each column of (p, r) positive.
+    """Return (r,) ±1 that make the largest entry of each column of (p, r) positive.
 
     >>> component_signs(np.array([[1.0, -3.0], [-2.0, 1.0]]))
     array([-1., -1.])

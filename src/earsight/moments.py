@@ -59,7 +59,7 @@ class Blocks:
 
 def first_shift(block: FloatArray) -> FloatArray:
     """Return the vector that a pass subtracts from every row: the mean of its first block."""
-    return np.asarray(block.mean(axis=0, dtype=np.float64).astype(block.dtype))
+    return np.ascontiguousarray(block).mean(axis=0, dtype=np.float64).astype(block.dtype)
 
 
 class Total:
