@@ -155,7 +155,8 @@ def _font(size: int) -> "ImageFont.FreeTypeFont | ImageFont.ImageFont":
 
 
 def _fit(ink: "ImageDraw.ImageDraw", text: str, font: Any, width: float) -> str:
-    """Shorten `text` until it is at most `width` pixels wide."""
+    """Write `text` on one line, and shorten it until it is at most `width` pixels wide."""
+    text = " ".join(text.encode("utf-8", "replace").decode().split())
     if ink.textlength(text, font) <= width:
         return text
     while text and ink.textlength(text + "…", font) > width:
@@ -168,8 +169,7 @@ def _picture(tile: Tile, size: tuple[int, int]) -> "Image.Image":
     from PIL import Image, ImageOps
 
     if tile.frame is None:
-        assert tile.samples is not None  # noqa: S101 - Tile has checked it
-        return waveform(tile.samples, tile.rate, size)
+        return waveform(np.asarray(tile.samples), tile.rate, size)
     return ImageOps.fit(Image.fromarray(tile.frame), size, Image.Resampling.LANCZOS)
 
 
@@ -201,7 +201,9 @@ def _query(
         left, middle = EDGE + QUERY[0] + 14, y + QUERY[1] // 2
         right = left + ARROW - 30
         ink.line([(left, middle), (right - 3, middle)], SOFT_INK, 3)
-        ink.polygon([(right + 3, middle), (right - 8, middle - 7), (right - 8, middle + 7)], SOFT_INK)
+        ink.polygon(
+            [(right + 3, middle), (right - 8, middle - 7), (right - 8, middle + 7)], SOFT_INK
+        )
 
 
 def _answer(
@@ -240,4 +242,6 @@ def _save(sheet: "Image.Image", out: Path) -> None:
         if buffer.tell() <= MAX_BYTES:
             out.write_bytes(buffer.getvalue())
             return
-    _save(sheet.resize((sheet.width * 3 // 4, sheet.height * 3 // 4), Image.Resampling.LANCZOS), out)
+    _save(
+        sheet.resize((sheet.width * 3 // 4, sheet.height * 3 // 4), Image.Resampling.LANCZOS), out
+    )

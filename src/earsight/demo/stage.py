@@ -68,11 +68,13 @@ def curve(points: Sequence[Point], steps: int = 8) -> list[Point]:
     return [(x, y) for x, y in outline.reshape(-1, 2).tolist()]
 
 
-@lru_cache(maxsize=512)
 def vertical(top: Color, bottom: Color, size: tuple[int, int]) -> Image.Image:
     """Return a gradient from `top` to `bottom` of `size` (width, height) pixels."""
     column = np.linspace(top, bottom, max(size[1], 2))[:, None, :]
     return Image.fromarray(column.round().astype(np.uint8)).resize(size)
+
+
+_shade = lru_cache(maxsize=512)(vertical)  # shared: to be pasted, never drawn upon
 
 
 @lru_cache(maxsize=512)
@@ -164,7 +166,7 @@ class Brush:
         size = (int(high[0] - low[0]), int(high[1] - low[1]))
         mask = Image.new("L", size, 0)
         ImageDraw.Draw(mask).polygon([(x, y) for x, y in (pixels - low).tolist()], fill=255)
-        self.image.paste(vertical(top, bottom, size), (int(low[0]), int(low[1])), mask)
+        self.image.paste(_shade(top, bottom, size), (int(low[0]), int(low[1])), mask)
 
     def sprite(self, sprite: Image.Image, x: float, y: float, turn: float = 0.0) -> None:
         """Lay an RGBA picture (in drawn pixels) with its centre at (x, y), turned clockwise."""
