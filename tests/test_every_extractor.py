@@ -1,22 +1,20 @@
 """What every extractor promises, over all that are discovered."""
 
 import math
-import wave
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from PIL import Image
 
 import earsight
+from _clips import make_clip
 from earsight import discovery, weights
 from earsight.errors import MediaError, WeightsError
 from earsight.extractors import _base
 from earsight.extractors._base import FeatureExtractor, extract_all
 from earsight.media import AudioBlock, Decoder, FrameBlock
 
-RATE = 44_100
 EVERY = [
     (name, {"modality": modality} if name == "words" else {})
     for name in discovery.names("extractors")
@@ -35,38 +33,34 @@ def extractor(request: pytest.FixtureRequest) -> FeatureExtractor:
     return made
 
 
-def write_sound(path: Path, samples: np.ndarray) -> Path:
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, RATE, 0, "NONE", ""))
-        file.writeframes((samples * 32767).astype("<i2").tobytes())
-    return path
-
-
-def write_video(path: Path, seconds: float, fps: int = 10) -> Path:
-    """A bright square crosses a dark frame; no sound."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=fps)
-        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
-        for k in range(round(seconds * fps)):
-            picture = np.full((240, 320, 3), 30, dtype=np.uint8)
-            picture[80:160, 20 * k % 240 : 20 * k % 240 + 80] = (220, 180, 40)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
-    return path
-
-
 def write_clip(folder: Path, modality: str, seconds: float) -> Path:
-    """A clip of one modality: a rising tone, a moving square, or a sentence."""
+    """A clip of one modality alone: a rising tone, a square that moves, or a sentence."""
     if modality == "audio":
-        t = np.arange(round(seconds * RATE)) / RATE
-        return write_sound(
-            folder / f"tone {seconds}.wav", 0.5 * np.sin(300 * math.tau * t * (1 + t))
+        return make_clip(
+            folder / f"tone {seconds}.wav",
+            seconds,
+            rate=44_100,
+            sound=lambda t: 0.5 * np.sin(300 * math.tau * t * (1 + t)),
         )
     if modality == "visual":
-        return write_video(folder / f"square {seconds}.mp4", seconds)
+        return make_clip(
+            folder / f"square {seconds}.mp4",
+            seconds,
+            audio=False,
+            fps=10,
+            size=(320, 240),
+            draw=square,
+        )
     path = folder / f"sentence {seconds}.txt"
     path.write_text("A dog barks at the fireworks.", encoding="utf-8")
     return path
+
+
+def square(t: float) -> np.ndarray:
+    picture = np.full((240, 320, 3), 30, dtype=np.uint8)
+    left = int(70 * t) % 240
+    picture[80:160, left : left + 80] = (220, 180, 40)
+    return picture
 
 
 def test_shapes_times_and_types_are_as_declared(
@@ -100,7 +94,7 @@ def test_silence_and_a_flat_picture_have_finite_features(
     if extractor.modality == "text":
         pytest.skip("A text that says nothing is refused; see test_extractors.")
     if extractor.modality == "audio":
-        clip = write_sound(tmp_path / "silence.wav", np.zeros(2 * RATE))
+        clip = make_clip(tmp_path / "silence.wav", 2.0, sound=np.zeros_like)
     else:
         clip = tmp_path / "flat.png"
         Image.new("RGB", (50, 400), (12, 200, 99)).save(clip)

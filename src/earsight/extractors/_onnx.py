@@ -29,9 +29,8 @@ def load(path: Path) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = n_threads()
     options.inter_op_num_threads = 1
-    # An arena and memory patterns keep the largest batch's memory, once for each batch size.
+    # An arena would keep the largest batch's memory for as long as the process lives.
     options.enable_cpu_mem_arena = False
-    options.enable_mem_pattern = False
     try:
         return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions share no narrower public base
@@ -56,6 +55,12 @@ class Batches:
     Args:
         network: Maps a batch (n, …) to one array (n, dim) for each head.
         size: Items in a batch; the last may be smaller.
+
+    >>> batches = Batches(lambda items: {"sum": items.sum(axis=1, keepdims=True)}, size=2)
+    >>> for item in np.eye(3):
+    ...     batches.add(item)
+    >>> batches.close()["sum"].shape
+    (3, 1)
     """
 
     def __init__(self, network: Callable[[Array], Heads], size: int) -> None:

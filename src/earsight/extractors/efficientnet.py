@@ -15,6 +15,7 @@ from earsight.features import FeatureSequence
 from earsight.media import FrameBlock, FrameRequest
 
 SIDE, SHORT_SIDE = 224, 256  # pixels: what the network sees, and the scaled frame it is cut from
+BATCH = 4  # frames; larger ones are no faster and need more memory
 CONVERSION = 1  # raised whenever `convert` changes
 
 
@@ -55,7 +56,7 @@ class EfficientNet(FeatureExtractor):
 class _Session:
     def __init__(self) -> None:
         self._times: list[FloatArray] = []
-        self._batches = _onnx.Batches(_network, size=8)
+        self._batches = _onnx.Batches(_network, BATCH)
 
     def feed(self, block: FrameBlock) -> None:
         height, width = block.frames.shape[1:3]

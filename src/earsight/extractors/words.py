@@ -113,6 +113,9 @@ def seen(logits: FloatArray) -> tuple[FloatArray, None]:
 
     Args:
         logits: (n_steps, 1000) EfficientNet's.
+
+    >>> seen(np.zeros((1, 4), dtype=np.float32))[0]
+    array([[0.25, 0.25, 0.25, 0.25]], dtype=float32)
     """
     z = np.exp((logits - logits.max(axis=1, keepdims=True)) / np.float32(TEMPERATURE))
     return z / z.sum(axis=1, keepdims=True), None

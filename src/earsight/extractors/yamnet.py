@@ -19,7 +19,11 @@ GROUP = 48  # frames in a patch hop, 0.48 s
 PATCH_SAMPLES = 2 * GROUP * _mel.HOP + _mel.WINDOW - _mel.HOP  # 15,600, 0.975 s
 HOP_SAMPLES = GROUP * _mel.HOP  # 7,680, 0.48 s
 SPAN = 0.96  # seconds in a patch
+BATCH = 8  # patches
 CONVERSION = 1  # raised whenever `convert` changes
+
+# Tensors of the original: the last layer's mean over time and frequency, and the shape it is given.
+POOLED, POOLED_SHAPE = "/model/Reshape_output_0", "/model/Constant_output_0"
 
 
 @dataclass(kw_only=True)
@@ -51,7 +55,7 @@ class _Session:
         self._start = 0.0
         self._mel = _mel.LogMelStream(GROUP)
         self._last: FloatArray | None = None  # the group that the next patch begins with
-        self._batches = _onnx.Batches(_network, size=16)
+        self._batches = _onnx.Batches(_network, BATCH)
 
     def feed(self, block: AudioBlock) -> None:
         if self._mel.n_samples == 0:
@@ -104,7 +108,8 @@ def convert(originals: Mapping[str, Path], folder: Path) -> None:
     if set(originals) != {"model.onnx", "model.data"}:
         raise WeightsError(
             "YAMNet is converted from model.onnx with model.data; got "
-            f"{', '.join(sorted(originals))}. Other originals can't be converted yet."
+            f"{', '.join(sorted(originals))}. Other originals can't be converted yet: "
+            "remove them, and `earsight weights pull yamnet` brings the one that can."
         )
     model = onnx.load(originals["model.onnx"])  # finds model.data beside it
     _remove_quantisation(model.graph)
@@ -136,19 +141,15 @@ def _name_ends(graph: Any) -> None:
     """Give the graph the input `patches` and the outputs `embedding` and `scores`, any batch."""
     from onnx import TensorProto, helper, numpy_helper
 
-    logits, pooled, shape = (
-        graph.output[0].name,
-        "/model/Reshape_output_0",
-        "/model/Constant_output_0",
-    )
-    renamed = {graph.input[0].name: "patches", pooled: "embedding"}
+    logits = graph.output[0].name
+    renamed = {graph.input[0].name: "patches", POOLED: "embedding"}
     for node in graph.node:
         node.input[:] = [renamed.get(tensor, tensor) for tensor in node.input]
         node.output[:] = [renamed.get(tensor, tensor) for tensor in node.output]
     graph.node.append(helper.make_node("Sigmoid", [logits], ["scores"]))
     for tensor in graph.initializer:
-        if tensor.name == shape:
-            tensor.CopyFrom(numpy_helper.from_array(np.array([-1, 1024]), shape))
+        if tensor.name == POOLED_SHAPE:  # was (1, -1), which allows a batch of one alone
+            tensor.CopyFrom(numpy_helper.from_array(np.array([-1, 1024]), POOLED_SHAPE))
     ends = {"patches": (1, 96, 64), "embedding": (1024,), "scores": (521,)}
     infos = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ("n", *dims))
