@@ -8,7 +8,7 @@ from PIL import Image, ImageChops, ImageDraw
 from earsight.arrays import FloatArray
 from earsight.demo.backdrops import room
 from earsight.demo.scenes._base import Scene, length, track
-from earsight.demo.sounds import at_sample, burst, modes, place
+from earsight.demo.sounds import at_sample, burst, modes, place, seconds, sweep
 from earsight.demo.stage import SCALE, Brush, Color, hsv
 
 GRAVITY = 9.81  # m/s²
@@ -87,6 +87,19 @@ def _skin(kind: str, size: int, color: Color, second: Color) -> Image.Image:
     return skin
 
 
+def _sound(rng: np.random.Generator, duration: float, flight: Fall, pitch: float) -> FloatArray:
+    """Sound the thuds: a skin that gives way, the air inside, and the floor."""
+    sound, ring = track(duration), rng.uniform(4.2, 6.5) * pitch
+    for impact, strength in zip(flight.impacts, flight.speeds / flight.speeds[0], strict=True):
+        t = seconds(0.4)
+        thud = sweep(pitch * (1 + 0.8 * np.exp(-t / 0.02))) * np.exp(-t / 0.045)
+        thud += modes([ring, 1.6 * ring], [0.02, 0.014], [0.35, 0.2], 0.4)
+        place(sound, impact, thud, strength**1.5)
+        place(sound, impact, burst(rng, 0.15, 60, 700, 0.022), 0.3 * strength**1.5)
+        place(sound, impact, burst(rng, 0.05, 500, 5000, 0.006), 0.2 * strength**1.5)
+    return sound
+
+
 def compose(rng: np.random.Generator) -> Scene:
     """Compose one clip."""
     duration = length(rng)
@@ -130,16 +143,10 @@ def compose(rng: np.random.Generator) -> Scene:
         flat = ball.resize((round(size * (1 + 0.6 * press)), round(size * (1 - press))))
         brush.sprite(flat, x, y + radius * press)
 
-    sound = track(duration)
-    pitch = rng.uniform(85, 120) * (27 / radius) ** 0.7
-    ring = rng.uniform(4.2, 6.5)
-    for impact, strength in zip(flight.impacts, flight.speeds / flight.speeds[0], strict=True):
-        thud = modes([pitch, 1.7 * pitch, ring * pitch, 2.2 * ring * pitch],
-                     [0.075, 0.05, 0.035, 0.02], [1.0, 0.6, 0.3, 0.12], 0.4)  # fmt: skip
-        place(sound, impact, thud, strength**1.5)
-        place(sound, impact, burst(rng, 0.05, 200, 3500, 0.007), 0.35 * strength**1.5)
+    pitch = float(rng.uniform(85, 120) * (27 / radius) ** 0.7)
+    sound = _sound(rng, duration, flight, pitch)
     return Scene(
         duration, tuple(map(float, flight.impacts)), room(rng, ground - 42), paint, sound,
-        parameters={"kind": kind, "pitch_hz": float(pitch), "restitution": flight.restitution,
+        parameters={"kind": kind, "pitch_hz": pitch, "restitution": flight.restitution,
                     "height_m": flight.height},
     )  # fmt: skip

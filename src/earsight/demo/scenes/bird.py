@@ -1,5 +1,6 @@
 """A bird on a branch: its beak is open as far as its song is loud."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ from earsight.arrays import FloatArray
 from earsight.demo.backdrops import LEFT, RIGHT, garden
 from earsight.demo.scenes._base import Scene, length, track
 from earsight.demo.sounds import at_sample, place, seconds, sweep
-from earsight.demo.stage import Brush, Color, curve, darker, hsv, lighter, mix, turned
+from earsight.demo.stage import Brush, Color, Point, curve, darker, hsv, lighter, mix, turned
 
 Plumage = tuple[Color, Color, Color]  # back, breast, cap
 SPECIES: dict[str, Plumage] = {
@@ -71,72 +72,79 @@ def _leaves(rng: np.random.Generator, brush: Brush, y: float) -> None:
         brush.stroke(turned([(2, 0), (34, 1)], at, turn, size), 0.8, lighter(tone, 0.5), 0.7)
 
 
-def _bird(
-    brush: Brush, x: float, y: float, size: float, face: int, colors: Plumage, gape: float,
-    tilt: float, flick: float,
-) -> None:  # fmt: skip
-    """Draw the bird with its feet at (x, y), looking to the side `face` (1 right, −1 left).
+@dataclass(frozen=True)
+class Pose:
+    """How the bird stands: its feet at (x, y), looking to the side `face` (1 right, −1 left).
 
-    `gape` opens the beak (radians), `tilt` throws the head back, `flick` lifts the tail.
+    `gape` opens the beak and `tilt` throws the head back, in radians; `flick` lifts the tail.
     """
-    back, breast, cap = colors
+
+    x: float
+    y: float
+    size: float
+    face: int
+    gape: float
+    tilt: float
+    flick: float
 
     def put(
-        points: list[tuple[float, float]], turn: float = 0.0, around: tuple[float, float] = (0, 0)
-    ) -> list[tuple[float, float]]:
-        moved = turned([(a - around[0], b - around[1]) for a, b in points], around, turn)
-        return [(x + face * size * a, y + size * b) for a, b in moved]
+        self, points: Sequence[Point], turn: float = 0.0, around: Point = (0.0, 0.0)
+    ) -> list[Point]:
+        """Turn part of the bird around a joint of its own, and move it to where the bird is."""
+        moved = _hinged(points, around, turn)
+        return [(self.x + self.face * self.size * a, self.y + self.size * b) for a, b in moved]
 
-    tail = curve([(-26.0, -34.0), (-56, -20), (-84, -6), (-82, 4), (-54, -8), (-22, -16)])
-    brush.shaded(put(tail, 0.35 * flick, (-30, -24)), darker(back, 0.15), darker(back, 0.5))
+
+def _hinged(points: Sequence[Point], joint: Point, turn: float) -> list[Point]:
+    return turned([(a - joint[0], b - joint[1]) for a, b in points], joint, turn)
+
+
+def _body(brush: Brush, pose: Pose, back: Color, breast: Color) -> None:
+    tail = curve([(-26, -34), (-56, -20), (-84, -6), (-82, 4), (-54, -8), (-22, -16)])
+    turn = 0.35 * pose.flick
+    brush.shaded(pose.put(tail, turn, (-30, -24)), darker(back, 0.15), darker(back, 0.5))
     for leg in (-4, 8):
-        brush.stroke(put([(leg, -10), (leg + 2, 1)]), 2.2 * size, (110, 78, 62))
-        brush.stroke(put([(leg - 5, 2.5), (leg + 9, 2.5)]), 2.4 * size, (110, 78, 62))
-    body = curve(
-        [(-40, -36), (-24, -58), (4, -70), (28, -60), (37, -38), (28, -16), (4, -5), (-20, -12)]
-    )
-    brush.shaded(put(body), lighter(back, 0.12), darker(back, 0.2))
+        brush.stroke(pose.put([(leg, -10), (leg + 2, 1)]), 2.2 * pose.size, (110, 78, 62))
+        brush.stroke(pose.put([(leg - 5, 2.5), (leg + 9, 2.5)]), 2.4 * pose.size, (110, 78, 62))
+    trunk = curve([(-40, -36), (-24, -58), (4, -70), (28, -60), (37, -38), (28, -16), (4, -5),
+                   (-20, -12)])  # fmt: skip
+    brush.shaded(pose.put(trunk), lighter(back, 0.12), darker(back, 0.2))
     chest = curve([(12, -66), (30, -58), (37, -38), (28, -16), (6, -6), (-8, -12), (6, -34)])
-    brush.shaded(put(chest), lighter(breast, 0.18), darker(breast, 0.14))
-    neck = (18.0, -58.0)
-    upper = [(44, -84), (67, -76), (66, -74.5), (44, -73)]
-    lower = [(43, -75), (61, -73.5), (60, -72), (42, -68)]
-    jaw = (43.0, -75.0)
-    mouth = put(
-        [
-            (46, -76),
-            *turned([(12, -3)], (44, -75), -gape * 0.5),
-            *turned([(12, 3)], (44, -75), gape * 0.7),
-        ],
-        -tilt,
-        neck,
-    )
-    brush.polygon(mouth, (196, 70, 62))
-    hinged = turned([(a - jaw[0], b - jaw[1]) for a, b in lower], jaw, 0.75 * gape)
-    lifted = turned([(a - jaw[0], b - jaw[1]) for a, b in upper], jaw, -0.45 * gape)
-    brush.shaded(put(hinged, -tilt, neck), (226, 160, 66), (190, 120, 44))
-    brush.shaded(put(lifted, -tilt, neck), (248, 190, 84), (214, 146, 54))
-    head = curve(
-        [(4, -64), (4, -84), (16, -98), (34, -98), (46, -86), (46, -70), (36, -58), (18, -54)]
-    )
-    brush.shaded(put(head, -tilt, neck), lighter(cap, 0.14), mix(cap, breast, 0.55))
-    cheek = curve([(24, -76), (36, -80), (46, -74), (42, -62), (28, -58), (20, -64)])
-    brush.shaded(put(cheek, -tilt, neck), lighter(breast, 0.3), lighter(breast, 0.05))
-    [eye, glint] = put([(33, -84), (34.4, -85.6)], -tilt, neck)
-    brush.disc(*eye, 4.8 * size, lighter(cap, 0.5))
-    brush.disc(*eye, 3.9 * size, (22, 18, 22))
-    brush.disc(*glint, 1.3 * size, (255, 255, 255))
+    brush.shaded(pose.put(chest), lighter(breast, 0.18), darker(breast, 0.14))
+
+
+def _wing(brush: Brush, pose: Pose, back: Color) -> None:
+    turn, shoulder = 0.12 * pose.flick, (0.0, -50.0)
     wing = curve([(-2, -56), (12, -44), (6, -26), (-18, -16), (-52, -10), (-34, -28), (-22, -48)])
-    brush.shaded(put(wing, 0.12 * flick, (0, -50)), lighter(back, 0.05), darker(back, 0.42))
+    brush.shaded(pose.put(wing, turn, shoulder), lighter(back, 0.05), darker(back, 0.42))
     for k in range(3):
-        feather = [
-            (-44.0 + 5 * k, -14.0 - 4 * k),
-            (-18.0 + 6 * k, -23.0 - 6 * k),
-            (3.0 * k, -32.0 - 5 * k),
-        ]
-        brush.stroke(put(feather, 0.12 * flick, (0, -50)), 1.1, lighter(back, 0.35), 0.65)
-    [crown] = put([(26, -90)])
-    brush.soft(*crown, 16 * size, 9 * size, (255, 255, 240), 0.25)
+        feather = [(5 * k - 44, -14 - 4 * k), (6 * k - 18, -23 - 6 * k), (3 * k, -32 - 5 * k)]
+        brush.stroke(pose.put(feather, turn, shoulder), 1.1, lighter(back, 0.35), 0.65)
+
+
+def _head(brush: Brush, pose: Pose, breast: Color, cap: Color) -> None:
+    neck, jaw = (18.0, -58.0), (43.0, -75.0)
+
+    def put(points: Sequence[Point]) -> list[Point]:
+        return pose.put(points, -pose.tilt, neck)
+
+    upper = _hinged([(44, -84), (67, -76), (66, -74.5), (44, -73)], jaw, -0.45 * pose.gape)
+    lower = _hinged([(43, -75), (61, -73.5), (60, -72), (42, -68)], jaw, 0.75 * pose.gape)
+    [throat] = turned([(12, 3)], (44, -75), 0.7 * pose.gape)
+    [palate] = turned([(12, -3)], (44, -75), -0.5 * pose.gape)
+    brush.polygon(put([(46, -76), palate, throat]), (196, 70, 62))
+    brush.shaded(put(lower), (226, 160, 66), (190, 120, 44))
+    brush.shaded(put(upper), (248, 190, 84), (214, 146, 54))
+    skull = curve([(4, -64), (4, -84), (16, -98), (34, -98), (46, -86), (46, -70), (36, -58),
+                   (18, -54)])  # fmt: skip
+    brush.shaded(put(skull), lighter(cap, 0.14), mix(cap, breast, 0.55))
+    cheek = curve([(24, -76), (36, -80), (46, -74), (42, -62), (28, -58), (20, -64)])
+    brush.shaded(put(cheek), lighter(breast, 0.3), lighter(breast, 0.05))
+    [eye, glint, crown] = put([(33, -84), (34.4, -85.6), (26, -92)])
+    brush.disc(*eye, 4.8 * pose.size, lighter(cap, 0.5))
+    brush.disc(*eye, 3.9 * pose.size, (22, 18, 22))
+    brush.disc(*glint, 1.3 * pose.size, (255, 255, 255))
+    brush.soft(*crown, 16 * pose.size, 9 * pose.size, (255, 255, 240), 0.25)
 
 
 def compose(rng: np.random.Generator) -> Scene:
@@ -159,8 +167,11 @@ def compose(rng: np.random.Generator) -> Scene:
     def paint(brush: Brush, t: float) -> None:
         level = max(float(s.level(t)) for s in song)
         bob = 0.8 * np.sin(2 * np.pi * rates[0] * t) + 1.6 * level
-        _bird(brush, x, y - bob * 0.4, size, face, (back, breast, cap), 0.85 * level,
-              0.10 + 0.10 * level + 0.05 * np.sin(2 * np.pi * rates[1] * t), level)  # fmt: skip
+        tilt = 0.10 + 0.10 * level + 0.05 * np.sin(2 * np.pi * rates[1] * t)
+        pose = Pose(x, y - 0.4 * bob, size, face, 0.85 * level, tilt, level)
+        _body(brush, pose, back, breast)
+        _head(brush, pose, breast, cap)
+        _wing(brush, pose, back)
 
     sound = track(duration)
     for syllable in song:

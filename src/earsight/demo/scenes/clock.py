@@ -95,9 +95,9 @@ def compose(rng: np.random.Generator) -> Scene:
     for k, event in enumerate(events):
         high = pitch * (1.0 if k % 2 else 0.82)  # tick, tock
         ratios = np.array([1, 1.63, 2.41, 0.29, 0.17])  # the wheels, and the case that carries them
-        decays = (0.012, 0.009, 0.007, 0.03, 0.045)
-        click = modes(high * ratios, decays, (0.8, 0.6, 0.4, 0.5, 0.35), 0.25)
+        decays = (0.006, 0.005, 0.004, 0.014, 0.02)
+        click = modes(high * ratios, decays, (0.8, 0.7, 0.5, 0.25, 0.2), 0.1)
         place(sound, event, click)
-        place(sound, event, burst(rng, 0.02, 1500, 11000, 0.0022), 0.5)
+        place(sound, event, burst(rng, 0.02, 2000, 12000, 0.0025), 0.5)
     return Scene(duration, events, backdrop, paint, sound, (0.15, 0.5),
                  {"beat_s": beat, "pitch_hz": pitch})  # fmt: skip

@@ -1,7 +1,10 @@
 """A drum under two sticks."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from earsight.arrays import FloatArray
 from earsight.demo.backdrops import room
 from earsight.demo.scenes._base import Scene, beats, length, raised, since, track
 from earsight.demo.sounds import at_sample, burst, modes, place, seconds, sweep
@@ -57,6 +60,29 @@ def _shell(brush: Brush, x: float, y: float, rx: float, tall: float, color: Colo
         brush.stroke([(px, py - 1.5) for px, py in hoop], 2, lighter(chrome, 0.5))
 
 
+def _sound(
+    rng: np.random.Generator,
+    duration: float,
+    events: Sequence[float],
+    force: FloatArray,
+    kind: str,
+    pitch: float,
+) -> FloatArray:
+    """Sound the strokes: a skin whose pitch falls, the stick, and the snares."""
+    sound = track(duration)
+    for event, strength in zip(events, force, strict=True):
+        t = seconds(0.7)
+        body = 0.9 * sweep(pitch * (1 + 0.5 * np.exp(-t / 0.03))) * np.exp(-t / 0.16)
+        body += modes(
+            pitch * MEMBRANE[1:], [0.1, 0.08, 0.07, 0.06, 0.05], [0.5, 0.3, 0.3, 0.2, 0.2], 0.7
+        )
+        place(sound, event, body, strength)
+        place(sound, event, burst(rng, 0.05, 400, 7000, 0.006), 0.5 * strength)
+        if kind == "snare drum":
+            place(sound, event, burst(rng, 0.4, 1800, 12000, 0.07), 0.45 * strength)
+    return sound
+
+
 def compose(rng: np.random.Generator) -> Scene:
     """Compose one clip."""
     duration = length(rng)
@@ -96,17 +122,7 @@ def compose(rng: np.random.Generator) -> Scene:
             _stick(brush, tip, 0.22 + 0.42 * lift, side, sticks)
 
     pitch = {"snare drum": 190.0, "tom-tom": 125.0, "bass tom": 82.0}[kind] * rng.uniform(0.85, 1.2)
-    sound = track(duration)
-    for event, strength in zip(events, force, strict=True):
-        t = seconds(0.7)
-        body = 0.9 * sweep(pitch * (1 + 0.5 * np.exp(-t / 0.03))) * np.exp(-t / 0.16)
-        body += modes(
-            pitch * MEMBRANE[1:], [0.1, 0.08, 0.07, 0.06, 0.05], [0.5, 0.3, 0.3, 0.2, 0.2], 0.7
-        )
-        place(sound, event, body, strength)
-        place(sound, event, burst(rng, 0.05, 400, 7000, 0.006), 0.5 * strength)
-        if kind == "snare drum":
-            place(sound, event, burst(rng, 0.4, 1800, 12000, 0.07), 0.45 * strength)
+    sound = _sound(rng, duration, events, force, kind, float(pitch))
     return Scene(duration, events, backdrop, paint, sound, (0.2, 0.6),
                  {"kind": kind, "pitch_hz": float(pitch)})  # fmt: skip
 

@@ -102,15 +102,7 @@ def compose(rng: np.random.Generator) -> Scene:
                 _rocket(ink, shell, t)
             elif shell.burst <= t:
                 _burst(ink, shell, t, twinkle)
-        shore = round(SHORE + MARGIN)
-        below = layer.height - shore
-        sky = layer.crop((0, 0, layer.width, shore)).transpose(Image.Transpose.FLIP_TOP_BOTTOM)
-        dim = sky.resize((layer.width, below)).filter(ImageFilter.BoxBlur((3, 1)))
-        layer.paste(dim.point(lambda v: v * 0.5), (0, shore))
-        halo = layer.reduce(2).filter(ImageFilter.BoxBlur(3)).point(lambda v: min(255, v * 1.7))
-        lit = ImageChops.add(layer, halo.resize(layer.size, Image.Resampling.BILINEAR))
-        bright = lit.resize(brush.image.size, Image.Resampling.NEAREST)
-        brush.image.paste(ImageChops.add(brush.image, bright))
+        _add_light(brush.image, layer)
 
     return Scene(duration, events, backdrop, paint, _sound(rng, duration, shells), (1.0, 2.0),
                  {"kinds": ", ".join(drawn), "bursts": float(len(events))})  # fmt: skip
@@ -129,6 +121,18 @@ def _by_the_water(rng: np.random.Generator) -> Image.Image:
             x - rng.uniform(3, 12), y, x + rng.uniform(3, 12), y + 0.9, light, rng.uniform(0.1, 0.4)
         )
     return image
+
+
+def _add_light(stage: Image.Image, layer: Image.Image) -> None:
+    """Add the stars to the stage, with a halo around them and their mirror in the water."""
+    shore = round(SHORE + MARGIN)
+    below = layer.height - shore
+    sky = layer.crop((0, 0, layer.width, shore)).transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    dim = sky.resize((layer.width, below)).filter(ImageFilter.BoxBlur((3, 1)))
+    layer.paste(dim.point(lambda v: v * 0.5), (0, shore))
+    halo = layer.reduce(2).filter(ImageFilter.BoxBlur(3)).point(lambda v: min(255, v * 1.7))
+    lit = ImageChops.add(layer, halo.resize(layer.size, Image.Resampling.BILINEAR))
+    stage.paste(ImageChops.add(stage, lit.resize(stage.size, Image.Resampling.NEAREST)))
 
 
 def _rocket(ink: ImageDraw.ImageDraw, shell: Shell, t: float) -> None:

@@ -1,8 +1,11 @@
 """A guitar whose strings are plucked: a string swings as wide as it is loud."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
+from earsight.arrays import FloatArray
 from earsight.demo.backdrops import RIGHT, vignette, wood
 from earsight.demo.scenes._base import Scene, beats, length, track
 from earsight.demo.sounds import place, pluck
@@ -51,6 +54,45 @@ def _pick(brush: Brush, x: float, y: float, color: Color) -> None:
     brush.polygon(turned(shape, (x - 1.5, y - 2), 0.0, 0.45), lighter(color, 0.5), 0.55)
 
 
+def _string(brush: Brush, number: int, y: float, wide: float, t: float) -> None:
+    """Draw a string at height `y` that swings by `wide` pixels: too fast for a camera, so a blurred
+    belly, and the string somewhere in it."""
+    thick = 2.6 - 0.3 * number
+    metal = (214, 168, 104) if number < 3 else (228, 230, 234)
+    brush.stroke([(BRIDGE, y + 5), (NUT, y + 5)], thick + 0.6 * wide, (0, 0, 0), 0.25)
+    if wide <= 0.4:
+        brush.stroke([(BRIDGE, y), (NUT, y)], thick, metal)
+        brush.stroke([(BRIDGE, y - 0.5), (NUT, y - 0.5)], 0.6, lighter(metal, 0.7))
+        return
+    along = np.linspace(0, 1, 41)
+    xs = BRIDGE + (NUT - BRIDGE) * along
+    belly = wide * np.sin(np.pi * along)
+    outline = np.concatenate([np.stack([xs, y - belly], 1), np.stack([xs, y + belly], 1)[::-1]])
+    brush.polygon(map(tuple, outline.tolist()), lighter(metal, 0.2), 0.42)
+    phase = np.cos(2 * np.pi * (7.3 + number) * t)
+    now = y + belly * phase + 0.35 * wide * np.sin(3 * np.pi * along) * phase
+    brush.stroke(list(zip(xs.tolist(), now.tolist(), strict=True)), thick, metal)
+
+
+def _sound(
+    rng: np.random.Generator,
+    duration: float,
+    events: Sequence[float],
+    pitches: FloatArray,
+    decay: float,
+    bright: float,
+) -> FloatArray:
+    """Pluck a string at each event; it sounds until it is plucked again."""
+    sound = track(duration)
+    for k, (event, pitch) in enumerate(zip(events, pitches, strict=True)):
+        later = zip(events[k + 1 :], pitches[k + 1 :], strict=True)
+        until = min((e for e, p in later if p == pitch), default=duration)
+        note = pluck(rng, pitch, until - event, decay, bright)
+        note[-200:] *= np.linspace(1, 0, len(note[-200:]))
+        place(sound, event, note, rng.uniform(0.75, 1.0))
+    return sound
+
+
 def compose(rng: np.random.Generator) -> Scene:
     """Compose one clip."""
     duration = length(rng)
@@ -67,8 +109,6 @@ def compose(rng: np.random.Generator) -> Scene:
     tone = hsv(rng.uniform(0.055, 0.11), rng.uniform(0.45, 0.75), rng.uniform(0.6, 0.9))
     plectrum = hsv(rng.random(), 0.7, 0.9)
     rows = 72 + 19.2 * np.arange(6)  # the lowest string is on top
-    along = np.linspace(0, 1, 41)
-    xs = BRIDGE + (NUT - BRIDGE) * along
     strike_at = hole - rng.uniform(6, 40)
 
     def swing(string: int, t: float) -> float:
@@ -78,20 +118,7 @@ def compose(rng: np.random.Generator) -> Scene:
 
     def paint(brush: Brush, t: float) -> None:
         for string, y in enumerate(rows):
-            thick = 2.6 - 0.3 * string
-            metal = (214, 168, 104) if string < 3 else (228, 230, 234)
-            wide = 10.0 * swing(string, t)
-            brush.stroke([(xs[0], y + 5), (xs[-1], y + 5)], thick + 0.6 * wide, (0, 0, 0), 0.25)
-            if wide > 0.4:  # too fast for a camera: a blurred belly, and the string somewhere in it
-                belly = wide * np.sin(np.pi * along)
-                upper, lower = zip(xs, y - belly, strict=True), zip(xs, y + belly, strict=True)
-                brush.polygon([*upper, *reversed(list(lower))], lighter(metal, 0.2), 0.42)
-                phase = np.cos(2 * np.pi * (7.3 + string) * t)
-                now = y + belly * phase + 0.35 * wide * np.sin(3 * np.pi * along) * phase
-                brush.stroke(list(zip(xs.tolist(), now.tolist(), strict=True)), thick, metal)
-            else:
-                brush.stroke([(xs[0], y), (xs[-1], y)], thick, metal)
-                brush.stroke([(xs[0], y - 0.5), (xs[-1], y - 0.5)], 0.6, lighter(metal, 0.7))
+            _string(brush, string, y, 10.0 * swing(string, t), t)
         _pick(brush, *_hand(t), plectrum)
 
     def _hand(t: float) -> tuple[float, float]:
@@ -104,13 +131,7 @@ def compose(rng: np.random.Generator) -> Scene:
         return strike_at + 5 * np.sin(1.7 * t), y
 
     bright = float(rng.uniform(0.2, 0.9))
-    sound = track(duration)
-    for k, (event, string) in enumerate(zip(events, strings, strict=True)):
-        later = zip(events[k + 1 :], strings[k + 1 :], strict=True)
-        until = min((e for e, s in later if s == string), default=duration)
-        note = pluck(rng, pitches[string], until - event, decay, bright)
-        note[-200:] *= np.linspace(1, 0, len(note[-200:]))
-        place(sound, event, note, rng.uniform(0.75, 1.0))
+    sound = _sound(rng, duration, events, pitches[strings], decay, bright)
     backdrop = _body(rng, tone, hole)
     return Scene(duration, events, backdrop, paint, sound, (0.3, 0.9),
                  {"chord": chord, "decay_s": decay, "bright": bright})  # fmt: skip

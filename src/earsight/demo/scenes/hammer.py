@@ -93,6 +93,52 @@ def _brick(rng: np.random.Generator) -> Image.Image:
     return image
 
 
+def _iron(brush: Brush, x: float, y: float, heat: float) -> None:
+    """Draw the glowing iron that lies on the anvil's face."""
+    bar = [(x - 34, y - 7), (x + 92, y - 6), (x + 92, y), (x - 34, y)]
+    brush.soft(x - 10, y - 4, 70, 34, (255, 140, 40), 0.4 + 0.4 * heat)
+    brush.shaded(bar, (255, 206, 110), (240, 96, 36))
+    brush.box(x + 40, y - 6.5, x + 95, y, (96, 60, 56), 0.75)
+
+
+def _nail(brush: Brush, x: float, top: float, y: float) -> None:
+    """Draw a nail that stands in a board at height `y`, its head at `top`."""
+    brush.box(x - 1.7, top + 3, x + 1.7, y, (170, 176, 188))
+    brush.box(x - 0.2, top + 3, x + 0.8, y, (232, 236, 240))
+    brush.box(x - 6.5, top, x + 6.5, top + 3.5, (188, 194, 204), radius=1)
+
+
+def _rays(brush: Brush, x: float, y: float, gone: float) -> None:
+    """Draw the short lines that say: a blow fell here, `gone` seconds ago."""
+    for angle in (-2.7, -2.2, -0.9, -0.45):
+        reach = 16 + 90 * gone, 24 + 110 * gone
+        ray = [(x + r * np.cos(angle), y + r * np.sin(angle)) for r in reach]
+        brush.stroke(ray, 1.6, (255, 250, 236), max(0.0, 1 - gone / 0.16))
+
+
+def _sound(
+    rng: np.random.Generator,
+    duration: float,
+    events: Sequence[float],
+    force: FloatArray,
+    kind: str,
+    pitch: float,
+) -> FloatArray:
+    """Sound the blows: an anvil rings for long; a nail rings higher the deeper it is."""
+    sound = track(duration)
+    for number, (event, strength) in enumerate(zip(events, force, strict=True)):
+        if kind == "anvil":
+            decays = (0.5, 0.36, 0.3, 0.2, 0.12)
+            ring = modes(pitch * ANVIL, decays, (0.5, 0.8, 0.9, 0.5, 0.35), 1.4)
+        else:
+            decays = (0.05, 0.06, 0.03, 0.05, 0.04)
+            tight = pitch * (1 + 0.05 * number)
+            ring = modes(tight * NAIL, decays, (0.9, 0.8, 0.5, 0.4, 0.3), 0.4)
+        place(sound, event, ring, strength)
+        place(sound, event, burst(rng, 0.06, 700, 9000, 0.006), 0.9 * strength)
+    return sound
+
+
 def compose(rng: np.random.Generator) -> Scene:
     """Compose one clip."""
     duration = length(rng)
@@ -119,49 +165,25 @@ def compose(rng: np.random.Generator) -> Scene:
         hit, gone = since(events, t)
         lift = raised(events, t)
         if anvil:
-            heat = np.exp(-gone / 0.2)
-            iron = [(x - 34, face - 7), (x + 92, face - 6), (x + 92, face), (x - 34, face)]
-            brush.soft(x - 10, face - 4, 70, 34, (255, 140, 40), 0.4 + 0.4 * heat)
-            brush.shaded(iron, (255, 206, 110), (240, 96, 36))
-            brush.box(x + 40, face - 6.5, x + 95, face, (96, 60, 56), 0.75)
+            _iron(brush, x, face, float(np.exp(-gone / 0.2)))
             top, target = face - 7, x - 8
         else:
-            nxt = min(hit + 1, len(events) - 1)
-            sunk = depth[hit] if hit >= 0 else 0.0
-            top, target = face - 40 + sunk, x
-            brush.box(x - 1.7, top, x + 1.7, face, (170, 176, 188))
-            brush.box(x - 0.2, top, x + 0.8, face, (232, 236, 240))
-            brush.box(x - 6.5, top - 3, x + 6.5, top + 0.5, (188, 194, 204), radius=1)
-            if lift < 0.5 and gone > 0.2 and nxt != hit:  # on its way to where the nail will be
-                top += (depth[nxt] - sunk) * (1 - 2 * lift) * 0.15
-            top -= 3
+            top, target = face - 43 + (depth[hit] if hit >= 0 else 0.0), x
+            _nail(brush, x, top, face)
         grip = (target + 150 + 4 * lift, top - 24 - 16 * lift)
         _hammer(brush, grip, reach * lift, wood_color, claw=not anvil)
         if gone < 0.45:
             if anvil:
                 brush.soft(target, top, 60, 46, (255, 236, 190), np.exp(-gone / 0.05))
                 _sparks(brush, target, top, gone, flights[hit])
-            elif gone < 0.16:
-                for angle in (-2.7, -2.2, -0.9, -0.45):
-                    a, b = 16 + 90 * gone, 24 + 110 * gone
-                    ray = [(x + r * np.cos(angle), top + 3 + r * np.sin(angle)) for r in (a, b)]
-                    brush.stroke(ray, 1.6, (255, 250, 236), 1 - gone / 0.16)
+            else:
+                _rays(brush, x, top + 3, gone)
 
-    pitch = rng.uniform(620, 1000) if anvil else rng.uniform(230, 380)
-    sound = track(duration)
-    for number, (event, strength) in enumerate(zip(events, force, strict=True)):
-        if anvil:
-            decays = (0.5, 0.36, 0.3, 0.2, 0.12)
-            ring = modes(pitch * ANVIL, decays, (0.5, 0.8, 0.9, 0.5, 0.35), 1.4)
-        else:
-            tight = 1 + 0.05 * number  # a nail that is deeper in rings higher
-            decays = (0.05, 0.06, 0.03, 0.05, 0.04)
-            ring = modes(tight * pitch * NAIL, decays, (0.9, 0.8, 0.5, 0.4, 0.3), 0.4)
-        place(sound, event, ring, strength)
-        place(sound, event, burst(rng, 0.06, 700, 9000, 0.006), 0.9 * strength)
     kind = "anvil" if anvil else "nail"
+    pitch = float(rng.uniform(620, 1000) if anvil else rng.uniform(230, 380))
+    sound = _sound(rng, duration, events, force, kind, pitch)
     return Scene(duration, events, backdrop, paint, sound, (0.2, 0.7),
-                 {"kind": kind, "pitch_hz": float(pitch)})  # fmt: skip
+                 {"kind": kind, "pitch_hz": pitch})  # fmt: skip
 
 
 def _board(brush: Brush, y: float, color: Color) -> None:

@@ -1,5 +1,6 @@
 """Rain on a street, an umbrella in it, and heavy drops from above that plink into a puddle."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -65,6 +66,43 @@ class Shower:
             brush.stroke([tail, tip], 0.5 + 0.5 * size, (226, 236, 248), 0.2 + 0.22 * size)
 
 
+def _drip(brush: Brush, px: float, py: float, gone: float) -> None:
+    """Draw a heavy drop that meets the water at (px, py), `gone` seconds after it does."""
+    if -0.35 < gone < 0:  # falling: it is at the water when gone is 0
+        y = py - 520 * -gone - 300 * gone**2
+        brush.stroke([(px, y - 9), (px, y)], 2.4, (240, 246, 252), 0.9)
+        brush.oval(px, y, 1.9, 2.8, (255, 255, 255), 0.95)
+    elif 0 <= gone < 0.9:
+        for delay in (0.0, 0.1, 0.2):
+            age = (gone - delay) / 0.7
+            if 0 <= age < 1:
+                r = 3 + 40 * age
+                brush.ring(px, py, r, r * 0.32, 1.3, (246, 250, 255), 0.95 * (1 - age) ** 1.3)
+        if gone < 0.22:
+            up = 20 * np.sin(np.pi * gone / 0.22)
+            brush.soft(px, py - 2, 16, 9, (255, 255, 255), 0.8 * (1 - gone / 0.22))
+            for lean in (-0.5, -0.2, 0.15, 0.45):
+                bead = (px + lean * 80 * gone, py - up * (1 - 0.6 * abs(lean)))
+                brush.disc(*bead, 1.5, (255, 255, 255), 0.95)
+
+
+def _sound(
+    rng: np.random.Generator, duration: float, events: Sequence[float], gust: FloatArray
+) -> FloatArray:
+    """Sound the hiss of the shower, its many small drops, and the heavy ones."""
+    sound = track(duration)
+    envelope = np.interp(np.linspace(0, 1, len(sound)), np.linspace(0, 1, 200), gust)
+    sound += 0.15 * envelope * noise(rng, duration, 900, 9500, tilt=0.25)
+    for t in rng.uniform(0, duration, int(90 * duration)):  # small drops, too many to see each
+        place(sound, t, burst(rng, 0.01, 2000, 9000, 0.0015), rng.exponential(0.1))
+    plinks = rng.uniform(700, 1300, len(events))
+    for event, pitch in zip(events, plinks, strict=True):
+        t = seconds(0.16)  # a bubble: a tone that rises as it closes
+        place(sound, event, sweep(pitch * (1 + 2.2 * t / 0.16)) * np.exp(-t / 0.035), 0.85)
+        place(sound, event, burst(rng, 0.03, 800, 8000, 0.004), 0.4)
+    return sound
+
+
 def compose(rng: np.random.Generator) -> Scene:
     """Compose one clip."""
     duration = length(rng)
@@ -98,36 +136,9 @@ def compose(rng: np.random.Generator) -> Scene:
             r = 1 + 5 * age
             brush.ring(sx, sy, r, r * 0.34, 0.5, (226, 236, 246), 0.55 * (1 - age))
         for event, px, py in zip(events, *places, strict=True):
-            gone = t - event
-            if -0.35 < gone < 0:  # falling: it is at the water when gone is 0
-                y = py - 520 * -gone - 300 * gone**2
-                brush.stroke([(px, y - 9), (px, y)], 2.4, (240, 246, 252), 0.9)
-                brush.oval(px, y, 1.9, 2.8, (255, 255, 255), 0.95)
-            elif 0 <= gone < 0.9:
-                for delay in (0.0, 0.1, 0.2):
-                    age = (gone - delay) / 0.7
-                    if 0 <= age < 1:
-                        r = 3 + 40 * age
-                        brush.ring(
-                            px, py, r, r * 0.32, 1.3, (246, 250, 255), 0.95 * (1 - age) ** 1.3
-                        )
-                if gone < 0.22:
-                    up = 20 * np.sin(np.pi * gone / 0.22)
-                    brush.soft(px, py - 2, 16, 9, (255, 255, 255), 0.8 * (1 - gone / 0.22))
-                    for lean in (-0.5, -0.2, 0.15, 0.45):
-                        bead = (px + lean * 80 * gone, py - up * (1 - 0.6 * abs(lean)))
-                        brush.disc(*bead, 1.5, (255, 255, 255), 0.95)
+            _drip(brush, px, py, t - event)
         shower.paint(brush, t, strength)
 
-    sound = track(duration)
-    envelope = np.interp(np.linspace(0, 1, len(sound)), np.linspace(0, 1, 200), gust)
-    sound += 0.085 * envelope * noise(rng, duration, 900, 9500, tilt=0.25)
-    for t in rng.uniform(0, duration, int(90 * duration)):  # small drops, too many to see each
-        place(sound, t, burst(rng, 0.01, 2000, 9000, 0.0015), rng.exponential(0.1))
-    plinks = rng.uniform(700, 1300, len(events))
-    for event, pitch in zip(events, plinks, strict=True):
-        t = seconds(0.16)  # a bubble: a tone that rises as it closes
-        place(sound, event, sweep(pitch * (1 + 2.2 * t / 0.16)) * np.exp(-t / 0.035), 0.85)
-        place(sound, event, burst(rng, 0.03, 800, 8000, 0.004), 0.4)
+    sound = _sound(rng, duration, events, gust)
     return Scene(duration, events, backdrop, paint, sound, (0.2, 0.5),
                  {"wind": shower.wind, "strength": float(heavy)})  # fmt: skip

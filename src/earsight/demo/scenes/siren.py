@@ -1,10 +1,13 @@
 """A rescue car at night whose two lights change with the two tones of its siren."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from earsight.arrays import FloatArray
 from earsight.demo.backdrops import BOTTOM, LEFT, RIGHT, night, vignette
 from earsight.demo.scenes._base import Scene, length, track
-from earsight.demo.sounds import at_sample, seconds
+from earsight.demo.sounds import RATE, at_sample, seconds
 from earsight.demo.stage import Brush, Color, curve, darker, lighter, mix, turned
 
 BLUE, RED, AMBER = (60, 120, 255), (255, 56, 62), (255, 170, 40)
@@ -76,6 +79,20 @@ def _wheel(brush: Brush, x: float, y: float, turn: float) -> None:
     brush.disc(x, y, 2.5, (90, 94, 104))
 
 
+def _sound(duration: float, events: Sequence[float], low: float, interval: float) -> FloatArray:
+    """Sound two tones in turn, the higher one from the first event on, through a horn."""
+    phase = np.searchsorted(np.asarray(events), seconds(duration) + 1e-9, side="right")
+    tone = np.where(phase % 2 == 1, low * interval, low)
+    slide = np.exp(-np.arange(200) / 40.0)  # the tone changes within a millisecond
+    tone = np.convolve(tone, slide / slide.sum())[: len(tone)]
+    tone[:200] = low
+    turn = 2 * np.pi * np.cumsum(tone) / RATE
+    sound = track(duration)
+    for k in range(1, 9):
+        sound += np.sin(k * turn) / k**0.8 * np.exp(-(((k * tone - 1500) / 2600) ** 2))
+    return np.asarray(np.tanh(1.4 * sound))
+
+
 def compose(rng: np.random.Generator) -> Scene:
     """Compose one clip."""
     duration = length(rng)
@@ -122,17 +139,7 @@ def compose(rng: np.random.Generator) -> Scene:
         brush.soft(*lamp, 46, 34, lighter(color, 0.35), 0.95 * pulse)
         brush.soft(*lamp, 16, 12, (255, 255, 255), 0.95 * pulse)
 
-    low = rng.uniform(380, 520)
-    interval = rng.choice([4 / 3, 6 / 5, 3 / 2])
-    phase = np.searchsorted(np.asarray(events), seconds(duration) + 1e-9, side="right")
-    tone = np.where(phase % 2 == 1, low * interval, low)
-    smooth = np.exp(-np.arange(200) / 40.0)
-    tone = np.convolve(tone, smooth / smooth.sum())[: len(tone)]
-    tone[:200] = low
-    turn = 2 * np.pi * np.cumsum(tone) / 44_100
-    sound = sum(
-        np.sin(k * turn) / k**0.8 * np.exp(-(((k * tone - 1500) / 2600) ** 2)) for k in range(1, 9)
-    )
-    sound = track(duration) + np.tanh(1.4 * np.asarray(sound))
+    low, interval = float(rng.uniform(380, 520)), float(rng.choice([4 / 3, 6 / 5, 3 / 2]))
+    sound = _sound(duration, events, low, interval)
     return Scene(duration, events, backdrop, paint, sound, (0.5, 1.3),
-                 {"kind": kind, "low_hz": float(low), "interval": float(interval)})  # fmt: skip
+                 {"kind": kind, "low_hz": low, "interval": interval})  # fmt: skip
