@@ -48,7 +48,7 @@ def test_cca_without_a_ridge_is_that_of_cca_zoo(seed: int) -> None:
 
     views, _ = related(seed=seed)
     ours = earsight.method("cca", n_components=4, ridge=0, weighting="none").fit(views)
-    theirs = CCA(latent_dimensions=4).fit(list(views.values()))
+    theirs = CCA(n_components=4).fit(list(views.values()))
     z = theirs.transform(list(views.values()))
     rho = [np.corrcoef(z[0][:, i], z[1][:, i])[0, 1] for i in range(4)]
     np.testing.assert_allclose(ours.correlations_, rho, atol=1e-10)

@@ -33,7 +33,7 @@ from earsight.metrics import (
 _Figures = TypeVar("_Figures", ClassFigures, OwnRanks)
 
 GRID = 2.0**20  # similarities are whole multiples of 1/GRID
-_BLOCK = 1 << 20  # similarities held at a time
+_BLOCK = 1 << 17  # similarities held at a time: they stay in the cache from product to score
 
 
 def top(query: ArrayLike, gallery: ArrayLike, k: int) -> tuple[IntArray, FloatArray]:
