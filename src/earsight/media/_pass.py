@@ -117,7 +117,8 @@ def _decode(
         for frame in frames:
             frame.time_base = stream.time_base  # frames of the final flush come without
             report.n_errors += frame.is_corrupt
-            time = None if frame.time is None else frame.time - origin
+            # The container's start is given in microseconds, so no finer difference is meant.
+            time = None if frame.time is None else round(frame.time - origin, 6) + 0.0
             yield from tracks[stream.index].feed(frame, time)
 
     for packet in _packets(container, streams, tracks.values(), report):

@@ -156,11 +156,12 @@ class Scaler:
         self._aspect = aspect if plausible and aspect is not None else Fraction(1)
         self._make = VideoReformatter
         self._reformatters: dict[int | None, Any] = {}  # one for each size: they keep their tables
+        self._turn: tuple[bool, bool, bool] | None = None
 
     def size(self, frame: Any, short_side: int | None) -> tuple[int, int]:
         """Return width and height of the upright result for one decoded frame."""
         width, height = self._unturned_size(frame, short_side)
-        return (height, width) if _orientation(frame)[0] else (width, height)
+        return (height, width) if self._orientation(frame)[0] else (width, height)
 
     def rgb(self, frame: Any, short_side: int | None) -> Picture:
         """Return (height, width, 3) uint8: bilinear, areas averaged when shrinking, on white.
@@ -174,7 +175,7 @@ class Scaler:
         width, height = self._unturned_size(frame, short_side)
         if width * height > MAX_PIXELS:
             raise MediaError(too_large(width, height))
-        transposed, flip_x, flip_y = _orientation(frame)
+        transposed, flip_x, flip_y = self._orientation(frame)
         if any(component.is_alpha for component in frame.format.components):
             opaque = np.array(on_white(Image.fromarray(frame.to_ndarray(format="rgba"))))
             frame = VideoFrame.from_ndarray(opaque, format="rgb24")
@@ -182,6 +183,12 @@ class Scaler:
         if transposed:
             picture = picture.transpose(1, 0, 2)
         return np.ascontiguousarray(picture[:: -1 if flip_y else 1, :: -1 if flip_x else 1])
+
+    def _orientation(self, frame: Any) -> tuple[bool, bool, bool]:
+        """Return how the first frame is to be turned; asking each would keep each in memory."""
+        if self._turn is None:
+            self._turn = _read_display_matrix(frame)
+        return self._turn
 
     def _unturned_size(self, frame: Any, short_side: int | None) -> tuple[int, int]:
         width, height = float(frame.width * self._aspect), float(frame.height)
@@ -213,7 +220,7 @@ class Scaler:
 _UNSPECIFIED = 2  # libav's AVCOL_SPC_UNSPECIFIED
 
 
-def _orientation(frame: Any) -> tuple[bool, bool, bool]:
+def _read_display_matrix(frame: Any) -> tuple[bool, bool, bool]:
     """Read the display matrix: transpose, then mirror left and right, then top and bottom.
 
     The matrix is nine 32-bit numbers a b u, c d v, x y w, with x′ = a x + c y, y′ = b x + d y.
