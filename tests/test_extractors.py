@@ -1,7 +1,7 @@
 """Each extractor against what it should compute: oracles, slow second versions, real clips."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -346,6 +346,19 @@ def test_a_step_in_which_only_generic_things_are_heard_weighs_nothing() -> None:
     s[0, data.audioset_names().index("Speech")] = 0.9
     classes, mass = words.heard(s)
     assert not classes.any() and mass.tolist() == [0.0]
+
+
+@pytest.mark.parametrize(
+    "make", [words.Words, lambda **kw: earsight.extractor("words", **kw)], ids=["class", "name"]
+)
+def test_words_serve_three_modalities(make: Callable[..., words.Words]) -> None:
+    assert [make(modality=m).key() for m in ("audio", "visual", "text")] == [
+        "words.audio",
+        "words.visual",
+        "words.text",
+    ]
+    with pytest.raises(InputError, match=r"`modality` of words must be .*audio.*; got 'smell'"):
+        make(modality="smell")
 
 
 def test_names_are_prompted_in_the_order_of_the_networks() -> None:

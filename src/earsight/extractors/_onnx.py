@@ -31,6 +31,8 @@ def load(path: Path) -> Any:
     options.inter_op_num_threads = 1
     # An arena would keep the largest batch's memory for as long as the process lives.
     options.enable_cpu_mem_arena = False
+    # Between batches the decoder needs the cores; threads that wait by spinning take them from it.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions share no narrower public base

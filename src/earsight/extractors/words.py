@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.data import audioset_names, imagenet_names
+from earsight.errors import InputError
 from earsight.extractors._base import FeatureExtractor
 from earsight.extractors.efficientnet import EfficientNet
 from earsight.extractors.minilm import DIM, MiniLM, artefacts
@@ -27,6 +28,7 @@ GENERIC = (
     "Domestic animals, pets",
     "Wild animals",
 )
+Modality = Literal["audio", "visual", "text"]
 TEMPERATURE = 2.5  # 2 to 4 is the same within noise
 
 
@@ -54,7 +56,14 @@ class Words(FeatureExtractor):
     dims: ClassVar[Mapping[str, int]] = {"embedding": DIM}
     pretrained: ClassVar[tuple[str, ...]] = ("minilm",)
 
-    modality: Literal["audio", "visual", "text"] = "audio"
+    modality: Modality = "audio"
+
+    def __post_init__(self) -> None:
+        if self.modality not in get_args(Modality):
+            raise InputError(
+                f"`modality` of words must be one of {', '.join(get_args(Modality))}; "
+                f"got {self.modality!r}."
+            )
 
     @property
     def space(self) -> str:
