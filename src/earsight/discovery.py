@@ -51,7 +51,8 @@ def load(floor: str, name: str) -> type[Any]:
     ]
     if len(kinds) != 1:
         raise InputError(
-            f"{known[name]} must hold exactly one class with name = {name!r}; it holds {len(kinds)}."
+            f"{known[name]} must hold exactly one class with name = {name!r}; "
+            f"it holds {len(kinds)}."
         )
     kind: type[Any] = kinds[0]
     return kind
@@ -85,7 +86,11 @@ def _read(kind: str, key: str, annotation: Any, value: Any) -> Any:
     try:
         return TypeAdapter(annotation).validate_python(value)
     except ValidationError as error:
-        wanted = getattr(annotation, "__name__", None) or str(annotation).replace("typing.", "")
+        wanted = (
+            annotation.__name__
+            if isinstance(annotation, type)
+            else str(annotation).replace("typing.", "")
+        )
         raise InputError(f"`{key}` of {kind} must be {wanted}; got {value!r}.") from error
 
 
