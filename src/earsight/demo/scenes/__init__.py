@@ -1,15 +1,14 @@
-"""The ten kinds of scene, a file each. The file's name is the class."""
+"""The kinds of scene, a file each; the file's name is the class. Ten of them."""
 
 import importlib
+import pkgutil
 import zlib
 
 import numpy as np
 
 from earsight.demo.scenes._base import Scene
 
-LABELS = (
-    "ball", "bird", "clock", "drum", "fireworks", "guitar", "hammer", "rain", "siren", "telephone",
-)  # fmt: skip
+LABELS = tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")))
 
 
 def generator(label: str, seed: int, index: int, part: int) -> np.random.Generator:

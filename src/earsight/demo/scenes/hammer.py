@@ -124,18 +124,18 @@ def _sound(
     kind: str,
     pitch: float,
 ) -> FloatArray:
-    """Sound the blows: an anvil rings for long; a nail rings higher the deeper it is."""
+    """Sound the blows: an anvil rings long; a nail rings higher the deeper it is."""
     sound = track(duration)
     for number, (event, strength) in enumerate(zip(events, force, strict=True)):
         if kind == "anvil":
-            decays = (0.5, 0.36, 0.3, 0.2, 0.12)
-            ring = modes(pitch * ANVIL, decays, (0.5, 0.8, 0.9, 0.5, 0.35), 1.4)
+            decays = (0.16, 0.14, 0.12, 0.08, 0.05)  # the hot iron damps it
+            ring = modes(pitch * ANVIL, decays, (0.5, 0.7, 0.9, 0.7, 0.6), 0.8)
         else:
             decays = (0.05, 0.06, 0.03, 0.05, 0.04)
             tight = pitch * (1 + 0.05 * number)
             ring = modes(tight * NAIL, decays, (0.9, 0.8, 0.5, 0.4, 0.3), 0.4)
         place(sound, event, ring, strength)
-        place(sound, event, burst(rng, 0.06, 700, 9000, 0.006), 0.9 * strength)
+        place(sound, event, burst(rng, 0.08, 500, 9000, 0.008), 1.1 * strength)
     return sound
 
 

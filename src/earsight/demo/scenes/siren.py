@@ -81,11 +81,12 @@ def _wheel(brush: Brush, x: float, y: float, turn: float) -> None:
 
 def _sound(duration: float, events: Sequence[float], low: float, interval: float) -> FloatArray:
     """Sound two tones in turn, the higher one from the first event on, through a horn."""
-    phase = np.searchsorted(np.asarray(events), seconds(duration) + 1e-9, side="right")
-    tone = np.where(phase % 2 == 1, low * interval, low)
-    slide = np.exp(-np.arange(200) / 40.0)  # the tone changes within a millisecond
-    tone = np.convolve(tone, slide / slide.sum())[: len(tone)]
-    tone[:200] = low
+    t, changes = seconds(duration), np.array([-1.0, *events])  # it sounded before the clip began
+    phase = np.searchsorted(changes, t + 1e-9, side="right") - 1
+    high = low * interval
+    to = np.where(phase % 2 == 1, high, low)
+    glide = np.exp(-(t - changes[phase]) / 0.018)  # it starts to change at once, τ 18 ms
+    tone = to + (high + low - 2 * to) * glide
     turn = 2 * np.pi * np.cumsum(tone) / RATE
     sound = track(duration)
     for k in range(1, 9):
