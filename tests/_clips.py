@@ -65,7 +65,7 @@ def make_clip(
     sound: Sound | None = None,
     audio_start: float = 0.0,
     frame_times: list[float] | None = None,
-    pix_fmt: str = "yuv420p",
+    pixel_aspect: Fraction = Fraction(1),
     options: dict[str, str] | None = None,
 ) -> Path:
     """Write one clip; its codecs follow from the ending of `path`, and return `path`.
@@ -85,7 +85,7 @@ def make_clip(
         sound: What is heard at times.
         audio_start: Seconds by which the sound track starts late.
         frame_times: Timestamps of the frames, for a variable rate; they replace `fps`.
-        pix_fmt: libav's pixel format of the frames.
+        pixel_aspect: Width of a pixel over its height.
         options: libav's options for the container.
     """
     video_codec, audio_codec = CODECS[path.suffix.lower()]
@@ -97,7 +97,8 @@ def make_clip(
         if video and video_codec:
             stream: Any = out.add_stream(video_codec, rate=fps)
             stream.width, stream.height = size
-            stream.pix_fmt = "rgb8" if video_codec == "gif" else pix_fmt
+            stream.pix_fmt = "rgb8" if video_codec == "gif" else "yuv420p"
+            stream.codec_context.sample_aspect_ratio = pixel_aspect
             base = Fraction(1, 90000) if frame_times else Fraction(1, fps)
             stream.codec_context.time_base = base
             times = frame_times or [k / fps for k in range(round(seconds * fps))]
