@@ -11,9 +11,9 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from _harness import compare, report
 
 import earsight
+from _harness import compare, report
 
 N, P, Q, K = 20_000, 128, 1024, 10
 

@@ -11,10 +11,10 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from _harness import compare, report
 from sklearn.metrics import average_precision_score
 
 import earsight
+from _harness import compare, report
 
 N, K, CLASSES = 10_000, 10, 10
 PEER, FLOOR = 100, 1000  # queries given to scikit-learn and to argsort

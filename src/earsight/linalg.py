@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-from earsight.arrays import FloatArray
+from earsight.arrays import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def cca(
 
         max tr(AᵀΣxyB)  with  Aᵀ(Σxx + γx·I)A = Bᵀ(Σyy + γy·I)B = I
 
-    solved by the singular value decomposition of T = Wxᵀ Σxy Wy, with W the `whitener` of a view.
+    solved by the singular value decomposition of T = Wxᵀ Σxy Wy, with W the `Whitener` of a view.
 
     Args:
         xx: (p, p) covariance of the first view. A column of zero variance gets no weight.
@@ -54,49 +54,89 @@ def cca(
     >>> pair.correlations
     array([0.9, 0.5])
     """
-    wx, floor_x = whitener(xx, ridge[0], eps=eps)
-    wy, floor_y = whitener(yy, ridge[1], eps=eps)
-    u, rho, vt = linalg.svd(wx.T @ xy @ wy, full_matrices=False, check_finite=False)
+    wx, wy = whitener(xx, ridge[0], eps=eps), whitener(yy, ridge[1], eps=eps)
+    t = wy.apply(wx.apply(xy).T).T  # (rank of x, rank of y)
+    u, rho, vt = linalg.svd(t, full_matrices=False, check_finite=False)
     # Σxy is known to about eps·√p of its columns' scale; whitening magnifies that by 1/√floor.
-    noise = _tolerance(max(len(xx), len(yy)), eps) / np.sqrt(floor_x * floor_y)
+    noise = _tolerance(max(len(xx), len(yy)), eps) / np.sqrt(wx.floor * wy.floor)
     rank = int((rho > noise).sum())
     rank = rank if max_rank is None else min(rank, max_rank)
-    a, b = wx @ u[:, :rank], wy @ vt[:rank].T
+    a, b = wx.weights(u[:, :rank]), wy.weights(vt[:rank].T)
     # Correlations with the columns, unlike weights, are the same however dependent columns share.
     deviation = np.sqrt(np.diag(xx))[:, None]
     signs = component_signs(np.divide(xx @ a, deviation, out=np.zeros_like(a), where=deviation > 0))
-    return CanonicalPair((a * signs, b * signs), np.minimum(rho[:rank], 1.0))
+    return CanonicalPair((a * signs, b * signs), np.minimum(rho[:rank], 1.0))  # 1 + 1e-16 is 1
+
+
+@dataclass(frozen=True)
+class Whitener:
+    """W (p, r) with Wᵀ(Σ + γI)W = I over the range of Σ, as the factors W = D⁻¹ V L⁻ᵀ.
+
+    Attributes:
+        kept: (d,) the columns that vary.
+        scale: (d,) their standard deviations, D.
+        basis: (d, r) V, orthonormal; None where Σ has full rank and V = I.
+        factor: (r, r) L, lower triangular.
+        floor: A lower bound of the eigenvalues of LLᵀ.
+    """
+
+    n_columns: int
+    kept: IntArray
+    scale: FloatArray
+    basis: FloatArray | None
+    factor: FloatArray
+    floor: float
+
+    def apply(self, matrix: FloatArray) -> FloatArray:
+        """Return WᵀM (r, n) for M (p, n)."""
+        scaled = matrix[self.kept] / self.scale[:, None]  # (d, n)
+        turned = scaled if self.basis is None else self.basis.T @ scaled  # (r, n)
+        return np.asarray(
+            linalg.solve_triangular(self.factor, turned, lower=True, check_finite=False)
+        )
+
+    def weights(self, directions: FloatArray) -> FloatArray:
+        """Return WU (p, k) for U (r, k); columns that do not vary get 0."""
+        solved = linalg.solve_triangular(
+            self.factor, directions, lower=True, trans="T", check_finite=False
+        )
+        turned = solved if self.basis is None else self.basis @ solved  # (d, k)
+        weights = np.zeros((self.n_columns, directions.shape[1]))
+        weights[self.kept] = turned / self.scale[:, None]
+        return weights
 
 
 def whitener(
     covariance: FloatArray, ridge: float = 0.0, *, eps: float = float(np.finfo(np.float64).eps)
-) -> tuple[FloatArray, float]:
-    """Return W (p, r) with Wᵀ(Σ + γI)W = I over the range of Σ, and a floor of its spectrum.
+) -> Whitener:
+    """Factor Σ + γI over the range of Σ.
 
     Columns are brought to unit variance first, so that the rank does not depend on their units.
-    Where Σ + γI is far from singular, W is from its Cholesky factor. Elsewhere Σ is cut to the
+    Where Σ + γI is far from singular, its Cholesky factor does. Elsewhere Σ is cut to the
     eigenvectors above the tolerance 16·√p·eps: that loses nothing, ridge or not, because Σxy has
     no part outside the range of Σ.
 
-    Returns:
-        W, and a lower bound of the eigenvalues of what was inverted, at unit variance.
+    Args:
+        covariance: (p, p) Σ.
+        ridge: γ ≥ 0, in the units of Σ.
+        eps: Relative precision in which the rows behind Σ were multiplied.
     """
-    variance = np.diag(covariance)
-    kept = np.flatnonzero(variance > 0)
-    scale = np.sqrt(variance[kept])  # (d,)
-    correlation = covariance[np.ix_(kept, kept)] / np.outer(scale, scale)
-    tolerance = _tolerance(len(covariance), eps)
-    ridged = correlation + np.diag(ridge / scale**2)
-    basis = np.eye(len(kept))
+    p = len(covariance)
+    kept = np.flatnonzero(np.diag(covariance) > 0)
+    scale = np.sqrt(np.diag(covariance)[kept])  # (d,)
+    correlation = covariance if len(kept) == p else covariance[np.ix_(kept, kept)]
+    correlation = correlation / scale
+    correlation /= scale[:, None]
+    ridged = correlation.copy()
+    ridged[np.diag_indices_from(ridged)] += ridge / scale**2
+    tolerance = _tolerance(p, eps)
     factor, floor = _cholesky(ridged)
-    if floor < 10 * tolerance:
-        values, vectors = linalg.eigh(correlation, check_finite=False)
-        basis = vectors[:, values > tolerance]  # (d, r)
-        factor, floor = _cholesky(basis.T @ ridged @ basis)
-    w = np.zeros((len(covariance), basis.shape[1]))
-    inverse = linalg.solve_triangular(factor, basis.T, lower=True, check_finite=False)
-    w[kept] = inverse.T / scale[:, None]
-    return w, floor
+    if floor >= 10 * tolerance:
+        return Whitener(p, kept, scale, None, factor, floor)
+    values, vectors = linalg.eigh(correlation, check_finite=False)
+    basis = vectors[:, values > tolerance]  # (d, r)
+    factor, floor = _cholesky(basis.T @ ridged @ basis)
+    return Whitener(p, kept, scale, basis, factor, floor)
 
 
 def mean_variance(covariance: FloatArray) -> float:
@@ -143,7 +183,7 @@ def _tolerance(p: int, eps: float) -> float:
 
 
 def _cholesky(matrix: FloatArray) -> tuple[FloatArray, float]:
-    """Return the lower factor and a lower bound of the spectrum; 0 where there is no factor.
+    """Return the lower factor, and a lower bound of the spectrum: 0 where there is no factor.
 
     1/‖M⁻¹‖₁ bounds the smallest eigenvalue from below, and LAPACK estimates it cheaply.
     """
@@ -153,6 +193,6 @@ def _cholesky(matrix: FloatArray) -> tuple[FloatArray, float]:
         factor = linalg.cholesky(matrix, lower=True, check_finite=False)
     except linalg.LinAlgError:
         return matrix, 0.0
-    norm = float(np.abs(matrix).sum(axis=0).max())
+    norm = float(linalg.lapack.dlange("1", matrix.T))
     reciprocal, _ = linalg.lapack.dpocon(factor, norm, uplo="L")
     return factor, float(reciprocal) * norm

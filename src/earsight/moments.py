@@ -59,7 +59,8 @@ class Blocks:
 
 def first_shift(block: FloatArray) -> FloatArray:
     """Return the vector that a pass subtracts from every row: the mean of its first block."""
-    return np.ascontiguousarray(block).mean(axis=0, dtype=np.float64).astype(block.dtype)
+    mean: FloatArray = np.ascontiguousarray(block).mean(axis=0, dtype=np.float64)
+    return mean.astype(block.dtype)
 
 
 class Total:
@@ -152,7 +153,10 @@ class Moments:
     def covariance(self, a: str, b: str) -> FloatArray:
         """Covariance of two views (or of one with itself), normalised by n, (p, q) float64."""
         mean_a, mean_b = (self._sums[name].value() / self.n for name in (a, b))
-        return self._products[a, b].value() / self.n - np.outer(mean_a, mean_b)
+        covariance = self._products[a, b].value()
+        covariance /= self.n
+        covariance -= np.outer(mean_a, mean_b)
+        return covariance
 
 
 class ClassMoments:
