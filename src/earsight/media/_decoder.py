@@ -12,6 +12,7 @@ from earsight.media._sight import Scaler
 from earsight.media._source import (
     HEAD,
     check_head,
+    decode_picture,
     open_container,
     open_file,
     open_picture,
@@ -90,7 +91,7 @@ class Decoder:
         """Deliver a still picture: one frame at time 0, of duration 0."""
         from av import VideoFrame
 
-        pixels = np.asarray(open_picture(file, kind))
+        pixels = np.asarray(decode_picture(open_picture(file, kind)))
         frame = VideoFrame.from_ndarray(pixels, format="rgb24")
         scaler = Scaler()
         report = self.report
@@ -112,7 +113,8 @@ def kind(path: Path) -> Literal["audio", "visual", "both"] | None:
         with open_file(Path(path)) as file:
             head = file.read(HEAD)
             check_head(head)
-            if picture_format(head):
+            if name := picture_format(head):
+                open_picture(file, name)
                 return "visual"
             with open_container(file) as container:
                 sound, sight = pick_streams(container)

@@ -168,6 +168,8 @@ def _settle(
         expected = max(track.end - track.first, _declared_seconds(container, stream))
         if not track.is_read:
             problems.append(f"{name} is declared ({codec}), but none of it could be read")
+            if name == "sight" and not report.width:  # libav saw no frame that it may open
+                problems.append(f"frames of more than {MAX_PIXELS:,} pixels are refused")
         elif _is_short(track.seconds, expected):
             problems.append(f"only {track.seconds:.1f} of {expected:.1f} s of {name} could be read")
     report.duration = max((track.end for _, _, track in asked), default=0.0)

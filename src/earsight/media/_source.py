@@ -185,48 +185,67 @@ def _check_boxes(file: BinaryIO) -> bool:
 _MAX_INDEX = 1 << 26  # bytes of an MP4's index that are looked through: hours of video
 
 
+_SHORTEST_ALIAS = 150  # bytes; libav takes a longer one for the way to another file
+
+
 def _has_external_track(moov: bytes) -> bool:
     for match in re.finditer(rb"dref\0{4}", moov):
         at = match.end() + 4
         for _ in range(min(int.from_bytes(moov[match.end() : at]), 64)):
             size, name = int.from_bytes(moov[at : at + 4]), moov[at + 4 : at + 8]
             inside = moov[at + 8 : at + 12].endswith(b"\1")
-            location = moov[at + 12 : at + size].strip(b"\0")
-            if name == b"alis" and len(location) > 100:
+            place = moov[at + 12 : at + size].strip(b"\0")
+            if name == b"alis" and size > _SHORTEST_ALIAS:
                 return True
-            if name in (b"url ", b"urn ") and location and not inside:
+            if name in (b"url ", b"urn ") and place and not inside:
                 return True
             at += max(size, 12)
     return False
 
 
 def open_picture(file: BinaryIO, kind: str) -> "Image":
-    """Return a still picture upright, in RGB, on white where it is transparent.
+    """Open a still picture of the format that Pillow calls `kind`; no pixel is decoded yet.
 
     Raises:
-        MediaError: Damaged, or of more than `MAX_PIXELS` pixels.
+        MediaError: Its header is damaged, or states more than `MAX_PIXELS` pixels.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     file.seek(0)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's own limit is lower; ours is checked below
-            with Image.open(file, formats=[kind]) as picture:
-                if picture.width * picture.height > MAX_PIXELS:
-                    raise MediaError(too_large(picture.width, picture.height))
-                return on_white(ImageOps.exif_transpose(picture))
+            picture = Image.open(file, formats=[kind])
     except Image.DecompressionBombError as error:
-        raise MediaError(f"The picture has more than {MAX_PIXELS:,} pixels.") from error
+        raise MediaError(
+            f"It declares more than {MAX_PIXELS:,} pixels; that is refused."
+        ) from error
+    except (OSError, ValueError, SyntaxError) as error:
+        raise MediaError(f"The {kind} picture is damaged at its start.") from error
+    if picture.width * picture.height > MAX_PIXELS:
+        raise MediaError(too_large(picture.width, picture.height))
+    return picture
+
+
+def decode_picture(picture: "Image") -> "Image":
+    """Return a still picture upright, in RGB, on white where it is transparent.
+
+    Raises:
+        MediaError: Damaged, or cut off.
+    """
+    from PIL import ImageOps
+
+    try:
+        return on_white(ImageOps.exif_transpose(picture))
     except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise MediaError(f"The {kind} picture is damaged or cut off.") from error
+        raise MediaError(f"The picture is damaged or cut off: {error}.") from error
 
 
 def on_white(picture: "Image") -> "Image":
     """Return a picture in RGB, laid on white where it is transparent."""
     from PIL import Image
 
-    if picture.mode.startswith("I") or picture.mode == "F":  # 16 bits; convert() would cut at 255
+    if picture.mode.startswith("I"):  # 16 bits; convert() would cut at 255
         picture = picture.point(lambda value: value / 257.0).convert("L")
     if not picture.has_transparency_data:
         return picture.convert("RGB")
