@@ -73,7 +73,8 @@ def open_container(path: Path) -> Iterator[Container]:
         raise FeatureFileError(f"{path} is missing.")
     try:
         if path.suffix.lower() == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
+            # Not np.load, which leaves a damaged file open.
+            with zipfile.ZipFile(path) as archive:
                 yield _Npz(archive)
         else:
             import h5py
@@ -102,7 +103,7 @@ def write_container(
     """
     _check_ending(path)
     try:
-        json.dumps(provenance, allow_nan=False)
+        provenance = json.loads(json.dumps(provenance, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise InputError(f"Provenance must be JSON; {error}.") from error
     write = _write_npz if path.suffix.lower() == ".npz" else _write_h5
@@ -124,8 +125,12 @@ def _check_ending(path: Path) -> None:
 class _Npz:
     """An npz archive. It is read whole: what does not fit into memory belongs into HDF5."""
 
-    def __init__(self, archive: Any) -> None:
-        arrays = {name: _text(archive[name]) for name in archive.files}
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        arrays = {}
+        for name in archive.namelist():
+            with archive.open(name) as file:
+                array = np.lib.format.read_array(file, allow_pickle=False)
+            arrays[name.removesuffix(".npy")] = _text(array)
         # `json.loads` takes the attributes; a bare `format`, as np.savez(format=1) writes, counts.
         self.attributes = json.loads(str(arrays.pop(_ATTRIBUTES, "{}")))
         if not isinstance(self.attributes, dict):
@@ -298,7 +303,7 @@ def _write_h5(
         file.attrs["format"] = FORMAT
         file.attrs["modalities"] = json.dumps(modalities)
         for key, value in provenance.items():
-            if key in modalities and isinstance(value, Mapping) and value:
+            if key in modalities and isinstance(value, dict) and value and all(value):
                 for own_key, own in value.items():
                     file[key].attrs[own_key] = json.dumps(own)
             else:

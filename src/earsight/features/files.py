@@ -84,7 +84,8 @@ def write_features(path: str | Path, features: PairedFeatures) -> None:
         views[f"{modality}_steps"] = table
         views[f"{modality}_offsets"] = np.concatenate([[0], np.cumsum(lengths)])
         views[f"{modality}_times"] = np.concatenate([table.times[a:b] for a, b in table.bounds])
-    _check_names(features, [*columns, *views])
+    fields = [f"{modality}{field}" for modality in features.steps for field in _STEP_FIELDS]
+    _check_names(features, [*features.views, *fields, *columns])
     write_container(Path(path), views | columns, list(features.views), features.provenance)
 
 
@@ -97,8 +98,8 @@ def _check_names(features: PairedFeatures, members: list[str]) -> None:
                 f"of the format's fields; got {modality!r}."
             )
     for key in features.provenance:
-        if key in ("format", "modalities"):
-            raise InputError(f"Provenance cannot be called {key!r}: the format needs that name.")
+        if key in ("", "format", "modalities"):
+            raise InputError(f"Provenance needs a name that is not the format's own; got {key!r}.")
 
 
 class _Reader:
