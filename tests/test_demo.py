@@ -39,7 +39,7 @@ def test_every_scene_sounds_within_range_and_its_events_lie_inside(label: str) -
     for index in (0, 1, 19):
         shot = take(label, 0, index)
         scene = shot.scene
-        assert 3.0 <= scene.duration <= 5.0
+        assert 3.0 <= scene.duration <= 4.0
         assert scene.duration * FPS == pytest.approx(round(scene.duration * FPS), abs=1e-9)
         assert shot.sound.shape == (round(scene.duration * RATE),)
         assert np.isfinite(shot.sound).all()

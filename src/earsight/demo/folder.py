@@ -62,7 +62,7 @@ def draw(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[DrawnClip]:
-    """Draw and sound labelled clips: `folder/<class>/<class>_00.mp4`, H.264 and AAC, 3 to 5 s.
+    """Draw and sound labelled clips: `folder/<class>/<class>_00.mp4`, H.264 and AAC, 3 to 4 s.
 
     Beside each clip lies `<class>_00.events.json` with its label, events and parameters. Clips
     that are complete are kept; nothing that this did not draw is touched. On two or more

@@ -37,8 +37,8 @@ class Scene:
 
 
 def length(rng: np.random.Generator) -> float:
-    """Draw a duration of 3 to 4.6 seconds, a whole number of frames."""
-    return int(rng.integers(75, 116)) / 25
+    """Draw a duration of 3 to 4 seconds, a whole number of frames."""
+    return int(rng.integers(75, 101)) / 25
 
 
 def track(duration: float) -> FloatArray:
