@@ -189,8 +189,8 @@ def _cholesky(matrix: FloatArray) -> tuple[FloatArray, float]:
     """
     if not len(matrix):
         return matrix, 1.0
-    try:
-        factor = linalg.cholesky(matrix, lower=True, check_finite=False)
+    try:  # symmetric: the transpose is the same matrix, in the memory order that LAPACK reads
+        factor = linalg.cholesky(matrix.T, lower=True, check_finite=False)
     except linalg.LinAlgError:
         return matrix, 0.0
     norm = float(linalg.lapack.dlange("1", matrix.T))

@@ -17,7 +17,7 @@ from earsight.arrays import FloatArray, IntArray
 from earsight.errors import InputError
 
 BLOCK = 4096
-_CHUNK = 1 << 15  # entries added at a time: the scratch arrays stay in the processor's cache
+_CHUNK = 1 << 14  # entries added at a time: the scratch arrays stay in the processor's cache
 
 Columns = tuple[npt.NDArray[Any], ...]
 
@@ -109,6 +109,7 @@ class Moments:
     def __init__(self, shifts: Mapping[str, FloatArray] | None = None) -> None:
         self.n = 0
         self.shifts: dict[str, FloatArray] = {}
+        self._shifted: dict[str, _Shifted] = {}
         self._sums: dict[str, Total] = {}
         self._products: dict[tuple[str, str], Total] = {}
         if shifts is not None:
@@ -116,6 +117,7 @@ class Moments:
 
     def _start(self, shifts: Mapping[str, FloatArray]) -> None:
         self.shifts = dict(shifts)
+        self._shifted = {name: _Shifted(shift) for name, shift in shifts.items()}
         dims = {name: len(shift) for name, shift in shifts.items()}
         self._sums = {name: Total((dim,)) for name, dim in dims.items()}
         self._products = {
@@ -126,7 +128,7 @@ class Moments:
         """Add one block of rows, modality → (n, d)."""
         if not self.shifts:
             self._start({name: first_shift(x) for name, x in block.items()})
-        shifted = {name: _shifted(block[name], shift) for name, shift in self.shifts.items()}
+        shifted = {name: shift(block[name]) for name, shift in self._shifted.items()}
         for name, x in shifted.items():
             self._sums[name].add(x.sum(axis=0, dtype=np.float64))
         for (a, b), total in self._products.items():
@@ -182,6 +184,7 @@ class ClassMoments:
     def _start(self, shift: FloatArray) -> None:
         p = len(shift)
         self.shift = shift
+        self._shifted = _Shifted(shift)
         self._sums = Total((len(self.counts), p))
         self._second = Total((0, 0) if self.weights is None else (p, p))
 
@@ -189,7 +192,7 @@ class ClassMoments:
         """Add one block of rows (n, p) with the number of each row's class, (n,)."""
         if not len(self.shift):
             self._start(first_shift(block))
-        x = _shifted(block, self.shift)
+        x = self._shifted(block)
         order = np.argsort(codes, kind="stable")
         present, starts = np.unique(codes[order], return_index=True)
         term = np.zeros(self._sums.high.shape)
@@ -228,6 +231,14 @@ def _check_same_shifts(a: Mapping[str, FloatArray], b: Mapping[str, FloatArray])
         raise InputError("Passes can be merged only with the same views and the same shifts.")
 
 
-def _shifted(block: FloatArray, shift: FloatArray) -> FloatArray:
-    """Subtract in the rows' precision, into one memory layout whatever the caller's was."""
-    return np.subtract(block, shift, order="C")
+class _Shifted:
+    """Subtracts in the rows' precision, into one block of memory that is used again and again."""
+
+    def __init__(self, shift: FloatArray) -> None:
+        self.shift = shift
+        self._rows = np.empty((0, len(shift)), dtype=shift.dtype)
+
+    def __call__(self, block: FloatArray) -> FloatArray:
+        if len(self._rows) < len(block):
+            self._rows = np.empty(block.shape, dtype=self.shift.dtype)
+        return np.subtract(block, self.shift, out=self._rows[: len(block)])
