@@ -28,8 +28,9 @@ class Decoder:
     """One pass over one file that serves every request at once.
 
     Time 0 is the container's start, for sound and sight alike. Blocks come as they are decoded:
-    audio of at most 1 s, frames at most 8 at a time, each kind in the order of time. Memory does
-    not grow with the clip.
+    audio of at most 1 s, frames at most 8 at a time, each kind in the order of time. The samples
+    of one rate are consecutive from the first block to the last: lost stretches are filled with
+    silence, which `report.details` counts. Memory does not grow with the clip.
 
     Iterating never raises for a bad file: what could be read comes, and `report` says the rest. A
     missing or refused file gives no block and `Status.UNREADABLE`. Streams nobody asked for are
@@ -70,6 +71,8 @@ class Decoder:
         self._threads = threads
 
     def __iter__(self) -> Iterator[Block]:
+        from av import FFmpegError
+
         self.report = Report()
         try:
             with open_file(self.path) as file:
@@ -83,7 +86,7 @@ class Decoder:
                         yield from read_container(
                             container, self._rates, self._requests, self._threads, self.report
                         )
-        except (MediaError, OSError, MemoryError) as error:
+        except (MediaError, FFmpegError, OSError, MemoryError) as error:
             self.report.status = Status.UNREADABLE
             self.report.message = str(error)
 

@@ -119,7 +119,13 @@ def _decode(
             report.n_errors += frame.is_corrupt
             # The container's start is given in microseconds, so no finer difference is meant.
             time = None if frame.time is None else round(frame.time - origin, 6) + 0.0
-            yield from tracks[stream.index].feed(frame, time)
+            try:
+                yield from tracks[stream.index].feed(frame, time)
+            except (
+                FFmpegError,
+                ValueError,
+            ):  # pixels or samples of a kind that libav cannot convert
+                report.n_errors += 1
 
     for packet in _packets(container, streams, tracks.values(), report):
         yield from decoded(packet.stream, packet)
@@ -183,7 +189,8 @@ def _settle(
         problems.append(f"the last {unread:,} bytes could not be read")
     if report.n_errors:
         problems.append(f"damaged packets, frames or timestamps: {report.n_errors}")
-    report.message = "; ".join(problems).capitalize() + "." * bool(problems)
+    text = "; ".join(problems)
+    report.message = f"{text[:1].upper()}{text[1:]}." if problems else ""
     report.status = _status(declared, asked, bool(problems))
     if sound[1] is not None:
         report.audio_seconds = sound[1].seconds
