@@ -23,14 +23,6 @@ clips_needed = pytest.mark.skipif(
 )
 
 
-def weights_needed(*names: str) -> None:
-    try:
-        for name in names:
-            weights.checksum(name)
-    except WeightsError as error:
-        pytest.skip(f"The weights cannot be had here: {error}")
-
-
 # The log-mel front end
 
 
@@ -156,7 +148,6 @@ def test_yamnet_refuses_originals_that_it_never_met(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sound", ["noise", "dog"])
 def test_converted_yamnet_is_the_original_up_to_its_8_bits(sound: str) -> None:
     """The original, run as it is, rounds to 8 bits between its layers; the float one doesn't."""
-    weights_needed("yamnet")
     import onnxruntime as ort
     from onnx import load, numpy_helper
 
@@ -196,7 +187,6 @@ def test_converted_yamnet_is_the_original_up_to_its_8_bits(sound: str) -> None:
     ],
 )
 def test_yamnet_names_real_sounds(clip: str, name: str) -> None:
-    weights_needed("yamnet")
     found, _ = extract_all(SHARED / "clips" / clip, [yamnet.YAMNet()])
     scores = found["yamnet.scores"]
     assert scores.values.min() >= 0 and scores.values.max() <= 1
@@ -208,7 +198,6 @@ def test_yamnet_names_real_sounds(clip: str, name: str) -> None:
 
 def test_converted_efficientnet_equals_torch_without_folding() -> None:
     """Torch's own batch norm, block by block by the published table, against the ONNX file."""
-    weights_needed("efficientnet_lite0")
     import torch
     from torch.nn.functional import batch_norm, conv2d, pad, relu6
 
@@ -269,7 +258,6 @@ def test_a_frame_is_seen_at_its_centre(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_efficientnet_names_real_sights(clip: str, classes: Sequence[int]) -> None:
-    weights_needed("efficientnet_lite0")
     found, _ = extract_all(SHARED / clip, [efficientnet.EfficientNet(fps=1.0)])
     best = np.argsort(-found["efficientnet.scores"].mean())[:2]
     assert set(best.tolist()) <= set(classes)
@@ -287,7 +275,6 @@ def test_a_rate_must_be_a_rate(kind: str, fps: float) -> None:
 
 def test_minilm_gives_the_reference_implementation_s_numbers() -> None:
     """First four numbers by transformers 5.23.0, padded in one batch, mean with mask, unit."""
-    weights_needed("minilm")
     reference = {
         "a dog barking": [0.023197, -0.015960, 0.043166, 0.076520],
         "the sound of dog": [-0.042159, -0.057105, 0.033858, 0.035235],
@@ -300,7 +287,6 @@ def test_minilm_gives_the_reference_implementation_s_numbers() -> None:
 
 
 def test_a_text_s_vector_does_not_depend_on_its_neighbours() -> None:
-    weights_needed("minilm")
     texts = [f"{n} {'very ' * (n % 5)}loud dogs" for n in range(70)]
     encoder = minilm.MiniLM()
     together = encoder.embed(texts)
@@ -310,7 +296,6 @@ def test_a_text_s_vector_does_not_depend_on_its_neighbours() -> None:
 
 
 def test_no_text_is_cut_in_silence() -> None:
-    weights_needed("minilm")
     encoder = minilm.MiniLM()
     assert encoder.embed(["dog " * 254]).shape == (1, 384)  # and two tokens around it
     with pytest.raises(InputError, match=r"at most 256 tokens, about 180 words; got 257"):
@@ -370,7 +355,6 @@ def test_names_are_prompted_in_the_order_of_the_networks() -> None:
 
 
 def test_priors_are_the_means_of_the_names() -> None:
-    weights_needed("minilm")
     sound, sight, text = (words.Words(modality=m).prior for m in ("audio", "visual", "text"))
     expected = minilm.MiniLM().embed(words.prompted_sounds()).mean(axis=0)
     np.testing.assert_allclose(sound, expected, atol=1e-6)
@@ -385,7 +369,6 @@ def average_precision(scores: np.ndarray, relevant: np.ndarray) -> float:
 @pytest.fixture(scope="module")
 def bridge() -> dict[str, np.ndarray]:
     """Word vectors of the ten clips, centred by the prior alone, unit length."""
-    weights_needed("yamnet", "efficientnet_lite0", "minilm")
     kinds = [words.Words(modality="audio"), words.Words(modality="visual")]
     found = [extract_all(clip, kinds)[0] for clip in CLIPS]
     means = {k.modality: np.stack([f[k.key()].mean() for f in found]) - k.prior for k in kinds}
@@ -449,7 +432,6 @@ def test_edges_have_their_orientation_and_colours_their_share() -> None:
 def test_one_pass_runs_each_network_once(monkeypatch: pytest.MonkeyPatch) -> None:
     if not CLIPS:
         pytest.skip("The ten real clips of shared/data are not here")
-    weights_needed("yamnet", "efficientnet_lite0", "minilm")
     opened: list[str] = []
     for kind in (yamnet.YAMNet, efficientnet.EfficientNet):
         session = kind._session
@@ -493,7 +475,6 @@ def test_a_broken_clip_is_in_the_report_and_a_broken_network_is_an_error(
 
 
 def test_a_text_that_is_not_utf_8_is_in_the_report(tmp_path: Path) -> None:
-    weights_needed("minilm")
     (tmp_path / "note.txt").write_bytes(b"\xff\xfe\x00")
     found, report = extract_all(tmp_path / "note.txt", [minilm.MiniLM()])
     assert found == {} and report.status == "unreadable"

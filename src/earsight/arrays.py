@@ -67,7 +67,9 @@ def as_labels(labels: ArrayLike, name: str, *, n: int) -> Labels:
     if array.ndim != 1:
         raise LabelError(f"`{name}` must be one value a row, shape ({n},); got {array.shape}.")
     if len(array) != n:
-        raise LabelError(f"`{name}` must have one value for each of the {n} rows; got {len(array)}.")
+        raise LabelError(
+            f"`{name}` must have one value for each of the {n} rows; got {len(array)}."
+        )
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
             raise LabelError(f"`{name}` must not be missing; got NaN or infinity.")
@@ -137,7 +139,9 @@ def check_same_length(arrays: Mapping[str, Sequence[Any] | FloatArray], why: str
     """
     counts = {name: len(array) for name, array in arrays.items()}
     if len(set(counts.values())) != 1:
-        raise InputError(f"The modalities must have as many rows as each other: {why}; got {counts}.")
+        raise InputError(
+            f"The modalities must have as many rows as each other: {why}; got {counts}."
+        )
     return next(iter(counts.values()))
 
 
@@ -149,4 +153,5 @@ def unit_rows(x: FloatArray) -> FloatArray:
            [0. , 0. ]])
     """
     norm = np.linalg.norm(x, axis=1, keepdims=True)
-    return np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
+    scaled: FloatArray = np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
+    return scaled

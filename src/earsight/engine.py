@@ -14,6 +14,8 @@ from typing import TypeVar
 
 from earsight.errors import EarsightError
 
+_TICK = 0.5  # seconds
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -33,6 +35,7 @@ def run(
     *,
     workers: int,
     start: Callable[[], None] | None = None,
+    tick: Callable[[], None] | None = None,
 ) -> Iterator[tuple[Item, Result | WorkerDied]]:
     """Yield (item, result) as they come, from `workers` processes.
 
@@ -45,6 +48,7 @@ def run(
         items: What to work on; it may be a generator that prepares each item.
         workers: Number of processes, at least 1.
         start: Called once in each new process.
+        tick: Called here about once a second while nothing comes.
     """
     queue = iter(items)
     suspects: list[Item] = []
@@ -63,7 +67,9 @@ def run(
                         pending[pool.submit(work, item)] = item
                 if not pending:
                     break
-                done, _ = wait(pending, return_when=FIRST_COMPLETED)
+                done, _ = wait(pending, timeout=_TICK, return_when=FIRST_COMPLETED)
+                if tick is not None and not done:
+                    tick()
                 for future in done:
                     item = pending[future]
                     result = future.result()

@@ -1,6 +1,7 @@
 """`earsight demo`: draw clips, index them, evaluate, search both ways, and leave a picture."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ from earsight.cli._show import progress, say, short
 
 if TYPE_CHECKING:
     from earsight.library.search import Answer
-    from earsight.pictures import Row
+    from earsight.pictures import Tile
 
 SHOWN = 5  # answers in each row of the picture
 
@@ -30,10 +31,9 @@ def demo(
 
     begun = time.monotonic()
     clips, queries = folder / "clips", folder / "queries"
-    say(f"1. Drawing {10 * per_class} clips of ten classes into {clips} …")
-    shown = progress()
-    draw(clips, per_class=per_class, seed=seed, progress=shown)
-    draw(queries, per_class=1, seed=seed + 1, progress=shown)
+    say(f"1. Drawing {10 * per_class} clips of ten classes into {clips}")
+    draw(clips, per_class=per_class, seed=seed, progress=_told("Drawing clips"))
+    draw(queries, per_class=1, seed=seed + 1, progress=_told("Drawing queries"))
     say(f"\n2. earsight index {clips}")
     index(clips)
     say(f"\n3. earsight evaluate --library {clips}")
@@ -42,40 +42,57 @@ def demo(
     picture = folder / "answers.png"
     _ask(clips, queries, picture)
     say(f"\nThe answers as a picture: {short(str(picture.absolute()))}")
-    say(f"All of it took {time.monotonic() - begun:.0f} s. Now on your clips:")
+    say(f"All of it took {time.monotonic() - begun:.0f} s. Now with your own clips:")
     say("  earsight index my-clips/")
     say("  earsight search a-sound.wav --library my-clips/")
 
 
+def _told(what: str) -> Callable[[int, int], None]:
+    """Return a callback (done, total) that shows progress."""
+    shown = progress()
+    first = True
+
+    def told(done: int, total: int) -> None:
+        nonlocal first
+        if first:  # clips that were there already are counted in `done`
+            shown.start(what, total - done + 1)
+            first = False
+        shown.advance()
+        if done == total:
+            shown.finish()
+
+    return told
+
+
 def _ask(clips: Path, queries: Path, picture: Path) -> None:
-    """Ask with the first query of every third class by sound, and of others by sight."""
+    """Ask with every second query, by sound and by sight in turn, and draw the answers."""
     from earsight.library.search import search
     from earsight.pictures import contact_sheet
 
-    files = sorted(queries.glob("*/*.mp4"))
     rows = []
-    for number, query in enumerate(files[::2]):
+    for number, query in enumerate(sorted(queries.glob("*/*.mp4"))[::2]):
         by = ("audio", "visual")[number % 2]
         answer = search(clips, query, by=by, top=SHOWN)
         say(f"earsight search {query} --by {by} --library {clips} --top {SHOWN}")
         for one in answer.results:
             say(f"   {one.score:6.3f}  {short(one.path)}")
         rows.append(_row(query, answer))
-    contact_sheet(rows, picture)
+    contact_sheet(
+        rows, picture, "Asked by its sound or its sight: the best answers of the other kind"
+    )
 
 
-def _row(query: Path, answer: "Answer") -> "Row":
+def _row(query: Path, answer: "Answer") -> "tuple[Tile, list[Tile]]":
     from earsight.library import glimpse
-    from earsight.pictures import Cell, Row
+    from earsight.pictures import Tile
 
-    def cell(path: Path, modality: str, middle: float, label: str, score: float | None) -> Cell:
+    def tile(path: Path, modality: str, label: str, score: float | None) -> Tile:
         if modality == "audio":
-            return Cell(label, score, samples=glimpse.sound(path), rate=glimpse.RATE)
-        return Cell(label, score, frame=glimpse.frame(path, middle))
+            return Tile(label, samples=glimpse.sound(path), rate=glimpse.RATE, score=score)
+        return Tile(label, frame=glimpse.frame(path, glimpse.loudest(path)), score=score)
 
-    asked = cell(query, answer.by, 1.5, query.parent.name, None)
+    asked = tile(query, answer.by, query.parent.name, None)
     answers = [
-        cell(Path(one.path), answer.for_, (one.start + one.end) / 2, one.label or "", one.score)
-        for one in answer.results
+        tile(Path(one.path), answer.for_, one.label or "", one.score) for one in answer.results
     ]
-    return Row(asked, answers)
+    return asked, answers

@@ -109,6 +109,21 @@ class FeatureExtractor(ABC):
         return name if head in (None, self.heads[0]) else f"{name}.{head}"
 
     @final
+    def fetch_weights(self) -> None:
+        """Make sure that the weights are on this machine, this kind's and its source's.
+
+        Raises:
+            WeightsError: They cannot be had; each source that was tried is listed.
+        """
+        from earsight import weights
+
+        for name in self.pretrained:
+            if not weights.local(name):
+                weights.fetch(name)
+        if self.source is not None:
+            self.source[0].fetch_weights()
+
+    @final
     def extract(self, clip: Path | str) -> FeatureSequence:
         """Return the first head's sequence of one clip: (n_steps, dim) float32 and its times.
 

@@ -33,6 +33,21 @@ def frame(clip: Path, at: float) -> npt.NDArray[np.uint8]:
     return best[1]
 
 
+def loudest(clip: Path) -> float:
+    """Return the second at which the clip's sound is loudest: something is to be seen there.
+
+    Raises:
+        MediaError: The clip has no sound.
+    """
+    samples = sound(clip)
+    hop = RATE // 10
+    whole = samples[: max(1, len(samples) // hop) * hop]
+    power = np.array(
+        [np.mean(part**2) for part in np.array_split(whole, max(1, len(whole) // hop))]
+    )
+    return float(power.argmax() + 0.5) * hop / RATE
+
+
 def sound(clip: Path) -> npt.NDArray[np.float32]:
     """Return the whole sound, mono at 16 kHz: (n,) in [−1, 1].
 

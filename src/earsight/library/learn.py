@@ -14,10 +14,11 @@ import numpy as np
 from earsight.arrays import FloatArray, IntArray, Labels
 from earsight.datasets import folds, n_folds_for
 from earsight.discovery import make, parse_spec
+from earsight.errors import InputError
 from earsight.library.progress import Progress
 from earsight.library.settings import Settings
 from earsight.library.sources import MODALITIES, Sources
-from earsight.library.space import Space
+from earsight.library.space import Space, method_name
 from earsight.library.tables import Tables
 from earsight.methods._base import JointEmbedding
 from earsight.metrics import paired_bootstrap
@@ -209,14 +210,15 @@ def choose(
         return Decision("words", f"{note}Nothing is learned: {reason}."), None
     rows = rows.take(mask)
     n_folds = n_folds_for(rows.n_clips)
-    assert_folds = n_folds or 2
-    alone, joined = _held_out(rows, method, sources, assert_folds)
+    if n_folds is None:
+        raise InputError(f"Choosing needs 20 clips; got {rows.n_clips}.")
+    alone, joined = _held_out(rows, method, sources, n_folds)
     figures, joins = compare(alone, joined, rows.clips)
-    learned = fit_learned(rows, method) if joins else None
-    name = learned.name if learned else parse_spec(method)[0]
-    figures |= {"folds": assert_folds, "clips": rows.n_clips}
-    if learned is None:
-        why = f"{name} does not help on held-out clips."
+    figures |= {"folds": n_folds, "clips": rows.n_clips}
+    learned = fit_learned(rows, method)
+    name = method_name(learned)
+    if not joins:
+        why = f"{name} beside the bridge does not help on held-out clips."
         return Decision("words", note + why, figures), None
     why = f"{name} beside the bridge is better on held-out clips."
     return Decision(f"words + {name}", note + why, figures), learned

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from earsight.library.tables import Tables
 from earsight.media import Report
 
 _BATCH_CLIPS = 32  # at most so many clips, or …
-_BATCH_SECONDS = 2.0  # … so many seconds lie between reading a clip and acknowledging it
+_BATCH_SECONDS = 1.0  # … so many seconds a clip waits to be acknowledged
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,11 @@ def read_changes(
     moved: dict[bytes, bytes] = {}
     changed = []
     if work:
+        sources.prepare()
         writer = _Writer(store, sources)
         progress.start("Reading clips", len(work))
-        for file, content, extracted in _read(store.root, work, done, sources, workers):
+        jobs = _read(store.root, work, done, sources, workers, writer.tick)
+        for file, content, extracted in jobs:
             writer.add(file, content, extracted)
             if known.get(file.path) != content:
                 changed.append((file, content))
@@ -88,7 +90,12 @@ def _start_worker() -> None:
 
 
 def _read(
-    root: Path, work: list[File], done: set[str], sources: Sources, workers: int
+    root: Path,
+    work: list[File],
+    done: set[str],
+    sources: Sources,
+    workers: int,
+    tick: Callable[[], None],
 ) -> Iterator[tuple[File, str, Extracted | None]]:
     """Yield each file with its content, and what was extracted where the content is new."""
     twins: dict[str, list[File]] = {}  # files whose content another one is bringing just now
@@ -96,6 +103,7 @@ def _read(
 
     def jobs() -> Iterator[_Job]:
         for file in work:
+            tick()
             path = root / os.fsdecode(file.path)
             try:
                 content = content_of(path)
@@ -110,7 +118,8 @@ def _read(
                 twins[content] = []
                 yield _Job(path, file, content, sources)
 
-    for job, result in engine.run(_do, jobs(), workers=workers, start=_start_worker):
+    running = engine.run(_do, jobs(), workers=workers, start=_start_worker, tick=tick)
+    for job, result in running:
         yield from ready
         ready.clear()
         if isinstance(result, engine.WorkerDied | str):
@@ -146,8 +155,13 @@ class _Writer:
         self._files.append((file, content))
         if extracted is not None:
             self._fresh[content] = extracted
-        late = time.monotonic() - self._oldest > _BATCH_SECONDS
-        if late or len(self._files) >= _BATCH_CLIPS:
+        if len(self._files) >= _BATCH_CLIPS:
+            self.flush()
+        self.tick()
+
+    def tick(self) -> None:
+        """Acknowledge what has waited long enough."""
+        if self._files and time.monotonic() - self._oldest > _BATCH_SECONDS:
             self.flush()
 
     def flush(self) -> None:

@@ -34,6 +34,11 @@ class Sources:
         """Return role → extractor: "words.audio", "words.visual", "audio", "visual"."""
         return _extractors(self)
 
+    def prepare(self) -> None:
+        """Fetch the weights that are not here yet, before any worker starts."""
+        for extractor in self.extractors().values():
+            extractor.fetch_weights()
+
     def priors(self) -> dict[str, FloatArray]:
         """Return where the bridge expects each modality to centre: modality → (384,)."""
         return {

@@ -19,6 +19,11 @@ from earsight.methods._files import load_model
 Rows = Mapping[str, FloatArray]  # role → (n, d): "words.audio", "audio", …
 
 
+def method_name(model: JointEmbedding) -> str:
+    """Return a fitted model's name; for `auto`, that of the method it chose."""
+    return str(getattr(model, "chosen_", model.name))
+
+
 @dataclass(frozen=True)
 class Space:
     """The fitted bridge, and the learned embedding that may stand beside it.
@@ -57,7 +62,7 @@ class Space:
     @property
     def name(self) -> str:
         """What people see: "words", or "words + cluster_cca"."""
-        return "words" if self.learned is None else f"words + {self.learned.name}"
+        return "words" if self.learned is None else f"words + {method_name(self.learned)}"
 
     def save(self, folder: Path) -> None:
         """Write the parts into `folder`, which must not exist."""

@@ -1,0 +1,147 @@
+"""What answers: a learned embedding joins the bridge only where held-out clips say so."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from earsight.library.learn import NO_LABEL, PairedRows, Scores, choose, compare, trainable
+from earsight.library.sources import Sources
+from earsight.library.space import Space
+from earsight.methods.zero_shot import ZeroShot
+
+DIM = 12
+
+
+class Plain(Sources):
+    """Sources whose bridge has a prior of 12 dimensions, and no weights."""
+
+    def priors(self) -> dict[str, Any]:
+        return {modality: np.zeros(DIM) for modality in ("audio", "visual", "text")}
+
+
+def drawn(
+    n: int, classes: int, *, features: str, seed: int = 0, labelled: bool = True
+) -> PairedRows:
+    """Clips whose bridge knows a little; their features know the class, the pair, or nothing."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % classes
+    hint = rng.normal(size=(classes, DIM))[y]
+    code = {"class": np.eye(classes)[y], "pair": rng.normal(size=(n, 4)), "noise": np.zeros((n, 4))}
+
+    def noisy(signal: Any, level: float) -> Any:
+        return (signal + level * rng.normal(size=signal.shape)).astype(np.float32)
+
+    def seen(signal: Any) -> Any:
+        """The signal among other things, seen by this modality alone."""
+        return noisy(np.hstack([8 * signal, np.zeros((n, 12))]), 1.0)
+
+    labels = y.astype(str) if labelled else np.full(n, NO_LABEL)
+    vectors = {
+        "words.audio": noisy(hint, 2.0),
+        "words.visual": noisy(hint, 2.0),
+        "audio": seen(code[features]),
+        "visual": seen(code[features]),
+    }
+    return PairedRows(np.array([f"clip{i}" for i in range(n)]), labels, vectors)
+
+
+def test_features_that_know_the_class_join() -> None:
+    decision, learned = choose(drawn(80, 4, features="class"), "cluster_cca", Plain())
+    assert learned is not None and decision.answers == "words + cluster_cca"
+    assert decision.figures["map_joined"] > decision.figures["map_words"]
+    assert decision.figures["p_map_better"] < 0.05
+
+
+def test_features_that_know_nothing_do_not() -> None:
+    decision, learned = choose(drawn(80, 4, features="noise"), "cca", Plain())
+    assert learned is None and decision.answers == "words"
+    assert "does not help" in decision.why and decision.figures["clips"] == 80
+
+
+def test_without_labels_the_own_half_alone_counts() -> None:
+    rows = drawn(80, 4, features="pair", labelled=False)
+    decision, learned = choose(rows, "auto", Plain())
+    assert learned is not None and "map_words" not in decision.figures
+    assert decision.answers == "words + cca"
+
+
+@pytest.mark.parametrize(
+    ("n", "classes", "why"),
+    [
+        (49, 4, "learning needs 50 clips with sound and sight, and 49 are here"),
+        (60, 20, "a class needs 5 clips"),
+    ],
+)
+def test_too_little_to_learn_from(n: int, classes: int, why: str) -> None:
+    decision, learned = choose(drawn(n, classes, features="class"), "cluster_cca", Plain())
+    assert learned is None and why in decision.why and decision.figures == {}
+
+
+def test_small_classes_are_not_learned_from() -> None:
+    rows = drawn(80, 4, features="class")
+    rows.labels[:4] = "rare"
+    mask, _ = trainable(rows)
+    assert mask is not None and mask.sum() == 76 and not mask[:4].any()
+
+
+def test_windows_of_one_clip_are_one_clip() -> None:
+    rows = drawn(120, 4, features="class")
+    few = PairedRows(np.array([f"clip{i // 3}" for i in range(120)]), rows.labels, rows.vectors)
+    mask, why = trainable(PairedRows(few.clips, np.full(120, NO_LABEL), few.vectors))
+    assert mask is None and "40 are here" in why
+
+
+def scores(ap: float, rr: float, n: int = 100) -> Scores:
+    noise = np.random.default_rng(0).normal(0, 0.01, size=n)
+    return Scores(ap + noise, rr + noise[::-1])
+
+
+@pytest.mark.parametrize(
+    ("joined", "joins"),
+    [
+        (scores(0.6, 0.5), True),  # better in one, equal in the other
+        (scores(0.5, 0.6), True),
+        (scores(0.5, 0.5), False),  # equal
+        (scores(0.6, 0.4), False),  # buys one with the other
+        (scores(0.4, 0.6), False),
+    ],
+)
+def test_one_must_be_better_and_none_worse(joined: Scores, joins: bool) -> None:
+    clips = np.arange(100).astype(str)
+    assert compare(scores(0.5, 0.5), joined, clips)[1] is joins
+
+
+def test_side_by_side_is_the_mean_of_both_cosines() -> None:
+    rows = drawn(80, 4, features="class")
+    _, learned = choose(rows, "cluster_cca", Plain())
+    bridge = ZeroShot(prior=Plain().priors()).fit({"audio": rows.vectors["words.audio"]})
+    both, alone = Space(bridge, learned, 0.5), Space(bridge)
+    assert learned is not None
+
+    def unit(x: Any) -> Any:
+        return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+    joint = both.embed("audio", rows.vectors) @ both.embed("visual", rows.vectors).T
+    words = alone.embed("audio", rows.vectors) @ alone.embed("visual", rows.vectors).T
+    e = {m: unit(learned.transform(m, rows.vectors[m])) for m in ("audio", "visual")}
+    np.testing.assert_allclose(joint, (words + e["audio"] @ e["visual"].T) / 2, atol=1e-5)
+    # Typed words have the bridge's part alone, and rank and score as by the bridge alone.
+    text = {"words.text": rows.vectors["words.audio"][:3]}
+    by_words = both.embed("text", text) @ both.embed("visual", rows.vectors).T / both.scale("text")
+    expected = alone.embed("text", text) @ alone.embed("visual", rows.vectors).T
+    np.testing.assert_allclose(by_words, expected, atol=1e-5)
+
+
+def test_a_space_is_saved_whole(tmp_path: Any) -> None:
+    rows = drawn(80, 4, features="class")
+    _, learned = choose(rows, "cluster_cca", Plain())
+    bridge = ZeroShot(prior=Plain().priors()).fit({"audio": rows.vectors["words.audio"]})
+    space = Space(bridge, learned, 0.5)
+    space.save(tmp_path / "model")
+    again = Space.load(tmp_path / "model")
+    assert again.name == space.name == "words + cluster_cca"
+    for modality in ("audio", "visual"):
+        np.testing.assert_array_equal(
+            again.embed(modality, rows.vectors), space.embed(modality, rows.vectors)
+        )
