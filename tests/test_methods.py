@@ -248,6 +248,23 @@ def test_views_that_cannot_be_learned_from_are_refused() -> None:
         )
 
 
+@pytest.mark.parametrize("name", CLOSED_FORMS[:2])
+def test_rows_too_large_for_their_precision_are_refused(name: str) -> None:
+    views, labels = related(n=40)
+    huge = {modality: (x * 1e25).astype(np.float32) for modality, x in views.items()}
+    with pytest.raises(InputError, match="squared in float32; their products overflow"):
+        earsight.method(name).fit(huge, labels=labels)
+    wide = {modality: x.astype(np.float64) for modality, x in huge.items()}
+    found = earsight.method(name).fit(wide, labels=labels).correlations_
+    expected = earsight.method(name).fit(views, labels=labels).correlations_
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_method_that_is_no_closed_form_says_so() -> None:
+    with pytest.raises(InputError, match="zero_shot needs all rows at once: call `fit`"):
+        earsight.method("zero_shot").fit_batches(lambda: iter([]))
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [

@@ -117,3 +117,9 @@ def test_the_bootstrap_draws_whole_groups() -> None:
     clips = metrics.paired_bootstrap(difference, np.zeros(12))
     assert grouped == pytest.approx(clips, abs=0.02)
     assert alone < grouped / 5
+
+
+def test_the_bootstrap_compares_the_same_items() -> None:
+    for better, worse in (([0.1, 0.2], [0.1]), ([], []), (0.5, 0.5)):
+        with pytest.raises(ValueError, match="figures of the same items"):
+            metrics.paired_bootstrap(better, worse)

@@ -193,6 +193,9 @@ def paired_bootstrap(
         n: Resamples.
         seed: Fixes them.
 
+    Raises:
+        ValueError: `better` and `worse` are not of one length, or empty.
+
     Reference: Efron, Tibshirani, An introduction to the bootstrap, 1993, chapters 8 and 16.
 
     >>> paired_bootstrap([0.9, 0.8, 0.7], [0.1, 0.2, 0.3], n=99)
@@ -200,7 +203,13 @@ def paired_bootstrap(
     >>> paired_bootstrap([0.5, 0.5], [0.5, 0.5])
     1.0
     """
-    difference = np.asarray(better, dtype=np.float64) - np.asarray(worse, dtype=np.float64)
+    first, second = (np.asarray(x, dtype=np.float64) for x in (better, worse))
+    if first.ndim != 1 or first.shape != second.shape or not len(first):
+        raise ValueError(
+            "`better` and `worse` must be figures of the same items, (items,) each; "
+            f"got shapes {first.shape} and {second.shape}."
+        )
+    difference = first - second
     if groups is not None:
         _, codes = np.unique(np.asarray(groups), return_inverse=True)
         difference = np.bincount(codes, weights=difference).astype(np.float64)

@@ -132,7 +132,7 @@ class Moments:
         for name, x in shifted.items():
             self._sums[name].add(x.sum(axis=0, dtype=np.float64))
         for (a, b), total in self._products.items():
-            total.add(shifted[a].T @ shifted[b])
+            total.add(_product(shifted[a], shifted[b]))
         self.n += len(next(iter(shifted.values())))
 
     def merge(self, other: "Moments") -> None:
@@ -201,7 +201,7 @@ class ClassMoments:
         self.counts += np.bincount(codes, minlength=len(self.counts))
         if self.weights is not None:
             x *= np.sqrt(self.weights[codes])[:, None].astype(x.dtype)
-            self._second.add(x.T @ x)
+            self._second.add(_product(x, x))
 
     def merge(self, other: "ClassMoments") -> None:
         """Add the rows of another pass; cut at a block's border, nothing tells it from one pass.
@@ -229,6 +229,18 @@ class ClassMoments:
 def _check_same_shifts(a: Mapping[str, FloatArray], b: Mapping[str, FloatArray]) -> None:
     if list(a) != list(b) or any(not np.array_equal(a[name], b[name]) for name in a):
         raise InputError("Passes can be merged only with the same views and the same shifts.")
+
+
+def _product(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Return aᵀb (p, q) in the rows' precision."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        product = np.asarray(a.T @ b)
+    if not np.isfinite(product).all():
+        raise InputError(
+            f"The rows must be small enough to be squared in {a.dtype}; their products overflow. "
+            "Scale the features down, or give them as float64."
+        )
+    return product
 
 
 class _Shifted:

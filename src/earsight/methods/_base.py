@@ -1,7 +1,7 @@
 """What every learner of a joint embedding is: the base validates, a kind computes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
@@ -107,6 +107,17 @@ class JointEmbedding(ABC):
             self.dims_ = {modality: x.shape[1] for modality, x in rows.views.items()}
             self._fit(rows)
         return self
+
+    def fit_batches(self, make_batches: Callable[[], Iterable[tuple[Any, ...]]]) -> Self:
+        """Fit on rows that come batch by batch; only closed forms can (see `LinearCCA`).
+
+        Raises:
+            InputError: This kind needs all rows at once.
+        """
+        raise InputError(
+            f"{self.name} needs all rows at once: call `fit`. The closed forms of the CCA family, "
+            "such as cca and cluster_cca, can be fitted from batches."
+        )
 
     @final
     def transform(self, modality: str, x: ArrayLike) -> FloatArray:

@@ -11,7 +11,7 @@ from earsight.errors import InputError
 from earsight.methods._base import JointEmbedding, Rows, check_number
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class ZeroShot(JointEmbedding):
     """Centre each modality where it lies, and scale to unit length.
 
