@@ -24,7 +24,7 @@ MAY_KNOW = {
     "weights": set(),
     "features": set(),
     "datasets": {"features"},
-    "vectors": {"features"},
+    "vectors": {"features", "retrieval"},
     "engine": set(),
     "methods": {"linalg", "moments", "discovery"},
     "extractors": {"features", "media", "weights"},

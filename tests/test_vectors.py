@@ -95,6 +95,17 @@ def test_search_is_the_slow_search(index, seed):
         ]
 
 
+def test_scores_do_not_depend_on_where_a_row_stands(index):
+    rng = np.random.default_rng(7)
+    vectors = np.repeat(rng.normal(size=(300, 5)), 2, axis=0)[rng.permutation(600)].astype("f4")
+    index.upsert(make_rows(600), vectors)
+    score_of = {}
+    for hit in index.search(vectors[:1], 600)[0]:
+        score_of.setdefault(vectors[int(hit.row.key[1:])].tobytes(), set()).add(hit.score)
+    assert len(score_of) == 300
+    assert all(len(scores) == 1 for scores in score_of.values())
+
+
 def test_blocks_do_not_change_the_ranking(index, monkeypatch):
     rng = np.random.default_rng(4)
     rows, vectors = make_rows(200), rng.integers(-1, 2, size=(200, 5)).astype("f4")

@@ -8,11 +8,10 @@ import numpy as np
 
 from earsight.arrays import FloatArray, as_matrix, unit_rows
 from earsight.errors import InputError
+from earsight.retrieval import GRID, distance_blocks
 
 EXACT_ROWS = 100_000
 """Up to this many rows every one is compared with the query; above, an engine may approximate."""
-
-_GRID = 2.0**20  # scores are multiples of its inverse, so that equal vectors tie on every machine
 
 Where = Mapping[str, str | int | Collection[str | int]]
 """A filter: each column equals the value, or is one of the values; all columns must agree."""
@@ -77,10 +76,10 @@ def cosines(queries: FloatArray, vectors: FloatArray) -> FloatArray:
     >>> cosines(np.array([[1.0, 0.0]]), np.array([[3.0, 0.0], [0.0, 2.0], [0.0, 0.0]]))
     array([[1., 0., 0.]])
     """
-    a = unit_rows(queries.astype(np.float64))
-    b = unit_rows(vectors.astype(np.float64))
+    units = [unit_rows(x.astype(np.float64)) for x in (queries, vectors)]
+    blocks = [distance for _, distance in distance_blocks(*units)]
     # Adding 0 turns -0 into 0: both are one score and should print as one.
-    return np.asarray(np.rint(a @ b.T * _GRID) / _GRID + 0.0)
+    return np.concatenate(blocks) / -GRID + 0.0
 
 
 def reaching(scores: FloatArray, k: int, floor: float) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
