@@ -69,7 +69,15 @@ def write_features(path: str | Path, features: PairedFeatures) -> None:
 
     Raises:
         FeatureFileError: The file cannot be written, or its ending is unknown.
-        InputError: A modality or a provenance key has a name that the format needs for itself.
+        InputError: A modality or a provenance key has a name that the format needs for itself, or
+            the provenance is not JSON.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> features = PairedFeatures({"audio": np.ones((2, 3))}, labels=["dog", "drum"])
+    >>> with TemporaryDirectory() as folder:
+    ...     write_features(f"{folder}/two.npz", features)
+    ...     read_features(f"{folder}/two.npz").labels
+    array(['dog', 'drum'], dtype='<U4')
     """
     columns: dict[str, npt.NDArray[Any] | StepTable] = {}
     for name in COLUMNS:
