@@ -1,6 +1,5 @@
-"""The closed forms against oracles and identities, zero_shot, auto, and the saved files."""
+"""The closed forms against oracles and identities, zero_shot, and auto."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 import scipy.io
 
 import earsight
-from earsight.errors import InputError, LabelError, ModelFileError
+from earsight.errors import InputError, LabelError
 
 WIKIPEDIA = Path(__file__).parents[2] / "shared" / "data" / "wikipedia"
 CLOSED_FORMS = ["cca", "cluster_cca", "mean_cca"]
@@ -348,76 +347,3 @@ def test_auto_is_supervised_if_it_gets_labels() -> None:
         np.testing.assert_array_equal(unsupervised.transform(modality, x), expected)
     with pytest.raises(InputError, match="as many rows as each other"):
         earsight.method("auto").fit({"audio": views["audio"], "visual": views["visual"][:9]})
-
-
-def saved(folder: Path) -> Path:
-    views, _ = related()
-    earsight.method("cca").fit(views).save(folder)
-    return folder
-
-
-def edit(folder: Path, **changes: object) -> None:
-    path = folder / "model.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
-def tensors(folder: Path) -> Path:
-    return next(folder.glob("tensors-*.safetensors"))
-
-
-@pytest.mark.parametrize(
-    ("harm", "message"),
-    [
-        (lambda f: (f / "model.json").unlink(), "is not a saved model"),
-        (lambda f: (f / "model.json").write_text("{}"), "something else's"),
-        (lambda f: (f / "model.json").write_text('{"kind": "ear'), "damaged.*not JSON"),
-        (lambda f: edit(f, version=99), "newer Earsight.*99"),
-        (lambda f: edit(f, method="os"), "method 'os', which is not installed"),
-        (lambda f: edit(f, learned={}), "damaged"),
-        (lambda f: edit(f, learned=None), "lacks 'learned'"),
-        (lambda f: edit(f, hyperparameters={"mapping": [["fuzz", 1]]}), "damaged.*'fuzz'"),
-        (lambda f: edit(f, tensors="../../secret"), "not a file of this folder"),
-        (lambda f: tensors(f).unlink(), "is missing"),
-        (lambda f: tensors(f).write_bytes(tensors(f).read_bytes()[:-9]), "checksum"),
-    ],
-)
-def test_damaged_foreign_and_newer_models_are_refused(tmp_path, harm, message) -> None:
-    folder = saved(tmp_path / "model")
-    harm(folder)
-    with pytest.raises(ModelFileError, match=message):
-        earsight.load_model(folder)
-
-
-def test_saving_never_harms_what_was_there(tmp_path, monkeypatch) -> None:
-    views, _ = related()
-    folder = saved(tmp_path / "model")
-    old = earsight.load_model(folder)
-    new = earsight.method("cca", n_components=2).fit(views)
-
-    def full_disk(source: Path, target: Path) -> Path:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
-        patch.setattr(Path, "replace", full_disk)
-        new.save(folder)
-    assert earsight.load_model(folder) == old
-    new.save(folder)
-    assert earsight.load_model(folder).n_components_ == 2
-    assert len(list(folder.iterdir())) == 2
-    (tmp_path / "clips").mkdir()
-    (tmp_path / "clips" / "bark.wav").touch()
-    with pytest.raises(ModelFileError, match="holds something that is not a model"):
-        new.save(tmp_path / "clips")
-    with pytest.raises(ModelFileError, match="it is a file"):
-        new.save(tmp_path / "clips" / "bark.wav")
-
-
-def test_a_class_that_could_not_be_loaded_is_not_saved(tmp_path) -> None:
-    from earsight.methods.cca import CCA
-
-    class MyCCA(CCA):
-        """Not a file of its own, and not an entry point."""
-
-    views, _ = related()
-    with pytest.raises(InputError, match="MyCCA is not the class of 'cca'"):
-        MyCCA().fit(views).save(tmp_path / "model")
