@@ -45,9 +45,16 @@ class Decoder:
     Raises:
         InputError: A rate below 1 or a negative number of threads.
 
-    >>> decoder = Decoder(path, audio=[16000], frames=[FrameRequest(2.0, 256)])  # doctest: +SKIP
-    >>> for block in decoder: ...                                                # doctest: +SKIP
-    >>> decoder.report.status                                                    # doctest: +SKIP
+    >>> import tempfile, wave
+    >>> path = Path(tempfile.mkdtemp()) / "silence.wav"
+    >>> with wave.open(str(path), "wb") as file:
+    ...     file.setparams((1, 2, 8000, 0, "NONE", ""))
+    ...     file.writeframes(bytes(2 * 12000))
+    >>> decoder = Decoder(path, audio=[8000], frames=[FrameRequest(2.0, 256)])
+    >>> [(block.start, len(block.samples)) for block in decoder]
+    [(0.0, 8000), (1.0, 4000)]
+    >>> decoder.report.status, decoder.report.duration
+    (<Status.NO_VIDEO: 'no_video'>, 1.5)
     """
 
     report: Report
