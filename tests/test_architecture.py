@@ -26,7 +26,7 @@ MAY_KNOW = {
     "datasets": {"features"},
     "vectors": {"features", "retrieval"},
     "engine": set(),
-    "methods": {"linalg", "moments", "discovery"},
+    "methods": {"datasets", "discovery", "linalg", "moments", "retrieval"},
     "extractors": {"features", "media", "weights"},
     "demo": set(),
     "pictures": set(),
@@ -52,7 +52,15 @@ HEAVY = {
     "scipy", "sklearn", "tokenizers", "torch",
 }  # fmt: skip
 # Modules that are nothing but torch, and are imported by functions that need them.
-TORCH_ONLY = {"extractors/_bert.py", "extractors/_lite0.py", "methods/_triplets.py"}
+TORCH_ONLY = {
+    "extractors/_bert.py",
+    "extractors/_lite0.py",
+    "methods/_checkpoint.py",
+    "methods/_losses.py",
+    "methods/_network.py",
+    "methods/_torch.py",
+    "methods/_triplets.py",
+}
 # A room that is nothing without one of them, and is itself imported only when used.
 AT_HOME = {"demo": {"PIL"}, "pictures": {"PIL"}, "linalg": {"scipy"}}
 MAX_LINES = 400

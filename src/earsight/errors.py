@@ -6,6 +6,7 @@ EarsightError                   everything below; the command line prints it and
 │   └── UnknownNameError        no method, extractor or weights of that name
 ├── NotFittedError              `transform` or `save` before `fit`
 ├── NotAvailableError           a figure was asked for that the data cannot give
+├── TrainingError               a network's loss or weights are no longer finite
 ├── MediaError                  a file cannot be decoded, or is refused
 ├── FeatureFileError            a feature file lacks a field or breaks the format
 ├── ModelFileError              a saved model is damaged, foreign or newer
@@ -45,6 +46,10 @@ class NotFittedError(EarsightError):
 
 class NotAvailableError(EarsightError):
     """A figure was asked for that the data given cannot yield."""
+
+
+class TrainingError(EarsightError):
+    """The loss or the weights of a network are no longer finite numbers."""
 
 
 class MediaError(EarsightError):

@@ -61,8 +61,8 @@ def save_model(model: JointEmbedding, folder: str | PathLike[str]) -> None:
         "sha256": digest,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / tensors_name, data)
-    _write(folder / HEADER, json.dumps(header, indent=1).encode())
+    write_file(folder / tensors_name, data)
+    write_file(folder / HEADER, json.dumps(header, indent=1).encode())
     for old in folder.glob("tensors-*.safetensors"):
         if old.name != tensors_name:
             old.unlink()
@@ -177,7 +177,7 @@ def _decode(value: Any, tensors: Tensors) -> Any:
     return tensors[value["tensor"]]
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes) -> None:
     """Write under a temporary name, bring it to the disk, then rename."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
     try:

@@ -1,0 +1,80 @@
+"""The state of a training on disk: one safetensors file, replaced whole after each epoch."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from earsight.errors import InputError, ModelFileError
+from earsight.methods._base import Rows
+from earsight.methods._deep import DeepEmbedding
+from earsight.methods._files import write_file
+
+State = tuple[dict[str, Any], dict[str, torch.Tensor]]
+NOT_PART = ("checkpoint", "device")  # fields that do not change what is learned
+
+
+class Checkpoint:
+    """One training's file: `<folder>/<method>-<fingerprint>.safetensors`.
+
+    The fingerprint is made of the data, the hyper-parameters and the version of torch, so that
+    trainings share a folder and none goes on from another's state.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def of(cls, model: DeepEmbedding, rows: Rows) -> "Checkpoint | None":
+        """Return the checkpoint of a training; None where the model asks for none.
+
+        Raises:
+            InputError: `checkpoint` is not a folder and cannot be made one.
+        """
+        if model.checkpoint is None:
+            return None
+        folder = Path(model.checkpoint)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"`checkpoint` must be a folder that can be written; got {model.checkpoint!r} "
+                f"({error.strerror})."
+            ) from error
+        return cls(folder / f"{model.name}-{_fingerprint(model, rows)[:16]}.safetensors")
+
+    def write(self, facts: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        """Replace the state by a newer one; a kill leaves one or the other."""
+        write_file(self.path, safetensors.torch.save(tensors, {"training": json.dumps(facts)}))
+
+    def read(self) -> State | None:
+        """Return the state, or None where there is none.
+
+        Raises:
+            ModelFileError: The file is damaged.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            with safetensors.safe_open(self.path, framework="pt") as file:
+                facts = json.loads(file.metadata()["training"])
+                return facts, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(
+                f"The checkpoint {self.path} is damaged: {error}. "
+                "Remove it to train from the start."
+            ) from error
+
+
+def _fingerprint(model: DeepEmbedding, rows: Rows) -> str:
+    chosen = {k: v for k, v in model.hyperparameters().items() if k not in NOT_PART}
+    digest = hashlib.sha256(json.dumps([chosen, torch.__version__, rows.paired]).encode())
+    for part in (rows.views, rows.labels or {}, rows.groups or {}):
+        for name, column in part.items():
+            digest.update(f"{name} {column.dtype} {column.shape}".encode())
+            digest.update(column.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,139 @@
+"""What the deep methods share that needs no torch: their fields, and networks as arrays."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from earsight.arrays import FloatArray
+from earsight.errors import InputError
+from earsight.methods._base import JointEmbedding, check_choice, check_number
+
+Activation = Literal["relu", "tanh", "sigmoid"]
+Arrays = dict[str, Any]
+"""One network as `save` writes it: its arrays, and the names of its activations."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """How training stands after an epoch.
+
+    Attributes:
+        number: 0 is the state before training.
+        of: How many epochs there may be.
+        loss: Mean over the batches; NaN for epoch 0.
+        map: MAP of the held-out rows, mean over both directions, by class where there are labels,
+            else each clip its own class (which makes it the MRR); NaN where nothing is held out.
+    """
+
+    number: int
+    of: int
+    loss: float
+    map: float
+
+
+@dataclass(kw_only=True)
+class DeepEmbedding(JointEmbedding):
+    """Base of the methods that train networks (by `_torch.train`, the one loop).
+
+    Attributes:
+        n_components: Width k of the joint space; each kind says what None means.
+        learning_rate: Of Adam, > 0.
+        weight_decay: Of Adam, decoupled from the gradient, ≥ 0.
+        batch_size: Rows of each modality in a step.
+        epochs: How often every row is seen, at most.
+        patience: Epochs without a better MAP on held-out rows after which training stops; None:
+            never. One row in eight is held out, whole groups; none below 400 groups or rows.
+        device: Where training runs; "auto" is CUDA where there is one. `transform` needs none.
+        checkpoint: A folder in which training leaves its state after each epoch, under a name
+            made of the data and the hyper-parameters. The same fit, started again after a kill,
+            goes on from there and ends in the same model.
+        on_epoch: Called with an `Epoch` after each one; set it on the model. Not saved.
+        history_: (epochs + 1, 2) loss and held-out MAP, from epoch 0 on.
+        best_epoch_: The epoch whose networks were kept.
+        stopped_: Why training ended, in words.
+    """
+
+    n_components: int | None = None
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    batch_size: int = 200
+    epochs: int = 60
+    patience: int | None = 10
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    checkpoint: str | None = None
+    on_epoch: Callable[[Epoch], None] | None = field(
+        init=False, default=None, repr=False, compare=False
+    )
+    history_: FloatArray = field(init=False, repr=False, compare=False)
+    best_epoch_: int = field(init=False, repr=False, compare=False)
+    stopped_: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.n_components is not None:
+            check_number("n_components", self.n_components, whole=True, at_least=1)
+        check_number("learning_rate", self.learning_rate, above=0)
+        check_number("weight_decay", self.weight_decay, at_least=0)
+        check_number("batch_size", self.batch_size, whole=True, at_least=1)
+        check_number("epochs", self.epochs, whole=True, at_least=0)
+        if self.patience is not None:
+            check_number("patience", self.patience, whole=True, at_least=1)
+        check_choice("device", self.device, ("auto", "cpu", "cuda"))
+
+
+def check_layers(hidden: tuple[int, ...], activation: str, dropout: float) -> None:
+    """Check what describes the hidden layers of a network."""
+    for width in hidden:
+        check_number("hidden", width, whole=True, at_least=1)
+    check_choice("activation", activation, ("relu", "tanh", "sigmoid"))
+    check_number("dropout", dropout, at_least=0, at_most=0.95)
+
+
+def standardisation(x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the mean of each column and what it is multiplied by, (d,) float64 each.
+
+    Columns that vary come to unit variance; one that does not is multiplied by 0. These figures
+    of all training rows stand where others put a batch norm on the input: nothing then depends on
+    which rows share a batch.
+
+    Raises:
+        InputError: Rows too large to be squared.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = x.mean(axis=0, dtype=np.float64)
+        deviation = x.std(axis=0, dtype=np.float64)
+    if not np.isfinite(deviation).all():
+        raise InputError("The rows must be small enough to be squared. Scale the features down.")
+    varies = deviation > 4 * float(np.finfo(x.dtype).eps) * np.abs(mean)
+    return mean, np.divide(1.0, deviation, out=np.zeros_like(deviation), where=varies)
+
+
+def run_network(network: Mapping[str, Any], x: FloatArray) -> FloatArray:
+    """Map rows (n, d) through a network that `_network.Network.arrays` returned, in float64.
+
+    In this precision the place of a row among others, which decides how a matrix product rounds,
+    is not seen in the float32 that `transform` returns; and no torch is needed.
+    """
+    h = rows = (x - network["shift"]) * network["scale"]  # (n, d)
+    *hidden, last = zip(network["weights"], network["biases"], strict=True)
+    for weight, bias in hidden:
+        h = _ACTIVATIONS[network["activation"]](h @ weight.T.astype(np.float64) + bias)
+    h = h @ last[0].T.astype(np.float64) + last[1]  # (n, k)
+    if "skip" in network:
+        h = h + rows @ network["skip"].T.astype(np.float64)
+    return _ACTIVATIONS[network["output"]](h)
+
+
+def _sigmoid(x: FloatArray) -> FloatArray:
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)))
+
+
+_ACTIVATIONS: dict[str, Callable[[FloatArray], FloatArray]] = {
+    "none": lambda x: x,
+    "relu": lambda x: np.maximum(x, 0.0),
+    "tanh": lambda x: np.asarray(np.tanh(x)),
+    "sigmoid": _sigmoid,
+    "tanh-sigmoid": lambda x: _sigmoid(np.tanh(x)),
+}

@@ -1,0 +1,121 @@
+"""Networks: the modules that are trained, and how they become arrays (see `_deep.run_network`)."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from earsight.arrays import FloatArray
+from earsight.methods._deep import Arrays
+
+_ROWS = 4096  # that a network maps at a time
+
+
+class Dropout(nn.Module):  # type: ignore[misc]  # mypy sees torch as Any
+    """Dropout from a generator of its own, which the loop sets for each epoch."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.generator: torch.Generator | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Zero each entry with probability `rate` while training."""
+        if not self.training or self.rate == 0:
+            return x
+        kept = torch.rand(x.shape, generator=self.generator, device=x.device) >= self.rate
+        return x * kept / (1 - self.rate)
+
+
+class Network(nn.Module):  # type: ignore[misc]
+    """Standardised rows (b, d) → (b, k): linear layers with an activation between.
+
+    Args:
+        widths: (d, hidden …, k).
+        activation: After each hidden layer; `output`: after the last ("none" for none, or
+            "tanh-sigmoid").
+        dropout: After each hidden layer.
+        skip: Add a linear map from the input to the output, of all zeros at first.
+        rng: Draws the weights.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        *,
+        activation: str = "tanh",
+        output: str = "none",
+        dropout: float = 0.0,
+        skip: bool = False,
+        rng: np.random.Generator,
+    ) -> None:
+        super().__init__()
+        self.activation, self.output = activation, output
+        self.layers = nn.ModuleList(_linear(d, k, rng) for d, k in pairwise(widths))
+        self.dropout = Dropout(dropout)
+        self.skip = nn.Parameter(torch.zeros(widths[-1], widths[0])) if skip else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs, (b, k)."""
+        h = x
+        for layer in self.layers[:-1]:
+            h = self.dropout(_ACTIVATIONS[self.activation](layer(h)))  # (b, hidden)
+        h = self.layers[-1](h)  # (b, k)
+        if self.skip is not None:
+            h = h + nn.functional.linear(x, self.skip)
+        return _ACTIVATIONS[self.output](h)
+
+    def arrays(self, shift: FloatArray, scale: FloatArray) -> Arrays:
+        """Return the network for `_deep.run_network`, with the standardisation before it."""
+        found: Arrays = {
+            "shift": shift,
+            "scale": scale,
+            "activation": self.activation,
+            "output": self.output,
+            "weights": [_array(layer.weight) for layer in self.layers],
+            "biases": [_array(layer.bias) for layer in self.layers],
+        }
+        if self.skip is not None:
+            found["skip"] = _array(self.skip)
+        return found
+
+
+def outputs(network: nn.Module, x: FloatArray) -> FloatArray:
+    """Map rows as numpy through a network in blocks, without gradients; for use while training."""
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        parts = [
+            network(
+                torch.from_numpy(np.ascontiguousarray(x[start : start + _ROWS], np.float32)).to(
+                    device
+                )
+            )
+            for start in range(0, len(x), _ROWS)
+        ]
+    return _array(torch.cat(parts))
+
+
+def _linear(d: int, k: int, rng: np.random.Generator) -> nn.Linear:
+    """Return a layer with weights of variance 1/d and a bias of 0."""
+    layer = nn.utils.skip_init(nn.Linear, d, k)
+    with torch.no_grad():
+        drawn = rng.standard_normal((k, d), dtype=np.float32) / np.float32(np.sqrt(d))
+        layer.weight.copy_(torch.from_numpy(drawn))
+        layer.bias.zero_()
+    return layer
+
+
+def _array(tensor: Tensor) -> FloatArray:
+    array: FloatArray = tensor.detach().cpu().numpy()
+    return array
+
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "none": lambda x: x,
+    "relu": torch.relu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "tanh-sigmoid": lambda x: torch.sigmoid(torch.tanh(x)),
+}

@@ -1,0 +1,292 @@
+"""The one training loop of all networks.
+
+Everything random is drawn from generators made of the model's seed and the number of the epoch:
+torch's own state is neither used nor moved, and an epoch is the same whether or not the ones
+before it ran in this process.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from earsight.arrays import FloatArray
+from earsight.errors import InputError, TrainingError
+from earsight.methods import _batches
+from earsight.methods._base import Rows
+from earsight.methods._checkpoint import Checkpoint
+from earsight.methods._deep import DeepEmbedding, Epoch
+from earsight.methods._network import Dropout
+from earsight.retrieval import evaluate
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees.
+
+    Attributes:
+        views: modality → (b, d) float32.
+        labels: modality → (b,) numbers of the classes, in sorted order of all classes; None
+            where there are no labels.
+        paired: Row i of every view is the same item.
+        progress: The share of the training that is over, from 0 to below 1.
+        generator: For what else is random in the loss; on the batch's device.
+    """
+
+    views: dict[str, Tensor]
+    labels: dict[str, Tensor] | None
+    paired: bool
+    progress: float
+    generator: torch.Generator
+
+
+class Problem(Protocol):
+    """What a kind gives to `train`.
+
+    Attributes:
+        module: Everything that is trained.
+    """
+
+    module: nn.Module
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the loss of a batch, a scalar."""
+
+    def points(self, kept: Rows, held: Rows) -> Mapping[str, FloatArray]:
+        """Map held-out rows into the joint space, modality → (n, k), as `transform` would.
+
+        Whatever is fitted on the networks' outputs is fitted on those of `kept`.
+        """
+
+
+@dataclass
+class _State:
+    """Where training stands: all of it goes into a checkpoint."""
+
+    epoch: int = 0
+    history: list[list[float]] = field(default_factory=list)
+    best_epoch: int = 0
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+
+def train(model: DeepEmbedding, rows: Rows, problem: Problem, *, by_class: bool = False) -> None:
+    """Train `problem.module`; leave it in its best state, in evaluation mode, on the CPU.
+
+    Sets `history_`, `best_epoch_` and `stopped_` of the model. With held-out rows the best state
+    is that of the highest MAP, the untrained one included; without them it is the last.
+
+    Args:
+        model: Tells how (its fields), and is told how it went.
+        rows: Training rows, as the networks take them. Unpaired rows need labels.
+        problem: What is trained, and by which loss.
+        by_class: Draw batches class by class though rows are paired.
+
+    Raises:
+        TrainingError: The loss or a weight is no longer finite.
+        InputError: `device` is "cuda" and there is none.
+    """
+    device = pick_device(model.device)
+    kept, held = _batches.hold_out(rows, model.seed)
+    if model.patience is None:
+        kept, held = {name: np.arange(len(x)) for name, x in rows.views.items()}, None
+    kept_rows = _batches.take(rows, kept)
+    held_rows = None if held is None else _batches.take(rows, held)
+    module = problem.module.to(device)
+    steps = _Steps(model, kept_rows, problem, device, by_class)
+    checkpoint = Checkpoint.of(model, rows)
+    state = _State()
+    if checkpoint and (found := checkpoint.read()):
+        state = _restored(found, module, steps.optimizer)
+    else:
+        _close_epoch(state, math.nan, model, problem, kept_rows, held_rows)
+    while state.epoch < model.epochs and not _waited(state, model, held):
+        state.epoch += 1
+        loss = steps.epoch(state.epoch)
+        _close_epoch(state, loss, model, problem, kept_rows, held_rows)
+        if checkpoint:
+            checkpoint.write(*_stored(state, module, steps.optimizer))
+    module.load_state_dict(state.best)
+    module.to("cpu").eval()
+    model.history_ = np.asarray(state.history)
+    model.best_epoch_ = state.best_epoch
+    model.stopped_ = _why(state, model, held)
+
+
+class _Steps:
+    """The steps of an epoch."""
+
+    def __init__(
+        self, model: DeepEmbedding, rows: Rows, problem: Problem, device: str, by_class: bool
+    ) -> None:
+        self.model, self.rows, self.problem, self.device = model, rows, problem, device
+        self.by_class = by_class
+        # `fused` does a step in one kernel: for small networks the steps are most of the time.
+        self.optimizer = torch.optim.AdamW(
+            problem.module.parameters(),
+            lr=model.learning_rate,
+            weight_decay=model.weight_decay,
+            fused=True,
+        )
+        self.views = {
+            name: torch.from_numpy(np.ascontiguousarray(x, np.float32)).to(device)
+            for name, x in rows.views.items()
+        }
+        self.codes: dict[str, Any] | None = None
+        self.labels: dict[str, Tensor] | None = None
+        if rows.labels is not None:
+            classes = np.unique(np.concatenate(list(rows.labels.values())))
+            self.codes = {name: np.searchsorted(classes, x) for name, x in rows.labels.items()}
+            self.labels = {name: torch.from_numpy(x).to(device) for name, x in self.codes.items()}
+
+    def epoch(self, number: int) -> float:
+        """Take all steps of one epoch; return the mean loss."""
+        model, module = self.model, self.problem.module
+        rng = np.random.default_rng([model.seed, number])
+        generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
+        for layer in module.modules():
+            if isinstance(layer, Dropout):
+                layer.generator = generator
+        module.train()
+        drawn = list(
+            _batches.batches(
+                self.rows.views, self.codes, model.batch_size, rng,
+                paired=self.rows.paired, by_class=self.by_class,
+            )
+        )  # fmt: skip
+        total = 0.0
+        for step, chosen in enumerate(drawn):
+            progress = (number - 1 + step / len(drawn)) / model.epochs
+            loss = self.problem.loss(self._batch(chosen, progress, generator))
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise _diverged(model, f"the loss is {value} in epoch {number}, step {step + 1}")
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            total += value
+        if not all(bool(torch.isfinite(p).all()) for p in module.parameters()):
+            raise _diverged(model, f"weights are not finite after epoch {number}")
+        return total / len(drawn)
+
+    def _batch(self, chosen: _batches.Draw, progress: float, generator: torch.Generator) -> Batch:
+        index = {name: torch.from_numpy(own).to(self.device) for name, own in chosen.items()}
+        return Batch(
+            {name: x[index[name]] for name, x in self.views.items()},
+            self.labels and {name: x[index[name]] for name, x in self.labels.items()},
+            self.rows.paired,
+            progress,
+            generator,
+        )
+
+
+def _diverged(model: DeepEmbedding, what: str) -> TrainingError:
+    ridge = ", a larger `ridge`" if hasattr(model, "ridge") else ""
+    return TrainingError(
+        f"{model.name} must train on finite numbers; {what}. Steps too large are the usual cause: "
+        f"try a smaller `learning_rate` (now {model.learning_rate:g}){ridge} or a larger "
+        f"`batch_size` (now {model.batch_size})."
+    )
+
+
+def _close_epoch(
+    state: _State,
+    loss: float,
+    model: DeepEmbedding,
+    problem: Problem,
+    kept: Rows,
+    held: Rows | None,
+) -> None:
+    """Score the epoch, remember its networks if they are the best, and tell who listens."""
+    score = math.nan
+    if held is not None:
+        problem.module.eval()
+        with torch.no_grad():
+            score = held_out_map(problem.points(kept, held), held)
+    best = max((row[1] for row in state.history), default=-math.inf)
+    state.history.append([loss, score])
+    if held is None or score > best or not state.best:
+        state.best_epoch = state.epoch
+        state.best = {name: x.detach().clone() for name, x in problem.module.state_dict().items()}
+    if model.on_epoch is not None:
+        model.on_epoch(Epoch(state.epoch, model.epochs, loss, score))
+
+
+def held_out_map(points: Mapping[str, FloatArray], rows: Rows) -> float:
+    """Mean MAP over all directions: by class, or by pair where there are no labels."""
+    labels: Any = rows.labels
+    if rows.paired:
+        n = len(next(iter(points.values())))
+        labels = np.arange(n) if rows.labels is None else next(iter(rows.labels.values()))
+    scores = evaluate(points, labels, ks=())
+    return float(np.mean([direction.map for direction in scores.values()]))
+
+
+def _waited(state: _State, model: DeepEmbedding, held: object) -> bool:
+    patience = model.patience
+    waiting = held is not None and patience is not None
+    return waiting and state.epoch - state.best_epoch >= (patience or 0)
+
+
+def _why(state: _State, model: DeepEmbedding, held: object) -> str:
+    if held is not None and _waited(state, model, held):
+        return (
+            f"after {state.epoch} of {model.epochs} epochs, {model.patience} without a better "
+            f"held-out MAP; kept epoch {state.best_epoch}"
+        )
+    if held is not None:
+        return f"after all {model.epochs} epochs; kept epoch {state.best_epoch}"
+    reason = (
+        "`patience` is None"
+        if model.patience is None
+        else f"fewer than {_batches.MIN_UNITS} independent rows, so none held out"
+    )
+    return f"after all {model.epochs} epochs; never early: {reason}"
+
+
+def _stored(
+    state: _State, module: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    tensors = {f"module/{name}": x for name, x in module.state_dict().items()}
+    tensors |= {f"best/{name}": x for name, x in state.best.items()}
+    for number, each in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{number}/{name}": x for name, x in each.items()}
+    facts = {"epoch": state.epoch, "history": state.history, "best_epoch": state.best_epoch}
+    return facts, {name: x.detach().cpu().contiguous() for name, x in tensors.items()}
+
+
+def _restored(
+    found: tuple[dict[str, Any], dict[str, Tensor]],
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+) -> _State:
+    facts, tensors = found
+    parts: dict[str, dict[str, Tensor]] = {"module": {}, "best": {}, "optimizer": {}}
+    for path, tensor in tensors.items():
+        part, _, name = path.partition("/")
+        parts[part][name] = tensor
+    module.load_state_dict(parts["module"])
+    moments: dict[int, dict[str, Tensor]] = {}
+    for path, tensor in parts["optimizer"].items():
+        number, _, name = path.partition("/")
+        moments.setdefault(int(number), {})[name] = tensor
+    optimizer.load_state_dict(
+        {"state": moments, "param_groups": optimizer.state_dict()["param_groups"]}
+    )
+    return _State(facts["epoch"], facts["history"], facts["best_epoch"], parts["best"])
+
+
+def pick_device(wanted: str) -> str:
+    """Return "cpu" or "cuda".
+
+    Raises:
+        InputError: "cuda" is asked for and there is none.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise InputError('`device` is "cuda", but torch finds no CUDA here; use "auto" or "cpu".')
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return wanted
