@@ -1,0 +1,19 @@
+"""Data sets as `PairedFeatures`, the labels of a folder of clips, and folds of whole groups."""
+
+from earsight.datasets.ave import ave
+from earsight.datasets.folding import folds, n_folds_for
+from earsight.datasets.labels import folder_labels, read_label_csv
+from earsight.datasets.synthetic import synthetic
+from earsight.datasets.vegas import vegas
+from earsight.datasets.wikipedia import wikipedia
+
+__all__ = [
+    "ave",
+    "folder_labels",
+    "folds",
+    "n_folds_for",
+    "read_label_csv",
+    "synthetic",
+    "vegas",
+    "wikipedia",
+]

@@ -1,0 +1,79 @@
+"""The labels of a folder of clips: its first folder level, or a CSV file."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from earsight.errors import LabelError
+
+
+def folder_labels(paths: Iterable[str]) -> dict[str, str] | None:
+    """Label clips by the first folder of their path, where folders make classes.
+
+    They do when at least two of them hold two clips or more. A clip that lies in no folder has no
+    label.
+
+    Args:
+        paths: Relative to the clips folder, with "/" between the parts.
+
+    Returns:
+        Path → label, or None where folders make no classes.
+
+    >>> folder_labels(["dog/a.mp4", "dog/b.mp4", "cat/x/c.mp4", "cat/d.mp4", "e.mp4"])
+    {'dog/a.mp4': 'dog', 'dog/b.mp4': 'dog', 'cat/x/c.mp4': 'cat', 'cat/d.mp4': 'cat'}
+    >>> folder_labels(["dog/a.mp4", "dog/b.mp4", "cat/c.mp4"]) is None
+    True
+    """
+    parts = {path: PurePosixPath(path).parts for path in paths}
+    labels = {path: part[0] for path, part in parts.items() if len(part) > 1}
+    classes = [label for label, count in Counter(labels.values()).items() if count >= 2]
+    return labels if len(classes) >= 2 else None
+
+
+def read_label_csv(path: str | Path) -> dict[str, str]:
+    """Read the columns `path` and `label` of a CSV file; other columns are not looked at.
+
+    Paths are relative to the clips folder, written as `search` prints them: bytes outside UTF-8
+    as %XX. Where the file holds such bytes themselves they are turned into that form.
+
+    Returns:
+        Path → label, in the file's order.
+
+    Raises:
+        LabelError: The file or a column is missing, a row lacks a value, or a path comes twice;
+            the line is named.
+    """
+    path = Path(path)
+    try:
+        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+    except OSError as error:
+        raise LabelError(f"The label file {path} cannot be read: {error.strerror}.") from error
+    rows = csv.DictReader(io.StringIO(_escaped(text), newline=""), strict=True)
+    labels: dict[str, str] = {}
+    try:
+        if not {"path", "label"} <= set(rows.fieldnames or ()):
+            raise LabelError(
+                f"{path} must start with a line that names the columns path and label, "
+                f"with a comma between; got {rows.fieldnames}."
+            )
+        for row in rows:
+            clip, label = row["path"], (row["label"] or "").strip()
+            if not clip or not label:
+                raise LabelError(
+                    f"{path}, line {rows.line_num}: a row needs a path and a label; got "
+                    f"{clip!r}, {label!r}. Leave out the rows of clips without a label."
+                )
+            clip = str(PurePosixPath(clip))
+            if clip in labels:
+                raise LabelError(f"{path}, line {rows.line_num}: {clip!r} comes a second time.")
+            labels[clip] = label
+    except csv.Error as error:
+        raise LabelError(f"{path}, line {rows.line_num}: not a CSV file ({error}).") from error
+    return labels
+
+
+def _escaped(text: str) -> str:
+    """Write bytes that were not UTF-8, kept by `surrogateescape`, as %XX."""
+    return "".join(f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c for c in text)
