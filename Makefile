@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: demo test test-all check format bench clean
 
 demo: .venv/.user            ## install, then draw clips, index, evaluate and search them
-	$(BIN)/earsight demo demo-clips
+	$(BIN)/earsight demo demo
 
 test: check                  ## format, lint, types, tests and doctests
 	$(BIN)/pytest -n auto --dist worksteal -m "not long and not online"
@@ -43,4 +43,4 @@ bench: .venv/.bench          ## measure against peers and floors, write docs/ben
 	@touch $@
 
 clean:
-	rm -rf .venv demo-clips .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv demo .mypy_cache .ruff_cache .pytest_cache

@@ -9,16 +9,14 @@ both. Medians over rounds.
 """
 
 import argparse
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import av
 import numpy as np
 
 import earsight
+from _harness import compare, report
 from earsight.extractors._base import FeatureExtractor, extract_all
 from earsight.media import Decoder, FrameRequest
 
@@ -60,34 +58,34 @@ def decode(clip: Path, extractors: list[FeatureExtractor]) -> None:
         pass
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Return how long it took."""
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
-
-
 def main() -> None:
-    """Time, and print."""
+    """Time, print, and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--out", type=Path, default=Path("build/benchmarks"))
     options = parser.parse_args()
     pair = [earsight.extractor("yamnet"), earsight.extractor("efficientnet")]
     whole = [*pair, *(earsight.extractor("words", modality=m) for m in ("audio", "visual"))]
-    decoding, extraction = [], []
     with tempfile.TemporaryDirectory() as folder:
         clips = [make_clip(Path(folder) / f"{seed}.mp4", seed) for seed in range(options.clips)]
-        extract_all(clips[0], whole)  # loads the networks
-        for _ in range(options.rounds):
-            for clip in clips:
-                decoding.append(seconds(lambda c=clip: decode(c, pair)))
-                extraction.append(seconds(lambda c=clip: extract_all(c, whole)))
-    alone, all_of_it = statistics.median(decoding), statistics.median(extraction)
-    share = statistics.median(d / e for d, e in zip(decoding, extraction, strict=True))
-    print(f"decoding alone       {SECONDS / alone:6.1f} s of clip a second")
-    print(f"default pair + words {SECONDS / all_of_it:6.1f} s of clip a second")
-    print(f"decoding is {share:.0%} of the time (median of {len(decoding)} interleaved pairs)")
+        results = compare(
+            {
+                "earsight, default pair and words": lambda: [extract_all(c, whole) for c in clips],
+                "decoding alone": lambda: [decode(clip, pair) for clip in clips],
+            },
+            rounds=options.rounds,
+        )
+    length = SECONDS * options.clips
+    ours, alone = results.values()
+    report(
+        f"extraction of {options.clips} clips of {SECONDS} s, {WIDTH}×{HEIGHT} at {FPS} fps",
+        results,
+        options.out / "extraction.json",
+        seconds_of_clip_per_second=round(length / ours["seconds"], 1),
+        decoding_alone_seconds_of_clip_per_second=round(length / alone["seconds"], 1),
+        share_of_decoding=round(alone["ratio"], 2),
+    )
 
 
 if __name__ == "__main__":

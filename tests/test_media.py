@@ -7,9 +7,9 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from tests._clips import make_clip, sine
-from tests._reading import CORNERS, read
 
+from _clips import make_clip, sine
+from _reading import CORNERS, read
 from earsight.errors import InputError
 from earsight.media import (
     MEDIA_SUFFIXES,

@@ -7,8 +7,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from tests._clips import make_clip, plain
 
+from _clips import make_clip, plain
 from earsight.media import AudioBlock, Decoder, FrameRequest, Report, Status, kind
 
 SECONDS = 5.0

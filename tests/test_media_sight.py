@@ -7,9 +7,9 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from tests._clips import make_clip, plain
-from tests._reading import CORNERS, read
 
+from _clips import make_clip, plain
+from _reading import CORNERS, read
 from earsight.media import (
     FrameRequest,
     Status,

@@ -6,9 +6,9 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from tests._clips import make_clip, sine
-from tests._reading import read
 
+from _clips import make_clip, sine
+from _reading import read
 from earsight.media import (
     Status,
 )

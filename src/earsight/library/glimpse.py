@@ -34,7 +34,7 @@ def frame(clip: Path, at: float) -> npt.NDArray[np.uint8]:
 
 
 def loudest(clip: Path) -> float:
-    """Return the second at which the clip's sound is loudest: something is to be seen there.
+    """Return the second just after the clip is loudest: something is to be seen there.
 
     Raises:
         MediaError: The clip has no sound.
@@ -45,7 +45,7 @@ def loudest(clip: Path) -> float:
     power = np.array(
         [np.mean(part**2) for part in np.array_split(whole, max(1, len(whole) // hop))]
     )
-    return float(power.argmax() + 0.5) * hop / RATE
+    return float(power.argmax() + 2) * hop / RATE  # what was heard is seen a moment later
 
 
 def sound(clip: Path) -> npt.NDArray[np.float32]:
