@@ -27,6 +27,7 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show every set of weights: size, licence, whether it is here, where it comes from."""
+    from earsight.discovery import names
     from earsight.weights import Store
     from earsight.weights.audit import listing
 
@@ -36,7 +37,8 @@ def list_(
         return
     made = table("name", "used by", "size", "licence", "here", "source", "verified")
     for row in rows:
-        made.add_row(row["name"], row["used_by"], *_cells(row))
+        extractors = set(row["used_by"].split(", ")) & set(names("extractors"))
+        made.add_row(row["name"], ", ".join(sorted(extractors)) or "nothing yet", *_cells(row))
     show(made)
 
 
