@@ -108,6 +108,7 @@ class LinearCCA(JointEmbedding):
             ignored either way.
         weighting: "correlation" multiplies each side's columns by ρ, so that dimensions which
             the views do not share count less in the cosine; "none" leaves them.
+        rank_: The most dimensions there could be.
         correlations_: (k,) canonical correlations ρ, descending.
         mean_, weights_: modality → (d,) and (d, k) float64: z = (x − mean) W, times diag(ρ).
         ridge_: modality → r, what was added to the diagonal in units of tr(Σ)/p.
@@ -195,7 +196,7 @@ class LinearCCA(JointEmbedding):
         k = resolve_components(self.n_components, rank, f"{self.name} on {found.of}")
         scaled = (scale_x[:, None] * pair.weights[0], scale_y[:, None] * pair.weights[1])
         self.dims_ = tally.dims
-        self.n_components_ = k
+        self.n_components_, self.rank_ = k, rank
         self.correlations_ = pair.correlations[:k]
         self.mean_ = dict(zip(names, found.means, strict=True))
         self.weights_ = {name: w[:, :k] for name, w in zip(names, scaled, strict=True)}
