@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from earsight.arrays import FloatArray
+from earsight.arrays import FloatArray, IntArray, Labels
 from earsight.errors import InputError, TrainingError
 from earsight.methods import _batches
 from earsight.methods._base import Rows
@@ -32,6 +32,7 @@ class Batch:
         views: modality → (b, d) float32.
         labels: modality → (b,) numbers of the classes, in sorted order of all classes; None
             where there are no labels.
+        groups: Likewise, modality → (b,) numbers of the groups.
         paired: Row i of every view is the same item.
         progress: The share of the training that is over, from 0 to below 1.
         generator: For what else is random in the loss; on the batch's device.
@@ -39,6 +40,7 @@ class Batch:
 
     views: dict[str, Tensor]
     labels: dict[str, Tensor] | None
+    groups: dict[str, Tensor] | None
     paired: bool
     progress: float
     generator: torch.Generator
@@ -135,12 +137,11 @@ class _Steps:
             name: torch.from_numpy(np.ascontiguousarray(x, np.float32)).to(device)
             for name, x in rows.views.items()
         }
-        self.codes: dict[str, Any] | None = None
-        self.labels: dict[str, Tensor] | None = None
-        if rows.labels is not None:
-            classes = np.unique(np.concatenate(list(rows.labels.values())))
-            self.codes = {name: np.searchsorted(classes, x) for name, x in rows.labels.items()}
-            self.labels = {name: torch.from_numpy(x).to(device) for name, x in self.codes.items()}
+        self.codes = _numbers(rows.labels)
+        self.labels, self.groups = (
+            numbers and {name: torch.from_numpy(x).to(device) for name, x in numbers.items()}
+            for numbers in (self.codes, _numbers(rows.groups))
+        )
 
     def epoch(self, number: int) -> float:
         """Take all steps of one epoch; return the mean loss."""
@@ -177,10 +178,19 @@ class _Steps:
         return Batch(
             {name: x[index[name]] for name, x in self.views.items()},
             self.labels and {name: x[index[name]] for name, x in self.labels.items()},
+            self.groups and {name: x[index[name]] for name, x in self.groups.items()},
             self.rows.paired,
             progress,
             generator,
         )
+
+
+def _numbers(column: dict[str, Labels] | None) -> dict[str, IntArray] | None:
+    """Number the values of labels or groups in sorted order, alike in all modalities."""
+    if column is None:
+        return None
+    values = np.unique(np.concatenate(list(column.values())))
+    return {name: np.searchsorted(values, x) for name, x in column.items()}
 
 
 def _diverged(model: DeepEmbedding, what: str) -> TrainingError:
