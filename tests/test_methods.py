@@ -260,8 +260,29 @@ def test_rows_too_large_for_their_precision_are_refused(name: str) -> None:
 
 
 def test_a_method_that_is_no_closed_form_says_so() -> None:
-    with pytest.raises(InputError, match="zero_shot needs all rows at once: call `fit`"):
+    with pytest.raises(InputError, match="auto needs all rows at once: call `fit`"):
+        earsight.method("auto").fit_batches(lambda: iter([]))
+
+
+def test_zero_shot_from_batches_is_zero_shot() -> None:
+    rng = np.random.default_rng(0)
+    views = {"audio": rng.normal(size=(50, 6)), "visual": rng.normal(size=(70, 6))}
+    prior = {"audio": rng.normal(size=6)}
+    whole = earsight.method("zero_shot", prior=prior).fit(views)
+
+    def batches():
+        for modality, x in views.items():
+            for start in range(0, len(x), 17):
+                yield ({modality: x[start : start + 17]},)
+
+    parts = earsight.method("zero_shot", prior=prior).fit_batches(batches)
+    for modality in views:
+        np.testing.assert_allclose(parts.centre_[modality], whole.centre_[modality], atol=1e-14)
+    with pytest.raises(InputError, match="at least one batch"):
         earsight.method("zero_shot").fit_batches(lambda: iter([]))
+    with pytest.raises(InputError, match="must have 6 features"):
+        batch = [({"audio": np.ones((2, 6))},), ({"audio": np.ones((2, 5))},)]
+        earsight.method("zero_shot").fit_batches(lambda: iter(batch))
 
 
 @pytest.mark.parametrize(

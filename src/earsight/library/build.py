@@ -139,12 +139,12 @@ def _embed(
     features = settings.sources.fingerprint
     contents = store.contents(features)
     held = {clip.content for clip in store.clips()}
-    usable = sorted(c for c in held if c in contents and contents[c].windows)
+    usable = {c: contents[c].windows for c in held if c in contents and contents[c].windows}
     if not usable:
         first = "; ".join(f"{path}: {why}" for path, _, why in trouble(store, features)[:3])
         raise LibraryError(f"None of the {len(held)} clips in {store.root} could be read. {first}")
     labels = labelling.by_content
-    facts = [features, settings.learn, LEARN_VERSION, [(c, labels.get(c)) for c in usable]]
+    facts = [features, settings.learn, LEARN_VERSION, [(c, labels.get(c)) for c in sorted(usable)]]
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     current = store.current()
     if current and current.digest == digest and not rebuild:

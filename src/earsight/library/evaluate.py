@@ -18,15 +18,13 @@ from earsight.library.learn import (
     PairedRows,
     choose,
     fit_bridge,
-    load_pairs,
     words_of,
 )
+from earsight.library.pairs import stored_pairs
 from earsight.library.progress import Progress, Silent
 from earsight.library.settings import Settings
 from earsight.library.sources import MODALITIES
 from earsight.library.space import Space
-from earsight.library.store import Store, find
-from earsight.library.tables import Tables
 from earsight.retrieval import evaluate
 
 DIRECTIONS = (("audio", "visual"), ("visual", "audio"))
@@ -68,28 +66,17 @@ def evaluate_library(library: Path, *, progress: Progress | None = None) -> Libr
     Raises:
         LibraryError: No library, or fewer than two clips with both sound and sight.
     """
-    folder = find(Path(library))
-    with Store.open(folder) as store:
-        settings = Settings.of(store)
-        features = settings.sources.fingerprint
-        contents = {c for c, found in store.contents(features).items() if found.windows}
-        clips = [clip for clip in store.clips() if clip.content in contents]
-        labels: dict[str, set[str]] = {}
-        for clip in clips:
-            labels.setdefault(clip.content, set()).update([clip.label] if clip.label else [])
-        known = {content: min(some) for content, some in labels.items() if len(some) == 1}
-        if not labels:
-            raise LibraryError(f"The library {folder} holds no clip that was read.")
-        rows, note = load_pairs(Tables(folder, features), labels, known)
+    stored = stored_pairs(library)
+    rows, settings, note = stored.rows, stored.settings, stored.note
     if rows.n_clips < 2:
         raise LibraryError(
-            f"Evaluation needs at least 2 clips with both sound and sight; {folder} has "
-            f"{rows.n_clips} of {len(labels)}."
+            f"Evaluation needs at least 2 clips with both sound and sight; {library} has "
+            f"{rows.n_clips} of {stored.n_contents}."
         )
     result = LibraryEvaluation(
         rows.n_clips,
         len(rows),
-        len(labels) - rows.n_clips,
+        stored.n_contents - rows.n_clips,
         len(np.unique(rows.clips[rows.labels != NO_LABEL])),
         n_folds_for(rows.n_clips) or 0,
         [],

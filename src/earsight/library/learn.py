@@ -6,7 +6,7 @@ held out: better than the bridge alone in one of MAP by class and reciprocal ran
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -91,13 +91,12 @@ class Scores:
 
 def learn(
     tables: Tables,
-    contents: Iterable[str],
+    contents: Mapping[str, int],
     labels: Mapping[str, str],
     settings: Settings,
     progress: Progress,
 ) -> tuple[Space, Decision]:
     """Fit the bridge, and what stands beside it if that helps; say which and why."""
-    contents = list(contents)
     bridge = _fit_bridge(tables, contents, settings.sources)
     if settings.learn == "never":
         decision = Decision("words", "Nothing is learned, as asked (--learn never).")
@@ -112,10 +111,10 @@ def learn(
 
 
 def load_pairs(
-    tables: Tables, contents: Iterable[str], labels: Mapping[str, str], *, seed: int = 0
+    tables: Tables, contents: Mapping[str, int], labels: Mapping[str, str], *, seed: int = 0
 ) -> tuple[PairedRows, str]:
     """Read the rows that have both sound and sight; a note tells if they had to be sampled."""
-    contents, note = _sampled(tables, list(contents), seed)
+    contents, note = _sampled(contents, seed)
     keys: dict[str, list[str]] = {}
     parts: dict[str, list[FloatArray]] = {}
     for modality in MODALITIES:
@@ -138,24 +137,26 @@ def load_pairs(
     return PairedRows(np.array(clips), np.array(classes), vectors), note
 
 
-def _sampled(tables: Tables, contents: list[str], seed: int) -> tuple[list[str], str]:
-    n_rows = tables.count_rows()
+def _sampled(contents: Mapping[str, int], seed: int) -> tuple[Mapping[str, int], str]:
+    n_rows = sum(contents.values())
     if n_rows <= MAX_ROWS:
         return contents, ""
     share = MAX_ROWS / n_rows
-    chosen = np.random.default_rng(seed).permutation(len(contents))[: int(share * len(contents))]
+    order = np.random.default_rng(seed).permutation(len(contents))
+    names = sorted(contents)
+    chosen = [names[i] for i in order[: int(share * len(contents))]]
     note = f"Learned from {len(chosen)} of {len(contents)} clips, drawn with seed {seed}. "
-    return [contents[i] for i in chosen], note
+    return {name: contents[name] for name in chosen}, note
 
 
-def _fit_bridge(tables: Tables, contents: list[str], sources: Sources) -> JointEmbedding:
-    def rows(modality: str) -> FloatArray:
-        role = f"words.{modality}"
-        parts = [piece.vectors[role] for piece in tables.read(modality, contents)]
-        return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+def _fit_bridge(tables: Tables, contents: Mapping[str, int], sources: Sources) -> JointEmbedding:
+    def batches() -> Iterator[tuple[dict[str, FloatArray]]]:
+        for modality in MODALITIES:
+            for piece in tables.read(modality, contents):
+                yield ({modality: piece.vectors[f"words.{modality}"]},)
 
-    views = {modality: rows(modality) for modality in MODALITIES}
-    return fit_bridge({modality: x for modality, x in views.items() if len(x)}, sources)
+    bridge: JointEmbedding = make("methods", "zero_shot", {"prior": sources.priors()})
+    return bridge.fit_batches(batches)
 
 
 def fit_bridge(views: Mapping[str, FloatArray], sources: Sources) -> JointEmbedding:

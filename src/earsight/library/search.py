@@ -196,9 +196,9 @@ class _Session:
             return None
         tables = Tables(self.store.folder, self.embedding.features)
         return {
-            role if role != modality else modality: x
+            role: x
             for modality in MODALITIES
-            for piece in tables.read(modality, [content])
+            for piece in tables.read(modality, {content: 1})
             for role, x in piece.vectors.items()
         }
 

@@ -4,7 +4,7 @@ One table for each role ("words.audio", "visual", …) and one for the sequences
 fingerprint of the extractors that filled them, so that two sets can stand side by side.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from earsight.library.sources import MODALITIES, Extracted, Sources
 from earsight.library.space import Space
 from earsight.vectors import LanceIndex, Row, SequenceStore, StoredSequence, table_names
 
-_CHUNK = 512  # contents read and embedded at a time
+_CHUNK = 4096  # windows read and embedded at a time
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,15 @@ class Tables:
                 self._table(role).delete(contents)
             self.sequences.delete(contents)
 
-    def read(self, modality: str, contents: Iterable[str]) -> Iterator[Piece]:
-        """Yield the rows of one modality, sorted by content and window, some contents at a time."""
+    def read(self, modality: str, contents: Mapping[str, int]) -> Iterator[Piece]:
+        """Yield the rows of one modality, sorted by content and window, some contents at a time.
+
+        Args:
+            modality: "audio" or "visual".
+            contents: Content → its number of windows, by which the pieces are cut.
+        """
         roles = (f"words.{modality}", modality)
-        ordered = sorted(contents)
-        for first in range(0, len(ordered), _CHUNK):
-            some = ordered[first : first + _CHUNK]
+        for some in _chunks(contents):
             found: dict[str, tuple[list[Row], FloatArray]] = {}
             for role in roles:
                 parts = list(self._table(role).read({"content": some}))
@@ -96,15 +99,25 @@ class Tables:
                 rows = found[roles[0]][0]
                 yield Piece(modality, rows, {role: found[role][1] for role in roles})
 
-    def count_rows(self) -> int:
-        """Return the number of windows of the modality that has more."""
-        return max(self._table(f"words.{modality}").count() for modality in MODALITIES)
-
     def optimize(self) -> None:
         """Merge the many small files that batches leave."""
         for role in ("words.audio", "words.visual", *MODALITIES):
             self._table(role).optimize()
         self.sequences.optimize()
+
+
+def _chunks(contents: Mapping[str, int]) -> Iterator[list[str]]:
+    """Yield contents in order, about `_CHUNK` windows at a time."""
+    chunk: list[str] = []
+    windows = 0
+    for content in sorted(contents):
+        chunk.append(content)
+        windows += contents[content]
+        if windows >= _CHUNK:
+            yield chunk
+            chunk, windows = [], 0
+    if chunk:
+        yield chunk
 
 
 def embedding_table(folder: Path, name: str) -> LanceIndex:
@@ -113,11 +126,10 @@ def embedding_table(folder: Path, name: str) -> LanceIndex:
 
 
 def write_embedding(
-    tables: Tables, table: LanceIndex, space: Space, contents: Iterable[str]
+    tables: Tables, table: LanceIndex, space: Space, contents: Mapping[str, int]
 ) -> int:
     """Embed every row of both modalities into a new table; return how many rows there are."""
     table.drop()
-    contents = list(contents)
     n_rows = 0
     for modality in MODALITIES:
         for piece in tables.read(modality, contents):

@@ -1,12 +1,12 @@
 """Nothing learned but a centre: for rows that lie in one space already."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from earsight.arrays import FloatArray, unit_rows
+from earsight.arrays import FloatArray, as_matrix, as_views, unit_rows
 from earsight.errors import InputError
 from earsight.methods._base import JointEmbedding, Rows, check_number
 
@@ -60,13 +60,47 @@ class ZeroShot(JointEmbedding):
         if not self.prior:
             raise InputError("`fit_prior` needs `prior`, modality → (d,) centre; got none.")
         with self._replacing_fit():
-            self.dims_ = {}
-            self._fit(Rows({}))
+            self._centre({})
+        return self
+
+    def fit_batches(self, make_batches: Callable[[], Iterable[tuple[Any, ...]]]) -> Self:
+        """Learn the centres from batches; memory is that of one batch.
+
+        Equal to `fit` on all rows up to the rounding of float64 sums.
+
+        Args:
+            make_batches: Returns a fresh iterator of (views, …); a batch may hold rows of some
+                modalities only, and what follows the views is not looked at.
+
+        Raises:
+            InputError: Rows that `fit` would refuse, or no batch at all.
+        """
+        sums: dict[str, FloatArray] = {}
+        counts: dict[str, int] = {}
+        for views, *_ in make_batches():
+            for modality, x in as_views(views, max_views=None, min_views=1).items():
+                before = sums.get(modality)
+                as_matrix(x, f"views[{modality!r}]", dim=None if before is None else len(before))
+                total = x.sum(axis=0, dtype=np.float64)
+                sums[modality] = total if before is None else before + total
+                counts[modality] = counts.get(modality, 0) + len(x)
+        if not sums:
+            raise InputError("`make_batches` must yield at least one batch; it yielded none.")
+        with self._replacing_fit():
+            self._centre(
+                {name: (total / counts[name], counts[name]) for name, total in sums.items()}
+            )
         return self
 
     def _fit(self, rows: Rows) -> None:
+        self._centre(
+            {name: (x.mean(axis=0, dtype=np.float64), len(x)) for name, x in rows.views.items()}
+        )
+
+    def _centre(self, means: Mapping[str, tuple[FloatArray, int]]) -> None:
+        """Set the centres from modality → (mean, number of rows)."""
         priors = self._priors()
-        widths = {modality: x.shape[1] for modality, x in rows.views.items()}
+        widths = {modality: len(mean) for modality, (mean, _) in means.items()}
         for modality, prior in priors.items():
             if widths.setdefault(modality, len(prior)) != len(prior):
                 raise InputError(
@@ -79,9 +113,8 @@ class ZeroShot(JointEmbedding):
                 "Rows of different spaces need a method that learns, such as cca."
             )
         centre = dict(priors)
-        for modality, x in rows.views.items():
-            mean = x.mean(axis=0, dtype=np.float64)
-            weight = self.m / (len(x) + self.m) if modality in priors else 0.0
+        for modality, (mean, n) in means.items():
+            weight = self.m / (n + self.m) if modality in priors else 0.0
             centre[modality] = (1 - weight) * mean + weight * priors.get(modality, mean)
         self.centre_ = centre
         self.dims_ = widths

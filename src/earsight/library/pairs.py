@@ -1,0 +1,84 @@
+"""The stored rows of a library that have both sound and sight, with labels."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from earsight.errors import LibraryError
+from earsight.features import PairedFeatures
+from earsight.library.learn import NO_LABEL, PairedRows, load_pairs
+from earsight.library.settings import Settings
+from earsight.library.sources import MODALITIES
+from earsight.library.store import Store, find
+from earsight.library.tables import Tables
+
+
+@dataclass(frozen=True)
+class StoredPairs:
+    """What a library holds for learning and scoring.
+
+    Attributes:
+        rows: Those with both sound and sight.
+        n_contents: Contents that were read, also those with one of the two.
+        settings: What the library was last indexed with.
+        note: Says if rows had to be sampled.
+    """
+
+    rows: PairedRows
+    n_contents: int
+    settings: Settings
+    note: str
+
+
+def stored_pairs(library: Path) -> StoredPairs:
+    """Read the rows of a library; a content that files give several labels has none.
+
+    Raises:
+        LibraryError: No library, or none of its clips was read.
+    """
+    folder = find(Path(library))
+    with Store.open(folder) as store:
+        settings = Settings.of(store)
+        features = settings.sources.fingerprint
+        contents = {
+            c: found.windows for c, found in store.contents(features).items() if found.windows
+        }
+        clips = [clip for clip in store.clips() if clip.content in contents]
+        labels: dict[str, set[str]] = {}
+        for clip in clips:
+            labels.setdefault(clip.content, set()).update([clip.label] if clip.label else [])
+        known = {content: min(some) for content, some in labels.items() if len(some) == 1}
+        if not labels:
+            raise LibraryError(f"The library {folder} holds no clip that was read.")
+        held = {content: contents[content] for content in labels}
+        rows, note = load_pairs(Tables(folder, features), held, known)
+    return StoredPairs(rows, len(labels), settings, note)
+
+
+def paired_features(library: Path) -> tuple[PairedFeatures, str]:
+    """Return the learned-from features of a library as a feature file would hold them.
+
+    Rows without a label are left out where others have one. A clip's windows are one group.
+
+    Returns:
+        The features, and a note on what was left out; empty if nothing was.
+
+    Raises:
+        LibraryError: No library, or no clip has both sound and sight.
+    """
+    found = stored_pairs(library)
+    rows, note = found.rows, found.note
+    named = rows.labels != NO_LABEL
+    if named.any() and not named.all():
+        note += f"{int((~named).sum())} rows of {len(rows)} have no label and are left out. "
+        rows = rows.take(named)
+    if not len(rows):
+        raise LibraryError(f"No clip of {library} has both sound and sight.")
+    provenance = {m: {"extractor": getattr(found.settings, m)} for m in MODALITIES}
+    return PairedFeatures(
+        {modality: np.asarray(rows.vectors[modality]) for modality in MODALITIES},
+        labels=rows.labels if named.any() else None,
+        group=rows.clips,
+        provenance=provenance,
+    ), note.strip()
