@@ -42,7 +42,15 @@ MAY_KNOW = {
         "retrieval",
         "vectors",
     },
-    "cli": {"library", "weights", "demo", "pictures", "discovery"},
+    "experiments": {
+        "datasets",
+        "discovery",
+        "features",
+        "methods",
+        "metrics",
+        "retrieval",
+    },
+    "cli": {"experiments", "library", "weights", "demo", "pictures", "discovery"},
     "__main__": {"cli"},
     "__init__": {"discovery", "extractors", "methods", "retrieval"},
 }

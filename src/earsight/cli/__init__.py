@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from earsight import __version__
-from earsight.cli import demo, library, weights
+from earsight.cli import compare, demo, library, weights
 from earsight.errors import EarsightError
 
 app = typer.Typer(
@@ -26,6 +26,8 @@ app.command()(library.index)
 app.command()(library.search)
 app.command()(library.evaluate)
 app.command()(demo.demo)
+app.command()(compare.compare)
+app.command()(compare.reproduce)
 app.add_typer(weights.app, name="weights")
 
 

@@ -1,0 +1,226 @@
+"""Compare methods on the same folds: fit, score, test, keep."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from earsight import discovery
+from earsight.errors import EarsightError, InputError
+from earsight.experiments.official import append_look, begin_log
+from earsight.experiments.protocol import Protocol
+from earsight.experiments.provenance import checksum
+from earsight.experiments.results import Result, ResultFile, about, base_digest, summarise
+from earsight.experiments.runs import Run, Told, new_model, runs
+from earsight.experiments.significance import hold_against, reference_of
+from earsight.experiments.trec import TrecWriter
+from earsight.features import PairedFeatures
+
+# Not compared unless asked for: one is another name, the other needs rows of one space.
+_LEFT_OUT = ("auto", "zero_shot")
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a comparison is to do besides the table.
+
+    Attributes:
+        json: Keep the records here, and take from here what is done.
+        again: Fit also what is done.
+        trec: Write run files and qrels into this folder.
+        log: Where looks at an official test are noted.
+        sizes: Numbers of components to fit each method with, one seed.
+        against: The method that others are tested against; None: the best.
+    """
+
+    json: Path | None = None
+    again: bool = False
+    trec: Path | None = None
+    log: Path | None = None
+    sizes: tuple[int, ...] = ()
+    against: str | None = None
+
+
+@dataclass
+class Comparison:
+    """What was found.
+
+    Attributes:
+        name: Of the data, such as "wikipedia".
+        source: The data as it was asked for.
+        protocol: How.
+        results: One a method, in the order asked for.
+        reference: The spec the others were tested against.
+        kept: The specs that had been done before.
+    """
+
+    name: str
+    source: str
+    protocol: Protocol
+    results: list[Result] = field(default_factory=list)
+    reference: str | None = None
+    kept: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[Result]:
+        """The methods without a figure."""
+        return [result for result in self.results if result.error is not None]
+
+    def ranked(self) -> list[Result]:
+        """Return the results, best first, failures last."""
+        return sorted(self.results, key=lambda result: -result.score)
+
+
+def split_specs(methods: str) -> list[str]:
+    """Split a list of methods; "all" are those that are there.
+
+    A part without a name of its own ("ridge=0.1") belongs to the method before it.
+
+    >>> split_specs("cca:n_components=5,ridge=0.1,cluster_cca")
+    ['cca:n_components=5,ridge=0.1', 'cluster_cca']
+    """
+    specs: list[str] = []
+    for part in filter(None, (part.strip() for part in methods.split(","))):
+        if part == "all":
+            specs += [name for name in discovery.names("methods") if name not in _LEFT_OUT]
+        elif specs and "=" in part.partition(":")[0]:
+            specs[-1] += f",{part}"
+        else:
+            specs.append(part)
+    return list(dict.fromkeys(specs))
+
+
+def compare(
+    data: PairedFeatures,
+    methods: Sequence[str],
+    protocol: Protocol,
+    *,
+    name: str = "data",
+    source: str = "",
+    wishes: Wishes | None = None,
+    told: Told = lambda line: None,
+    done: Callable[[Result, bool], None] = lambda result, kept: None,
+) -> Comparison:
+    """Fit every method on the same folds, score it on what was held out, and test the difference.
+
+    A method that fails stands in the results with its message; the others go on.
+
+    Args:
+        data: Rows with labels, or pairs without.
+        methods: Specs such as "cca" or "tnn:margin=0.3".
+        protocol: Folds and seeds.
+        name, source: What the data are called, and how they were asked for.
+        wishes: Files to keep, and more to find out.
+        told: Is told of every fit.
+        done: Is called with each result, and whether it was there before.
+
+    Raises:
+        InputError: No method, a method that is not there, folds that cannot be, or a file of
+            results that belongs to another comparison.
+    """
+    wishes = wishes or Wishes()
+    if not methods:
+        raise InputError("A comparison needs at least one method; got none.")
+    settings = {spec: _hyperparameters(spec) for spec in methods}
+    if wishes.against is not None and wishes.against not in settings:
+        raise InputError(
+            f"`against` must be one of the methods compared, {', '.join(settings)}; "
+            f"got {wishes.against!r}."
+        )
+    if protocol.official_test:
+        begin_log(wishes.log)
+    protocol.cut(data)  # refuses what cannot be before anything is fitted
+    sha256, facts = checksum(data), protocol.facts()
+    base = base_digest(sha256, facts)
+    file = ResultFile(wishes.json, base, again=wishes.again) if wishes.json else None
+    comparison = Comparison(name, source, protocol)
+    for spec, hyperparameters in settings.items():
+        found = None if wishes.again or not file else file.find(spec, hyperparameters)
+        if found is not None and not _lacks(found, wishes):
+            comparison.kept.append(spec)
+            result = found
+        else:
+            result = Result(spec, base, hyperparameters, about=about(name, source, sha256, facts))
+            _fill(result, data, protocol, wishes, told)
+            if protocol.official_test and wishes.log:
+                append_look(wishes.log, result)
+            if file:
+                file.keep(result)
+        comparison.results.append(result)
+        done(result, spec in comparison.kept)
+    reference = reference_of(comparison.results, wishes.against)
+    if reference is not None:
+        comparison.reference = reference.method
+        hold_against(comparison.results, reference, data)
+        for result in comparison.results if file else ():
+            file.keep(result)  # type: ignore[union-attr]
+    return comparison
+
+
+def _hyperparameters(spec: str) -> dict[str, Any]:
+    own = new_model(spec).hyperparameters()
+    own.pop("seed", None)
+    return own
+
+
+def _lacks(found: Result, wishes: Wishes) -> bool:
+    """Whether something is asked for that a kept result does not have."""
+    sizes = {str(size) for size in wishes.sizes}
+    no_sizes = bool(sizes - set(found.sizes)) and _has_size(found.method)
+    return no_sizes or (wishes.trec is not None and not TrecWriter.has(wishes.trec, found.method))
+
+
+def _fill(
+    result: Result, data: PairedFeatures, protocol: Protocol, wishes: Wishes, told: Told
+) -> None:
+    """Run one method; what goes wrong becomes its error."""
+    n_rows = {modality: len(x) for modality, x in data.views.items()}
+    try:
+        writer = TrecWriter(wishes.trec, result.method) if wishes.trec else None
+
+        def watched(run: Run) -> Run:
+            if writer:
+                writer.add(run)
+            return run
+
+        found = summarise(
+            map(watched, runs(data, result.method, protocol, told)), n_rows, protocol.seeds
+        )
+        if writer:
+            writer.finish()
+        for name, value in found.items():
+            setattr(result, name, value)
+        if wishes.sizes and _has_size(result.method):
+            result.sizes = _sweep(data, result.method, protocol, wishes.sizes, told)
+    except Exception as error:  # whatever one method does must not lose the others
+        result.error = _worded(error)
+
+
+def _worded(error: Exception) -> str:
+    return str(error) if isinstance(error, EarsightError) else f"{type(error).__name__}: {error}"
+
+
+def _has_size(spec: str) -> bool:
+    kind = discovery.load("methods", discovery.parse_spec(spec)[0])
+    return "n_components" in {each.name for each in dataclasses.fields(kind) if each.init}
+
+
+def _sweep(
+    data: PairedFeatures, spec: str, protocol: Protocol, sizes: Sequence[int], told: Told
+) -> dict[str, dict[str, Any]]:
+    """Return MAP (or without labels MRR) by output size; a size beyond the rank has its error."""
+    one_seed = dataclasses.replace(protocol, seeds=1)
+    name, parameters = discovery.parse_spec(spec)
+    swept: dict[str, dict[str, Any]] = {}
+    n_rows = {modality: len(x) for modality, x in data.views.items()}
+    for size in sizes:
+        own = parameters | {"n_components": str(size)}
+        sized = f"{name}:{','.join(f'{key}={value}' for key, value in own.items())}"
+        try:
+            found = summarise(runs(data, sized, one_seed, told), n_rows, 1)["directions"]
+            figure = "map" if data.labels is not None else "mrr"
+            swept[str(size)] = {direction: one[figure] for direction, one in found.items()}
+        except EarsightError as error:
+            swept[str(size)] = {"error": str(error)}
+    return swept

@@ -1,0 +1,82 @@
+"""What a number came from: a checksum of the data, versions, and the commit of Earsight."""
+
+import hashlib
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from earsight.features import PairedFeatures
+
+_PACKAGES = ("earsight", "numpy", "scipy", "scikit-learn", "torch")
+_COLUMNS = ("labels", "group", "split")
+
+
+def checksum(data: PairedFeatures) -> str:
+    """Return the SHA-256 of all that decides a comparison: views, labels, groups and split.
+
+    >>> one = PairedFeatures({"audio": np.ones((2, 3))}, labels=["dog", "drum"])
+    >>> checksum(one) == checksum(PairedFeatures({"audio": np.ones((2, 3))}, labels=["dog", "cat"]))
+    False
+    """
+    digest = hashlib.sha256()
+    parts: dict[str, Any] = {f"view {name}": x for name, x in data.views.items()}
+    for name in _COLUMNS:
+        column = getattr(data, name)
+        if isinstance(column, Mapping):
+            parts |= {f"{name} of {modality}": values for modality, values in column.items()}
+        elif column is not None:
+            parts[name] = column
+    for name, array in parts.items():
+        digest.update(f"{name} {array.dtype.str} {array.shape};".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def digest_of(facts: Any) -> str:
+    """Return a short SHA-256 of something that JSON can hold."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+@cache
+def versions() -> Mapping[str, str]:
+    """Return package → version, of those that have a say in the numbers."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def commit() -> str | None:
+    """Return the commit of Earsight's own code, with "-dirty" where files differ from it.
+
+    None where it was installed from a package: a repository that merely surrounds it says nothing.
+    """
+    here = Path(__file__).parent
+    if _git(here, "ls-files", "--error-unmatch", "--", Path(__file__).name) is None:
+        return None
+    return _git(here, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

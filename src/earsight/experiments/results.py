@@ -1,0 +1,227 @@
+"""What a comparison found, method by method, and the files that keep it.
+
+`OUT.json` maps each method's spec to its record; `OUT.queries/` holds the figures of each query,
+which significance tests need, a file a method. Records are written as they come, so that a
+comparison that is stopped goes on where it was.
+"""
+
+import json
+import shutil
+import zipfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from earsight.arrays import FloatArray
+from earsight.errors import InputError
+from earsight.experiments.provenance import commit, digest_of, versions
+from earsight.experiments.runs import Run, main_figure
+
+_CERTAIN = ("queries", "gallery", "map_chance")  # the same for all seeds and methods: no spread
+
+PerQuery = dict[str, dict[str, FloatArray]]
+"""Direction → "ap" and "rank" → (seeds, rows of the data), NaN where a row was not asked."""
+
+
+@dataclass
+class Result:
+    """One method's record.
+
+    Attributes:
+        method: Its spec.
+        base: Digest of the data and the protocol.
+        hyperparameters: All of them, defaults too, without the seed.
+        seeds: Those it was fitted with; [0] alone where the seed changes nothing.
+        directions: Direction → name → mean over folds and seeds, "…_std" its spread.
+        curves: Direction → precision at recall 0, .1, …, 1.
+        fit_seconds: Mean of one fit.
+        fitted: What the first fit said of itself.
+        sizes: Number of components → direction → MAP, or {"error": why}.
+        error: Why there is no figure.
+        about: Data, protocol, versions, commit and date.
+        queries: Figures of each query; not in the JSON.
+    """
+
+    method: str
+    base: str
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    seeds: list[int] = field(default_factory=list)
+    directions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    fit_seconds: float | None = None
+    fitted: dict[str, Any] = field(default_factory=dict)
+    sizes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    error: str | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+    queries: PerQuery = field(default_factory=dict)
+
+    @property
+    def score(self) -> float:
+        """Mean of the main figure over the directions; −∞ where it failed."""
+        if self.error is not None:
+            return -np.inf
+        return float(np.mean([main_figure(figures) for figures in self.directions.values()]))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record as it stands in the file: the directions at its top."""
+        kept = asdict(self)
+        del kept["method"], kept["queries"], kept["directions"]
+        return {**self.directions, **kept}
+
+    @classmethod
+    def of_json(cls, method: str, record: dict[str, Any]) -> "Result":
+        """Read a record."""
+        own = dict(record)
+        directions = {name: own.pop(name) for name in list(own) if "->" in name}
+        return cls(method=method, directions=directions, **own)
+
+
+def summarise(runs: Iterable[Run], n_rows: dict[str, int], n_seeds: int) -> dict[str, Any]:
+    """Put the runs of one method together: the fields of `Result` that come from runs."""
+    held: list[dict[str, dict[str, float]]] = []
+    curves: dict[str, list[FloatArray]] = {}
+    seconds, seeds = [], set()
+    fitted: dict[str, Any] = {}
+    queries: PerQuery = {}
+    for run in runs:
+        held.append(run.figures)
+        seconds.append(run.fit_seconds)
+        seeds.add(run.seed)
+        fitted = fitted or run.fitted
+        for direction, curve in run.curves.items():
+            curves.setdefault(direction, []).append(curve)
+        for direction, own in run.queries.items():
+            kept = queries.setdefault(direction, {})
+            for name, values in (("ap", own.ap), ("rank", own.rank)):
+                if values is None:
+                    continue
+                shape = (n_seeds, n_rows[direction.split("->")[0]])
+                kept.setdefault(name, np.full(shape, np.nan))[run.seed, own.rows] = values
+    return {
+        "directions": {direction: _means(held, direction) for direction in held[0]},
+        "curves": {d: np.mean(parts, axis=0).round(6).tolist() for d, parts in curves.items()},
+        "fit_seconds": float(np.mean(seconds)),
+        "seeds": sorted(seeds),
+        "fitted": fitted,
+        "queries": {
+            direction: {name: values[sorted(seeds)] for name, values in kept.items()}
+            for direction, kept in queries.items()
+        },
+    }
+
+
+def _means(held: list[dict[str, dict[str, float]]], direction: str) -> dict[str, float]:
+    """Return mean and spread (standard deviation over the runs, 0 for one) of each figure."""
+    figures: dict[str, float] = {}
+    names = set.intersection(*(set(run[direction]) for run in held))
+    for name in (name for name in held[0][direction] if name in names):
+        values = [run[direction][name] for run in held]
+        figures[name] = float(np.mean(values))
+        if name not in _CERTAIN and "chance" not in name:
+            figures[f"{name}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return figures
+
+
+def about(name: str, source: str, checksum: str, protocol: dict[str, Any]) -> dict[str, Any]:
+    """Return what a record says of where it came from."""
+    return {
+        "data": {"name": name, "source": source, "sha256": checksum},
+        "protocol": protocol,
+        "versions": dict(versions()),
+        "commit": commit(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def base_digest(checksum: str, protocol: dict[str, Any]) -> str:
+    """Return what tells comparisons apart that must not be mixed."""
+    return digest_of([checksum, protocol])
+
+
+class ResultFile:
+    """`OUT.json` and the folder beside it."""
+
+    def __init__(self, path: Path, base: str, *, again: bool = False) -> None:
+        """Open the file of a comparison, or begin it.
+
+        Raises:
+            InputError: It is no such file, or holds other data or another protocol (unless
+                `again`, which begins it anew).
+        """
+        self.path, self.folder = path, path.with_suffix(".queries")
+        self._records: dict[str, Any] = {}
+        if not path.parent.is_dir():
+            raise InputError(f"There is no folder {path.parent} to write {path.name} into.")
+        if not path.exists():
+            return
+        try:
+            found = json.loads(path.read_text())
+            bases = {record["base"] for record in found.values()}
+        except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
+            raise InputError(
+                f"{path} is not the result of a comparison, so it is not written over ({error})."
+            ) from error
+        if bases <= {base}:
+            self._records = found
+        elif not again:
+            raise InputError(
+                f"{path} holds results of other data or another protocol. Give another file, or "
+                "--again to begin it anew."
+            )
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def find(self, method: str, hyperparameters: dict[str, Any]) -> Result | None:
+        """Return what is known of a method with these very hyper-parameters; no failure."""
+        record = self._records.get(method)
+        if record is None or record["error"] is not None:
+            return None
+        result = Result.of_json(method, record)
+        if digest_of(result.hyperparameters) != digest_of(hyperparameters):
+            return None
+        try:
+            with np.load(self._queries(method)) as arrays:
+                for name in arrays.files:
+                    direction, _, figure = name.rpartition("|")
+                    result.queries.setdefault(direction, {})[figure] = arrays[name]
+        except (OSError, ValueError, zipfile.BadZipFile):
+            return None
+        return result
+
+    def keep(self, result: Result) -> None:
+        """Write a record, after the figures of its queries.
+
+        Raises:
+            InputError: It cannot be written.
+        """
+        self._records[result.method] = result.as_json()
+        try:
+            if result.queries:
+                self.folder.mkdir(exist_ok=True)
+                arrays = {
+                    f"{direction}|{name}": values.astype(np.float32)
+                    for direction, own in result.queries.items()
+                    for name, values in own.items()
+                }
+                np.savez_compressed(self._queries(result.method), **arrays)  # type: ignore[arg-type]
+            temporary = self.path.with_suffix(".part")
+            temporary.write_text(json.dumps(self._records, indent=1, default=str) + "\n")
+            temporary.replace(self.path)
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be written: {error}") from error
+
+    def _queries(self, method: str) -> Path:
+        return self.folder / f"{slug(method)}.npz"
+
+
+def slug(method: str) -> str:
+    """Return a spec as a file's name.
+
+    >>> slug("cca:n_components=5,ridge=0.1")
+    'cca_n_components-5_ridge-0.1'
+    """
+    return "".join(c if c.isalnum() or c in "._" else "-_"[c in ":,"] for c in method)
