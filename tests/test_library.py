@@ -20,6 +20,7 @@ from earsight.errors import InputError, LibraryError
 from earsight.library.build import IndexReport, index
 from earsight.library.evaluate import evaluate_library
 from earsight.library.search import search
+from earsight.library.space import Space
 from earsight.library.store import FOLDER, Store, as_text
 from earsight.library.tables import embedding_table
 
@@ -411,3 +412,19 @@ def test_a_read_only_library_can_be_searched_but_not_indexed(made: Path, tiny_di
 
 def test_the_report_is_plain_data(made: Path) -> None:
     assert isinstance(index(made), IndexReport)
+
+
+def test_a_reader_that_is_overtaken_takes_the_new_embedding(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = names(library, "sound.wav")
+    real = Space.load
+
+    def overtaken(folder: Path) -> Space:
+        monkeypatch.undo()
+        index(library, rebuild=True)  # the folder that was to be read is gone
+        assert not folder.exists()
+        return real(folder)
+
+    monkeypatch.setattr(Space, "load", overtaken)
+    assert names(library, "sound.wav") == before

@@ -9,7 +9,7 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.discovery import make
-from earsight.errors import InputError, LibraryError, MediaError
+from earsight.errors import InputError, LibraryError, MediaError, ModelFileError
 from earsight.library.scan import content_of
 from earsight.library.sources import MODALITIES, Sources, read_clip
 from earsight.library.space import Space
@@ -113,14 +113,23 @@ def search(
     for value in (by, for_):
         if value not in (None, *MODALITIES):
             raise InputError(f"--by and --for take audio or visual; got {value!r}.")
-    folder = find(Path(library))
-    with Store.open(folder) as store:
-        session = _Session(store)
+
+    def answer(session: _Session) -> Answer:
         asked = session.words(text, by) if text is not None else session.file(str(query), by)
         wanted = for_ or _OTHER[asked.by]
         results = session.rank(asked, wanted, top, min_score)
         name = session.space.name if asked.by != "text" else "words"
-    return Answer(asked.shown, asked.by, wanted, name, results, asked.notes)
+        return Answer(asked.shown, asked.by, wanted, name, results, asked.notes)
+
+    with Store.open(find(Path(library))) as store:
+        while True:
+            before = store.current()
+            try:
+                return answer(_Session(store))
+            except (LibraryError, ModelFileError):
+                # An index that ended just now may have replaced what was being read.
+                if store.current() == before:
+                    raise
 
 
 @dataclass(frozen=True)
