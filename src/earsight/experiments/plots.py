@@ -55,9 +55,8 @@ def plot(
     written = []
     if any(result.curves for result in able):
         written.append(_save(precision_recall(Figure(), able), folder / "precision-recall.png"))
-    swept = [result for result in able if result.sizes]
-    if swept:
-        drawn = by_size(Figure(), swept, comparison.name)
+    if any(result.sizes for result in able):
+        drawn = by_size(Figure(), able, comparison.name)
         written.append(_save(drawn, folder / "map-by-size.png"))
     if able:
         drawn = space(Figure(), able[0].method, data, protocol)
@@ -123,7 +122,9 @@ def by_size(figure: "Figure", results: list[Result], name: str) -> "Figure":
     directions = list(results[0].directions)
     panels = _panels(figure, [title_of(direction) for direction in directions])
     for axes, direction in zip(panels, directions, strict=True):
-        for number, result in enumerate(results):
+        for number, result in enumerate(results):  # the same colours as for the curves
+            if not result.sizes:
+                continue
             found = {int(k): one[direction] for k, one in result.sizes.items() if direction in one}
             style = _style(number)
             axes.plot(*_curve(found), label=result.method, marker="o", markersize=4, **style)
@@ -166,7 +167,7 @@ def space(figure: "Figure", spec: str, data: PairedFeatures, protocol: Protocol)
     axes.set(xticks=[], yticks=[], title=f"{spec}: held-out rows of one fold, by t-SNE")
     axes.title.set_fontsize(11)
     axes.spines[:].set_color("0.8")
-    figure.legend(loc="outside right center", frameon=False, fontsize=8)
+    figure.legend(loc="outside right center", frameon=False, fontsize=9)
     return figure
 
 

@@ -180,15 +180,15 @@ class ResultFile:
         record = self._records.get(method)
         if record is None or record["error"] is not None:
             return None
-        result = Result.of_json(method, record)
-        if digest_of(result.hyperparameters) != digest_of(hyperparameters):
-            return None
         try:
+            result = Result.of_json(method, record)
             with np.load(self._queries(method)) as arrays:
                 for name in arrays.files:
                     direction, _, figure = name.rpartition("|")
                     result.queries.setdefault(direction, {})[figure] = arrays[name]
-        except (OSError, ValueError, zipfile.BadZipFile):
+        except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile):
+            return None  # written by an older Earsight, or damaged: it is made anew
+        if digest_of(result.hyperparameters) != digest_of(hyperparameters):
             return None
         return result
 

@@ -87,7 +87,7 @@ def _table(
         made.rows.append([*row, _seconds(result.fit_seconds)])
     for each in published:
         if each.method is None:
-            cells = {0: each.title, 4: f"{each.values[number]:.3f} {_mark(each, sources)}"}
+            cells = {0: each.title, 4: f"{each.values[number]:g} {_mark(each, sources)}"}
             made.rows.append([cells.get(i, "") for i in range(len(made.columns))])
     made.rows.append(_chance(first, made.columns))
     made.notes = _notes(comparison, number, published, sources)
@@ -127,7 +127,7 @@ def _published(
 ) -> str:
     for each in published:
         if each.method == method.partition(":")[0] and each.main:
-            return f"{each.values[number]:.3f} {_mark(each, sources)}"
+            return f"{each.values[number]:g} {_mark(each, sources)}"
     return ""
 
 
@@ -155,7 +155,7 @@ def _notes(
     notes = [f"[{i}] {told}." for i, told in enumerate(sources, 1)]
     shown = {result.method.partition(":")[0] for result in comparison.results}
     also = [
-        f"{each.title} {each.values[number]:.3f} ({each.source})"
+        f"{each.title} {each.values[number]:g} ({each.source})"
         for each in published
         if not each.main and each.method in shown
     ]
@@ -189,8 +189,9 @@ def sizes_table(results: Iterable[Result]) -> Table | None:
     for result in swept:
         cells = [_swept(result.sizes.get(str(size), {})) for size in sizes]
         made.rows.append([result.method, *cells])
-    if any("–" in row for row in made.rows):
-        made.notes.append("–: beyond the rank of the problem.")
+    errors = [one["error"] for r in swept for one in r.sizes.values() if "error" in one]
+    if errors:
+        made.notes.append(f"–: refused; {errors[0]}")
     return made
 
 

@@ -1,0 +1,517 @@
+"""The comparison: what is learned from, what is asked, what is kept, and who is better by luck."""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import pytrec_eval
+
+import earsight
+from earsight import discovery
+from earsight.datasets import folds, synthetic
+from earsight.errors import FeatureFileError, InputError, UnknownNameError
+from earsight.experiments import provenance, runs
+from earsight.experiments.compare import Comparison, Wishes, compare, split_specs
+from earsight.experiments.document import replace_block, write_page
+from earsight.experiments.official import read_looks
+from earsight.experiments.perquery import write_per_query
+from earsight.experiments.protocol import Protocol
+from earsight.experiments.published import figures_for
+from earsight.experiments.sources import open_source
+from earsight.experiments.table import tables
+from earsight.features import PairedFeatures
+from earsight.methods._base import JointEmbedding, Rows
+from earsight.metrics import paired_bootstrap
+
+DIRECTIONS = ("audio->visual", "visual->audio")
+QUICK = Protocol(folds=3, seeds=2)
+METHODS_PAGE = Path(__file__).parents[1] / "docs" / "methods.md"
+
+
+def drawn(n: int = 120, **columns: Any) -> PairedFeatures:
+    data = synthetic(n=n, dims=(12, 15), classes=4)
+    return PairedFeatures(data.views, columns.pop("labels", data.labels), **columns)
+
+
+def split_of(n: int, test: int) -> np.ndarray:
+    return np.repeat(["train", "test"], [n - test, test])
+
+
+@dataclass(kw_only=True)
+class Spy(JointEmbedding):
+    """Projects at random; remembers what it was fitted on."""
+
+    name: ClassVar[str] = "spy"
+    needs_pairs: ClassVar[bool] = False
+    fits: ClassVar[list[Rows]] = []
+    random: bool = True
+
+    def _fit(self, rows: Rows) -> None:
+        self.fits.append(rows)
+        rng = np.random.default_rng(self.seed if self.random else 0)
+        self.n_components_ = 3
+        self.maps_ = {m: rng.normal(size=(x.shape[1], 3)) for m, x in rows.views.items()}
+
+    def _project(self, modality: str, x: Any) -> Any:
+        return x @ self.maps_[modality]
+
+
+@pytest.fixture
+def spy(monkeypatch: pytest.MonkeyPatch) -> type[Spy]:
+    """The method "spy", beside those that there are."""
+
+    def make(floor: str, name: str, parameters: dict[str, Any]) -> Any:
+        if name != "spy":
+            return discovery.make(floor, name, parameters)
+        return Spy(seed=parameters["seed"], random=parameters.get("random") != "no")
+
+    monkeypatch.setattr(runs, "make", make)
+    Spy.fits.clear()
+    return Spy
+
+
+# What is learned from, and what is asked
+
+
+def test_folds_are_those_of_the_data_sets_and_leave_the_test_rows_alone() -> None:
+    data = drawn(split=split_of(120, 30))
+    cut = QUICK.cut(data)
+    expected = folds(data.labels[:90], None, 3)
+    assert len(cut) == 3
+    for fold, (train, test) in zip(cut, expected, strict=True):
+        np.testing.assert_array_equal(fold.train, train)
+        np.testing.assert_array_equal(fold.test, test)
+    (official,) = Protocol(official_test=True).cut(data)
+    np.testing.assert_array_equal(official.train, np.arange(90))
+    np.testing.assert_array_equal(official.test, np.arange(90, 120))
+
+
+def test_every_part_but_test_is_learned_from() -> None:
+    split = np.repeat(["train", "val", "test"], [60, 30, 30])
+    (fold,) = Protocol(official_test=True).cut(drawn(split=split))
+    np.testing.assert_array_equal(fold.train, np.arange(90))
+
+
+def test_test_rows_cannot_change_a_cross_validation() -> None:
+    split = split_of(120, 30)
+    data = drawn(split=split)
+    spoiled = {m: x.copy() for m, x in data.views.items()}
+    for x in spoiled.values():
+        x[90:] = 1e6
+    other = PairedFeatures(spoiled, data.labels, split=split)
+    one, two = (compare(each, ["cca"], QUICK).results[0] for each in (data, other))
+    assert one.directions == two.directions
+
+
+def test_a_method_sees_the_training_rows_and_whole_groups_only(spy: type[Spy]) -> None:
+    groups = np.arange(120) // 3
+    data = drawn(group=groups, labels=np.arange(120) // 30)
+    compare(data, ["spy"], QUICK)
+    assert len(spy.fits) == 6
+    for rows, fold in zip(spy.fits[::2], QUICK.cut(data), strict=True):
+        np.testing.assert_array_equal(rows.views["audio"], data.views["audio"][fold.train])
+        assert rows.groups is not None
+        assert not set(rows.groups["audio"]) & set(groups[fold.test])
+
+
+def test_all_methods_get_the_same_folds(spy: type[Spy]) -> None:
+    compare(drawn(), ["spy", "spy:random=no"], Protocol(folds=3, seeds=1))
+    for one, two in zip(spy.fits[:3], spy.fits[3:], strict=True):
+        np.testing.assert_array_equal(one.views["visual"], two.views["visual"])
+
+
+def test_unpaired_rows_keep_their_groups_in_one_fold_across_modalities() -> None:
+    data = drawn()
+    views = {"audio": data.views["audio"], "visual": data.views["visual"][:100]}
+    groups = {"audio": np.arange(120) // 2, "visual": np.arange(100) // 2}
+    labels = {"audio": data.labels, "visual": data.labels[:100]}
+    unpaired = PairedFeatures(views, labels, group=groups)
+    tested: dict[str, list[int]] = {"audio": [], "visual": []}
+    for fold in QUICK.cut(unpaired):
+        inside = {m: set(groups[m][rows]) for m, rows in fold.test.items()}  # type: ignore[union-attr]
+        outside = {m: set(groups[m][rows]) for m, rows in fold.train.items()}  # type: ignore[union-attr]
+        assert not (inside["audio"] | inside["visual"]) & (outside["audio"] | outside["visual"])
+        for m, rows in fold.test.items():  # type: ignore[union-attr]
+            tested[m] += rows.tolist()
+    assert sorted(tested["audio"]) == list(range(120))
+    assert sorted(tested["visual"]) == list(range(100))
+    found = compare(unpaired, ["cluster_cca", "cca"], QUICK)
+    assert found.results[0].directions["audio->visual"]["map"] > 0.3
+    assert "recall@1" not in found.results[0].directions["audio->visual"]
+    assert "needs paired rows" in (found.results[1].error or "")
+
+
+def test_rows_without_labels_are_scored_by_their_other_halves(spy: type[Spy]) -> None:
+    data = drawn()
+    found = compare(PairedFeatures(data.views), ["cca", "spy"], QUICK)
+    figures = found.results[0].directions["audio->visual"]
+    assert "map" not in figures and figures["mrr"] > 0.1
+    assert found.reference == "cca"
+    (table, _) = tables(found)
+    assert "MAP" not in table.columns and "median rank" in table.columns
+    unpaired = PairedFeatures(data.views, ids={m: np.arange(120) for m in data.views})
+    assert "cannot be scored" in (compare(unpaired, ["spy"], QUICK).results[0].error or "")
+
+
+# Figures
+
+
+def test_figures_are_the_means_over_folds_of_evaluate() -> None:
+    data = drawn()
+    (result,) = compare(data, ["cca:n_components=3"], QUICK).results
+    scores = []
+    for train, test in folds(data.labels, None, 3):
+        model = earsight.method("cca", n_components=3)
+        model.fit({m: x[train] for m, x in data.views.items()}, labels=data.labels[train])
+        z = {m: model.transform(m, x[test]) for m, x in data.views.items()}
+        scores.append(earsight.evaluate(z, labels=data.labels[test])["visual", "audio"])
+        ap = result.queries["visual->audio"]["ap"][0, test]
+        np.testing.assert_allclose(ap, scores[-1].ap)
+        np.testing.assert_array_equal(
+            result.queries["visual->audio"]["rank"][0, test], scores[-1].ranks
+        )
+    figures = result.directions["visual->audio"]
+    maps = [one.map for one in scores]
+    assert figures["map"] == pytest.approx(np.mean(maps))
+    assert figures["map_std"] == pytest.approx(np.std(maps, ddof=1))
+    assert figures["recall@5"] == pytest.approx(np.mean([one.recall[5] for one in scores]))
+    assert figures["median_rank"] == pytest.approx(np.mean([one.median_rank for one in scores]))
+    assert result.hyperparameters["n_components"] == 3
+    assert result.fitted["n_components_"] == 3
+
+
+def test_a_method_that_the_seed_does_not_change_is_fitted_once_a_fold(spy: type[Spy]) -> None:
+    found = compare(drawn(), ["spy", "spy:random=no"], Protocol(folds=3, seeds=3))
+    chancy, steady = found.results
+    assert chancy.seeds == [0, 1, 2] and steady.seeds == [0]
+    assert len(spy.fits) == 3 * 3 + 3 + 1  # one more, to see that it changes nothing
+    assert chancy.queries["audio->visual"]["ap"].shape == (3, 120)
+    assert steady.queries["audio->visual"]["ap"].shape == (1, 120)
+    assert chancy.directions["audio->visual"]["map"] == pytest.approx(
+        np.mean([_fold_maps(chancy, seed) for seed in range(3)])
+    )
+
+
+def _fold_maps(result: Any, seed: int) -> float:
+    ap = result.queries["audio->visual"]["ap"][seed]
+    return float(np.mean([ap[test].mean() for _, test in folds(drawn().labels, None, 3)]))
+
+
+def test_a_method_that_fails_does_not_lose_the_others() -> None:
+    found = compare(drawn(), ["zero_shot", "cca", "cca:n_components=13"], QUICK)
+    wide, able, large = found.results
+    assert "share one space" in (wide.error or "") and "at most 12" in (large.error or "")
+    assert able.error is None and [r.method for r in found.failed] == [wide.method, large.method]
+    assert found.ranked()[0] is able and found.reference == "cca"
+    for table in tables(found):
+        assert [row[0] for row in table.rows] == ["cca", "chance"]
+
+
+def test_what_is_wrong_is_said_before_anything_is_fitted(spy: type[Spy]) -> None:
+    data = drawn()
+    for methods, protocol, wishes, message in (
+        ([], QUICK, Wishes(), "at least one method"),
+        (["spy", "cca:seed=3"], QUICK, Wishes(), "gives the seeds"),
+        (["spy", "cca:rigde=1"], QUICK, Wishes(), "no hyper-parameter 'rigde'"),
+        (["spy"], QUICK, Wishes(against="cca"), "`against` must be one of the methods"),
+        (["spy"], Protocol(folds=121), Wishes(), "`n_folds` must be from 2 to 120"),
+        (["spy"], Protocol(official_test=True), Wishes(log=Path("/nowhere/log")), "log of offic"),
+        (["spy"], Protocol(official_test=True), Wishes(), "needs a log"),
+    ):
+        with pytest.raises(InputError, match=message):
+            compare(data, methods, protocol, wishes=wishes)
+    with pytest.raises(UnknownNameError):
+        compare(data, ["spy", "ccca"], QUICK)
+    assert not spy.fits
+
+
+def test_an_official_test_needs_a_split(tmp_path: Path) -> None:
+    protocol, wishes = Protocol(official_test=True), Wishes(log=tmp_path / "log")
+    with pytest.raises(InputError, match="no split of their own"):
+        compare(drawn(), ["cca"], protocol, wishes=wishes)
+    with pytest.raises(InputError, match="no test row"):
+        compare(drawn(split=split_of(120, 0)), ["cca"], protocol, wishes=wishes)
+
+
+def test_lists_of_methods() -> None:
+    assert split_specs("tnn:input=raw,margin=0.3, cca,cca") == ["tnn:input=raw,margin=0.3", "cca"]
+    everything = split_specs("all")
+    assert {"cca", "cluster_cca"} <= set(everything) <= set(discovery.names("methods"))
+    assert not {"auto", "zero_shot"} & set(everything)
+
+
+# Significance
+
+
+def test_p_values_are_paired_bootstraps_over_queries_and_groups(spy: type[Spy]) -> None:
+    data = drawn(group=np.arange(120) // 2)
+    found = compare(data, ["cca", "spy"], QUICK)
+    assert found.reference == "cca"
+    best, other = (r.queries["audio->visual"]["ap"].mean(axis=0) for r in found.results)
+    held = found.results[1].directions["audio->visual"]["against"]
+    assert held["method"] == "cca"
+    assert held["p_map"] == paired_bootstrap(best, other, groups=np.arange(120) // 2)
+    ranks = [(r.queries["audio->visual"]["rank"] <= 10).mean(axis=0) for r in found.results]
+    assert held["p_recall@10"] == paired_bootstrap(*ranks, groups=np.arange(120) // 2)
+    assert found.results[0].directions["audio->visual"]["against"] == {"method": "cca"}
+
+
+def test_the_method_to_test_against_can_be_chosen(spy: type[Spy]) -> None:
+    found = compare(drawn(400), ["cca", "spy"], QUICK, wishes=Wishes(against="spy"))
+    held = found.results[0].directions["audio->visual"]["against"]
+    assert held["method"] == "spy" and held["p_map"] > 0.95
+
+
+# Files
+
+
+def test_results_are_kept_method_by_method(tmp_path: Path, spy: type[Spy]) -> None:
+    file, data = tmp_path / "out.json", drawn()
+    compare(data, ["spy", "cca"], QUICK, wishes=Wishes(json=file))
+    record = json.loads(file.read_text())["spy"]
+    assert set(DIRECTIONS) <= set(record)
+    assert {"map", "map_std", "recall@1", "recall@10"} <= set(record["audio->visual"])
+    assert record["fit_seconds"] >= 0 and record["seeds"] == [0, 1]
+    assert record["about"]["data"]["sha256"] == provenance.checksum(data)
+    assert record["about"]["versions"]["numpy"] == np.__version__
+    n = len(spy.fits)
+    again = compare(data, ["cca", "spy", "spy:random=no"], QUICK, wishes=Wishes(json=file))
+    assert again.kept == ["cca", "spy"]
+    assert len(spy.fits) == n + 4  # the third alone
+    held = again.results[1].directions["audio->visual"]["against"]
+    assert 0 < held["p_map"] <= 1  # of kept queries
+    compare(data, ["spy"], QUICK, wishes=Wishes(json=file, again=True))
+    assert len(spy.fits) == n + 4 + 6
+    assert set(json.loads(file.read_text())) == {"cca", "spy", "spy:random=no"}
+
+
+def test_a_comparison_that_was_stopped_goes_on(
+    tmp_path: Path, spy: type[Spy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, data = tmp_path / "out.json", drawn()
+    fit = earsight.method("cluster_cca").fit.__func__
+
+    def stopped(self: JointEmbedding, *given: Any, **named: Any) -> Any:
+        if self.name == "cluster_cca":
+            raise KeyboardInterrupt
+        return fit(self, *given, **named)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(JointEmbedding, "fit", stopped)
+        compare(data, ["spy", "cluster_cca"], QUICK, wishes=Wishes(json=file))
+    n = len(spy.fits)
+    found = compare(data, ["spy", "cluster_cca"], QUICK, wishes=Wishes(json=file))
+    assert found.kept == ["spy"] and len(spy.fits) == n
+    assert not found.failed
+
+
+def test_failures_and_damaged_figures_are_tried_again(tmp_path: Path, spy: type[Spy]) -> None:
+    file, data = tmp_path / "out.json", drawn()
+    compare(data, ["spy", "zero_shot"], QUICK, wishes=Wishes(json=file))
+    (tmp_path / "out.queries" / "spy.npz").write_bytes(b"PK damaged")
+    n = len(spy.fits)
+    again = compare(data, ["spy", "zero_shot"], QUICK, wishes=Wishes(json=file))
+    assert again.kept == [] and len(spy.fits) == 2 * n
+
+
+def test_results_of_another_comparison_are_not_mixed(tmp_path: Path) -> None:
+    file = tmp_path / "out.json"
+    compare(drawn(), ["cca"], QUICK, wishes=Wishes(json=file))
+    for data, protocol in ((drawn(100), QUICK), (drawn(), Protocol(folds=3, seeds=1))):
+        with pytest.raises(InputError, match="other data or another protocol"):
+            compare(data, ["cca"], protocol, wishes=Wishes(json=file))
+    compare(drawn(100), ["mean_cca"], QUICK, wishes=Wishes(json=file, again=True))
+    assert list(json.loads(file.read_text())) == ["mean_cca"]
+    file.write_text('{"a": 1}')
+    with pytest.raises(InputError, match="not the result of a comparison"):
+        compare(drawn(), ["cca"], QUICK, wishes=Wishes(json=file))
+    assert file.read_text() == '{"a": 1}'
+
+
+def test_the_checksum_is_of_what_decides() -> None:
+    data = drawn(split=split_of(120, 20), group=np.arange(120))
+    known = provenance.checksum(data)
+    assert known == provenance.checksum(drawn(split=data.split, group=data.group, ids=range(120)))
+    views = {m: x.copy() for m, x in data.views.items()}
+    views["visual"][7, 3] += 1
+    for other in (
+        PairedFeatures(views, data.labels, split=data.split, group=data.group),
+        PairedFeatures(data.views, data.labels[::-1], split=data.split, group=data.group),
+        PairedFeatures(data.views, data.labels, split=data.split),
+        PairedFeatures(data.views, data.labels, group=data.group),
+        PairedFeatures(dict(reversed(data.views.items())), data.labels, split=data.split),
+    ):
+        assert provenance.checksum(other) != known
+
+
+def test_the_commit_is_our_own_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = provenance.commit()
+    assert commit is None or len(commit.removesuffix("-dirty")) >= 12
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
+    assert provenance.commit.__wrapped__() is None
+
+
+def test_looks_at_an_official_test_are_logged(tmp_path: Path) -> None:
+    log, file, data = tmp_path / "log", tmp_path / "out.json", drawn(split=split_of(120, 40))
+    protocol = Protocol(official_test=True, seeds=2)
+    for methods in (["cca"], ["cca", "mean_cca"], ["zero_shot"]):
+        wishes = Wishes(json=file, log=log)
+        found = compare(data, methods, protocol, name="ours", wishes=wishes)
+    looks = read_looks(log)
+    assert [look["method"] for look in looks] == ["cca", "mean_cca", "zero_shot"]
+    assert all(look["data"] == "ours" and look["date"] for look in looks)
+    assert looks[0]["audio->visual"]["map"] > 0 and looks[2]["error"] == found.results[0].error
+    compare(data, ["cca"], QUICK, wishes=Wishes(log=log))
+    assert len(read_looks(log)) == 3
+
+
+# Others' tools and others' figures
+
+
+@pytest.mark.parametrize("protocol", [QUICK, Protocol(official_test=True)])
+def test_trec_eval_agrees(tmp_path: Path, protocol: Protocol) -> None:
+    data = drawn(200, split=split_of(200, 80), labels=np.arange(200) % 3)
+    wishes = Wishes(trec=tmp_path / "trec", log=tmp_path / "log")
+    (result,) = compare(data, ["cca"], protocol, wishes=wishes).results
+    for direction in DIRECTIONS:
+        name = direction.replace("->", "-")
+        with (tmp_path / "trec" / f"{name}.qrels").open() as file:
+            relevant = pytrec_eval.parse_qrel(file)
+        with (tmp_path / "trec" / f"cca.{name}.run").open() as file:
+            ranked = pytrec_eval.parse_run(file)
+        theirs = pytrec_eval.RelevanceEvaluator(relevant, {"map"}).evaluate(ranked)
+        ap = result.queries[direction]["ap"][0]
+        asked = np.flatnonzero(~np.isnan(ap))
+        assert sorted(ranked) == sorted(f"r{row}" for row in asked)
+        # trec_eval breaks ties by name; we score a tied block as one.
+        rows = [
+            row for row in asked if len({*ranked[f"r{row}"].values()}) == len(ranked[f"r{row}"])
+        ]
+        assert len(rows) > 0.9 * len(asked)
+        np.testing.assert_allclose([theirs[f"r{row}"]["map"] for row in rows], ap[rows], atol=1e-6)
+        own = [{f"r{row}": {f"r{row}": 1}} for row in rows]
+        merged = {query: items for each in own for query, items in each.items()}
+        ranks = pytrec_eval.RelevanceEvaluator(merged, {"recip_rank"}).evaluate(ranked)
+        np.testing.assert_allclose(
+            [1 / ranks[f"r{row}"]["recip_rank"] for row in rows],
+            result.queries[direction]["rank"][0, rows],
+        )
+
+
+def test_run_files_that_are_asked_for_later_are_made(tmp_path: Path) -> None:
+    data, file = drawn(), tmp_path / "out.json"
+    compare(data, ["cca"], QUICK, wishes=Wishes(json=file))
+    wishes = Wishes(json=file, trec=tmp_path / "trec")
+    assert compare(data, ["cca"], QUICK, wishes=wishes).kept == []
+    assert compare(data, ["cca"], QUICK, wishes=wishes).kept == ["cca"]
+
+
+def test_figures_of_each_query(tmp_path: Path, spy: type[Spy]) -> None:
+    data = drawn(ids=[f"clip{i}" for i in range(120)])
+    found = compare(data, ["spy", "cca"], QUICK)
+    write_per_query(tmp_path / "q.csv", found, data)
+    with (tmp_path / "q.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 2 * 120 * (2 + 1)
+    line = next(x for x in lines if (x["method"], x["seed"], x["row"]) == ("spy", "1", "17"))
+    assert line["id"] == "clip17" and line["label"] == str(data.labels[17])
+    ap = found.results[0].queries[line["direction"]]["ap"][1, 17]
+    assert float(line["ap"]) == pytest.approx(ap, rel=1e-5)
+
+
+def test_published_figures_stand_beside_ours_where_the_protocol_is_theirs(tmp_path: Path) -> None:
+    data = drawn(split=split_of(120, 40))
+    assert figures_for("wikipedia", QUICK) == () == figures_for("data", QUICK)
+    assert figures_for("vegas", QUICK) == () != figures_for("vegas", Protocol(folds=5))
+    wishes = Wishes(log=tmp_path / "log")
+    official = Protocol(official_test=True)
+    found = compare(data, ["cca", "mean_cca"], official, name="wikipedia", wishes=wishes)
+    first, second = tables(found)
+    at = first.columns.index("published")
+    cells = {row[0]: row[at] for row in first.rows}
+    assert cells["cca"].startswith("0.249 [") and cells["mean_cca"] == ""
+    assert any(row[at].startswith("0.228 [") for row in second.rows if "JFSSL" in row[0])
+    assert any("Rasiwasia" in note and "not checked" in note for note in first.notes)
+    vegas = compare(drawn(), ["cluster_cca"], Protocol(folds=5), name="vegas")
+    notes = " ".join(tables(vegas)[1].notes)
+    assert "0.6435 [1]" in str(tables(vegas)[1].rows) and "0.7076 (a saved notebook" in notes
+
+
+def test_map_by_output_size(tmp_path: Path) -> None:
+    wishes = Wishes(sizes=(2, 3, 40), json=tmp_path / "out.json")
+    data = drawn()
+    (result,) = compare(data, ["cca"], QUICK, wishes=wishes).results
+    (alone,) = compare(data, ["cca:n_components=3"], QUICK).results
+    assert result.sizes["3"] == {d: alone.directions[d]["map"] for d in DIRECTIONS}
+    assert "at most" in result.sizes["40"]["error"] and result.error is None
+    assert compare(data, ["cca"], QUICK, wishes=wishes).kept == ["cca"]
+    more = Wishes(sizes=(4,), json=wishes.json)
+    assert compare(data, ["cca"], QUICK, wishes=more).kept == []
+
+
+# Sources and pages
+
+
+def test_sources(tmp_path: Path) -> None:
+    given = open_source("synthetic:n=60,classes=3,seed=1")
+    assert given.name == "synthetic"
+    expected = synthetic(n=60, classes=3, seed=1)
+    np.testing.assert_array_equal(given.data.views["audio"], expected.views["audio"])
+    for wrong in ("synthetic:n=many", "synthetic:dims=3", "synthetic:n"):
+        with pytest.raises(InputError):
+            open_source(wrong)
+    with pytest.raises(InputError, match=r"wikipedia:DIR.*'nowhere' is none of them"):
+        open_source("nowhere")
+    for name in ("wikipedia", "vegas", "ave"):
+        with pytest.raises(FeatureFileError):
+            open_source(f"{name}:{tmp_path}")
+
+
+def test_a_page_keeps_its_own_words(tmp_path: Path) -> None:
+    page, log = tmp_path / "methods.md", tmp_path / "log"
+    own = ["# Methods, *by hand* \\1", "## cca\nTwo sentences.", "The end — truly."]
+    blocks = ["ours cross-validation", "ours cross-validation: cca", "official-test log"]
+    marked = [f"<!-- {name} -->STALE<!-- /{name} -->" for name in blocks]
+    page.write_text("\n".join(part for pair in zip(own, marked, strict=True) for part in pair))
+    found = compare(drawn(), ["cca", "mean_cca", "zero_shot"], QUICK, name="ours")
+    assert write_page(page, found, "Ours, 3 folds.", log) == blocks
+    once = page.read_text()
+    for text in (*own, "| method | MAP |", "| mean_cca |", "zero_shot", "Measured: audio → visual"):
+        assert text in once
+    assert "STALE" not in once
+    write_page(page, found, "Ours, 3 folds.", log)
+    assert page.read_text() == once
+    for name in blocks:
+        once = replace_block(once, name, "")
+    assert [line for line in once.splitlines() if line and not line.startswith("<!--")] == [
+        *own[0].splitlines(),
+        *own[1].splitlines(),
+        own[2],
+    ]
+    with pytest.raises(InputError, match="<!-- data cross-validation --> and <!-- /data"):
+        write_page(page, compare(drawn(), ["cca"], QUICK), "", log)
+
+
+def test_a_table_in_markdown_has_as_many_cells_in_each_row() -> None:
+    found = compare(drawn(), ["cca", "cluster_cca"], QUICK)
+    for table in tables(found):
+        lines = [line for line in table.markdown().splitlines() if line.startswith("|")]
+        assert len({line.count("|") for line in lines}) == 1 and len(lines) == 5
+
+
+@pytest.mark.parametrize("name", [*discovery.names("methods")])
+def test_every_method_has_its_section_in_the_page(name: str) -> None:
+    text = METHODS_PAGE.read_text(encoding="utf-8")
+    _, found, rest = text.partition(f"\n## `{name}`")
+    assert found, f"docs/methods.md needs a section ## `{name}`"
+    section = rest.partition("\n## ")[0]
+    assert "**When:**" in section and "**Reference:**" in section
+    assert f"<!-- wikipedia official test: {name} -->" in section or name in ("auto", "zero_shot")
+
+
+def test_a_comparison_that_found_nothing_has_no_table() -> None:
+    assert tables(Comparison("x", "x", QUICK)) == []
