@@ -1,0 +1,233 @@
+"""The pooled posterior of one modality: six closed-form scorers, stackers on them, one mixture."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+
+from earsight.arrays import FloatArray, IntArray, Labels
+from earsight.methods._posteriors import log_loss, mixture_weights, softmax
+from earsight.methods._scorers import (
+    KERNEL_RIDGES,
+    LINEAR_RIDGES,
+    Kernel,
+    Scaling,
+    dual_ridge,
+    kernel_of,
+    landmark_features,
+    primal_ridge,
+    squared_distances,
+    stackers,
+)
+
+MAX_EXACT = 4000  # rows; above, kernels are seen through landmarks
+N_LANDMARKS = 1500
+KINDS: tuple[Kernel, ...] = ("rbf", "laplacian", "linear")
+ROOTS = (False, True)
+TEMPERATURES = np.geomspace(0.03, 0.8, 16)
+PENALTIES = 1 / np.array([0.003, 0.01, 0.03, 0.1, 0.3, 1.0])
+MAX_STACKED = 5e8  # n·C² beyond which stackers would take longer than they are worth
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A posterior over classes for the rows of one modality, as arrays.
+
+        p(x) = Σₖ wₖ pₖ(x),    pₖ = softmax(sₖ(x)/Tₖ) for six scorers, then the stackers
+
+    Attributes:
+        references: (m, d) rows that the kernels compare with: the training rows, or landmarks.
+        scalings: For both transforms the mean and the factor of each column, (2, 2, d).
+        coefficients: For each scorer what its kernel (or its scaled row) is multiplied by.
+        offset: (C,) mean target, added to every score.
+        ridges, temperatures: (6,).
+        spread: (2, 6C) mean and deviation of the held-out scores.
+        stack_weights, stack_bias: (S, 6C, C) and (S, C).
+        weights: (6 + S,) w.
+    """
+
+    references: FloatArray
+    scalings: FloatArray
+    coefficients: list[FloatArray]
+    offset: FloatArray
+    ridges: FloatArray
+    temperatures: FloatArray
+    spread: FloatArray
+    stack_weights: FloatArray
+    stack_bias: FloatArray
+    weights: FloatArray
+
+    def posterior(self, x: FloatArray) -> FloatArray:
+        """Return p (n, C) of rows (n, d)."""
+        scores: list[FloatArray] = []
+        for scaling in _scalings(self.scalings):
+            rows, references = scaling.apply(x), scaling.apply(self.references)
+            squares = squared_distances(rows, references)
+            for kind in KINDS:
+                seen = rows if kind == "linear" else kernel_of(squares, kind, scaling.n_varying)
+                own = self.coefficients[len(scores)]
+                scores.append(seen @ own + self.offset)
+        return np.asarray(np.tensordot(self.weights, self._members(np.array(scores)), axes=1))
+
+    def _members(self, scores: FloatArray) -> FloatArray:
+        """Return the posterior of every member, (6 + S, n, C), of scores (6, n, C)."""
+        alone = softmax(scores / self.temperatures[:, None, None])
+        if not len(self.stack_bias):
+            return alone
+        stacked = softmax(
+            _side_by_side(scores, self.spread) @ self.stack_weights + self.stack_bias[:, None]
+        )
+        return np.concatenate([alone, stacked])
+
+    def state(self) -> dict[str, Any]:
+        """Return the arrays by name, as a saved model holds them."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Self:
+        """Undo `state`."""
+        return cls(**state)
+
+
+def fit_pool(
+    x: FloatArray,
+    codes: IntArray,
+    targets: FloatArray,
+    folds: list[IntArray],
+    keys: Labels,
+    ridges: FloatArray | None = None,
+) -> tuple[Pool, FloatArray]:
+    """Fit the pool of one modality, every choice by predictions for held-out folds.
+
+    Args:
+        x: (n, d) rows.
+        codes: (n,) class of each row: what log-losses are measured against.
+        targets: (n, C) what the scorers learn, rows that sum to 1: one-hot, or softer.
+        folds: Row numbers of each fold.
+        keys: (n,) the lowest are the landmarks.
+        ridges: (6,) of an earlier fit on the same rows, to be used again; None: chosen.
+
+    Returns:
+        The pool, and its posteriors (n, C) of the rows while they are held out.
+    """
+    exact = len(x) <= MAX_EXACT
+    chosen = np.arange(len(x)) if exact else np.sort(np.argsort(keys)[:N_LANDMARKS])
+    offset = targets.mean(axis=0)
+    scalings = [Scaling.of(x, root) for root in ROOTS]
+    solved: list[_Solved] = []
+    for scaling in scalings:
+        rows = scaling.apply(x)
+        squares = squared_distances(rows, rows[chosen])
+        if exact:
+            np.fill_diagonal(squares, 0.0)  # what rounding left there, the Laplacian would magnify
+        for kind in KINDS:
+            given = None if ridges is None else (float(ridges[len(solved)]),)
+            problem = _Problem(rows, squares, chosen, kind, scaling.n_varying, given)
+            solved.append(problem.solve(targets - offset, offset, codes, folds))
+    held_out = np.array([each.held_out for each in solved])  # (6, n, C)
+    temperatures = np.array([each.temperature for each in solved])
+    spread = np.stack([_flat(held_out).mean(axis=0), _flat(held_out).std(axis=0) + 1e-9])
+    stack_weights, stack_bias, stacked = _stack(held_out, spread, targets, folds)
+    members = np.concatenate([softmax(held_out / temperatures[:, None, None]), stacked])
+    weights = mixture_weights(members[:, np.arange(len(x)), codes].T)
+    pool = Pool(
+        references=x[chosen],
+        scalings=np.array([[each.mean, each.factor] for each in scalings]),
+        coefficients=[each.coefficients for each in solved],
+        offset=offset,
+        ridges=np.array([each.ridge for each in solved]),
+        temperatures=temperatures,
+        spread=spread,
+        stack_weights=stack_weights,
+        stack_bias=stack_bias,
+        weights=weights,
+    )
+    return pool, np.asarray(np.tensordot(weights, members, axes=1))
+
+
+@dataclass(frozen=True)
+class _Solved:
+    """One scorer with the ridge and the temperature that predict held-out folds best."""
+
+    ridge: float
+    temperature: float
+    coefficients: FloatArray
+    held_out: FloatArray
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """One scorer before its ridge is known."""
+
+    rows: FloatArray
+    squares: FloatArray
+    chosen: IntArray
+    kind: Kernel
+    d: int
+    given: tuple[float, ...] | None
+
+    def solve(
+        self, y: FloatArray, offset: FloatArray, codes: IntArray, folds: list[IntArray]
+    ) -> _Solved:
+        ridges = self.given or (LINEAR_RIDGES if self.kind == "linear" else KERNEL_RIDGES)
+        n, d = self.rows.shape
+        scale = 1.0 if self.kind == "linear" else n / 1000
+        steps = [scale * ridge for ridge in ridges]
+        if self.kind == "linear" and d < n:
+            back = np.eye(d) / np.sqrt(self.d)
+            found = primal_ridge(self.rows @ back, y, folds, steps)
+        elif self.kind == "linear":
+            back = self.rows.T / self.d
+            found = dual_ridge(self.rows @ back, y, folds, steps)
+        elif len(self.chosen) == n:
+            back = np.eye(0)
+            found = dual_ridge(kernel_of(self.squares, self.kind, self.d), y, folds, steps)
+        else:
+            kernel = kernel_of(self.squares, self.kind, self.d)
+            features, back = landmark_features(kernel, kernel[self.chosen])
+            found = primal_ridge(features, y, folds, steps)
+        tried = []
+        for ridge, (weights, held_out) in zip(ridges, found, strict=True):
+            scores = held_out + offset
+            losses = [log_loss(softmax(scores / t), codes) for t in TEMPERATURES]
+            best = int(np.argmin(losses))
+            tried.append((losses[best], ridge, float(TEMPERATURES[best]), weights, scores))
+        _, ridge, temperature, weights, scores = min(tried, key=lambda one: one[0])
+        coefficients = back @ weights if back.size else weights
+        return _Solved(ridge, temperature, coefficients, scores)
+
+
+def _stack(
+    scores: FloatArray, spread: FloatArray, targets: FloatArray, folds: list[IntArray]
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Fit the stackers; return their weights, biases and held-out posteriors (S, n, C)."""
+    n, n_classes = targets.shape
+    if n * n_classes**2 > MAX_STACKED:
+        width = 6 * n_classes
+        return (
+            np.empty((0, width, n_classes)),
+            np.empty((0, n_classes)),
+            np.empty((0, n, n_classes)),
+        )
+    x = _side_by_side(scores, spread)
+    held_out = np.empty((len(PENALTIES), n, n_classes))
+    for rows in folds:
+        others = np.setdiff1d(np.arange(n), rows)
+        w, b = stackers(x[others], targets[others], PENALTIES)
+        held_out[:, rows] = softmax(x[rows] @ w + b[:, None])
+    w, b = stackers(x, targets, PENALTIES)
+    return w, b, held_out
+
+
+def _flat(scores: FloatArray) -> FloatArray:
+    """Return scores (6, n, C) as (n, 6C)."""
+    return np.concatenate(list(scores), axis=1)
+
+
+def _side_by_side(scores: FloatArray, spread: FloatArray) -> FloatArray:
+    return np.asarray((_flat(scores) - spread[0]) / spread[1])
+
+
+def _scalings(arrays: FloatArray) -> list[Scaling]:
+    return [Scaling(root, mean, factor) for root, (mean, factor) in zip(ROOTS, arrays, strict=True)]
