@@ -1,11 +1,23 @@
-"""Sums by class over a stream of rows, for the closed forms that use labels."""
+"""Checks of classes, and sums by class over a stream of rows for the closed forms."""
 
 import numpy as np
 
 from earsight.arrays import FloatArray, Labels
 from earsight.errors import InputError, LabelError
+from earsight.methods._base import Rows
 from earsight.methods._linear import Stream, Tally
 from earsight.moments import Blocks, ClassMoments
+
+
+def check_two_classes(kind: str, rows: Rows) -> None:
+    """Refuse rows of one class: there is nothing to tell apart.
+
+    Raises:
+        LabelError: Fewer than two classes.
+    """
+    classes = np.unique(np.concatenate(list((rows.labels or {}).values())))
+    if len(classes) < 2:
+        raise LabelError(f"{kind} needs at least two classes; got {classes.tolist()}.")
 
 
 def common_classes(kind: str, tally: Tally) -> tuple[Labels, FloatArray, FloatArray]:

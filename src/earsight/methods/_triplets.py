@@ -15,7 +15,13 @@ from torch import Tensor
 
 
 def triplet_loss(
-    anchors: Tensor, others: Tensor, same: Tensor, *, margin: float, mining: str = "all"
+    anchors: Tensor,
+    others: Tensor,
+    same: Tensor,
+    *,
+    margin: float,
+    mining: str = "all",
+    different: Tensor | None = None,
 ) -> Tensor:
     """Return the mean cost of the triplets that `mining` names.
 
@@ -29,6 +35,8 @@ def triplet_loss(
         mining: "all" triplets; "hard": for each anchor its farthest positive with its nearest
             negative; "semi-hard": all whose negative is farther than the positive, but by less than
             the margin (‖a − p‖² < ‖a − n‖² < ‖a − p‖² + margin).
+        different: (n, m) truth values: a negative; None: whatever is not of the same class. What
+            is neither takes no part.
 
     Returns:
         () with the gradient to both; 0 where there is no such triplet.
@@ -43,14 +51,19 @@ def triplet_loss(
     # ‖a − b‖² less ‖a‖², which is the same in both distances of a triplet and drops out.
     distance = torch.addmm(others.square().sum(1), anchors, others.T, alpha=-2)  # (n, m)
     with torch.no_grad():
+        # Negatives at an infinite distance take part in nothing.
+        far = (
+            distance if different is None else distance.masked_fill(~(same | different), torch.inf)
+        )
         if mining == "hard":
-            counts, n_active, n = _hard(distance, same, margin)
+            counts, n_active, n = _hard(far, same, margin)
         elif mining == "semi-hard":
-            counts, n_active, n = _semi_hard(distance, same, margin)
+            counts, n_active, n = _semi_hard(far, same, margin)
         else:
-            counts, n_active = _violations(distance, same, margin)
+            counts, n_active = _violations(far, same, margin)
             positives = same.sum(1)
-            n = (positives * (same.shape[1] - positives)).sum()
+            negatives = len(others) - positives if different is None else different.sum(1)
+            n = (positives * negatives).sum()
         n = n.clamp(min=1)
         weights, constant = counts / n, margin * n_active / n
     return torch.dot(weights.view(-1), distance.view(-1)) + constant

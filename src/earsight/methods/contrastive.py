@@ -52,9 +52,9 @@ class Contrastive(DeepEmbedding):
 
     name: ClassVar[str] = "contrastive"
 
-    temperature: float = 0.1
-    hidden: tuple[int, ...] = (128,)
-    activation: Activation = "tanh"
+    temperature: float = 0.2
+    hidden: tuple[int, ...] = (512,)
+    activation: Activation = "relu"
     dropout: float = 0.1
     networks_: dict[str, Arrays] = field(init=False, repr=False, compare=False)
 

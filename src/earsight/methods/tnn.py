@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from earsight.arrays import FloatArray
-from earsight.errors import LabelError
 from earsight.methods._base import Rows, check_choice, check_number
+from earsight.methods._classes import check_two_classes
 from earsight.methods._deep import (
     Activation,
     Arrays,
@@ -155,17 +155,6 @@ class _Problem:
             name: outputs(net, x) - CENTRE
             for net, (name, x) in zip(self.module, held.views.items(), strict=True)
         }
-
-
-def check_two_classes(kind: str, rows: Rows) -> None:
-    """Refuse rows of one class: there is nothing to tell apart.
-
-    Raises:
-        LabelError: Fewer than two classes.
-    """
-    classes = np.unique(np.concatenate(list((rows.labels or {}).values())))
-    if len(classes) < 2:
-        raise LabelError(f"{kind} needs at least two classes; got {classes.tolist()}.")
 
 
 def _cluster_cca(rows: Rows) -> dict[str, dict[str, FloatArray]]:
