@@ -35,8 +35,10 @@ def hold_out(rows: Rows, seed: int) -> tuple[Draw, Draw | None]:
     counts = {name: len(x) for name, x in rows.views.items()}
     everything = {name: np.arange(n) for name, n in counts.items()}
     views = list(counts)[:1] if rows.paired else list(counts)
-    groups = rows.groups and np.concatenate([rows.groups[name] for name in views])
-    labels = None
+    groups: Labels | None = None
+    labels: Labels | None = None
+    if rows.groups is not None:
+        groups = np.concatenate([rows.groups[name] for name in views])
     if rows.labels is not None:
         _, labels = np.unique(
             np.concatenate([rows.labels[name] for name in views]), return_inverse=True

@@ -1,0 +1,254 @@
+"""What `dcca`, `c_dcca` and `s_dcca` share: two networks, and linear CCA of what they give."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from earsight import linalg
+from earsight.arrays import FloatArray
+from earsight.errors import InputError
+from earsight.methods._base import Rows, check_choice, check_number, resolve_components
+from earsight.methods._classes import common_classes
+from earsight.methods._deep import (
+    Activation,
+    Arrays,
+    DeepEmbedding,
+    check_layers,
+    run_network,
+    standardisation,
+)
+from earsight.methods._linear import Tally
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from earsight.methods._network import Network
+    from earsight.methods._torch import Batch
+
+_ROWS_PER_COMPONENT = 4  # in a batch, at least: with fewer any outputs seem to correlate
+
+
+@dataclass(kw_only=True)
+class DeepCCA(DeepEmbedding):
+    """Base of the deep CCA family: one objective, each kind its own pairs.
+
+    Two networks f and g maximise the sum of the canonical correlations of f(x) and g(y) over the
+    pairs of a batch: the nuclear norm of T = Σff^-½ Σfg Σgg^-½, with Σ + r·(tr Σ/k)·I for Σff
+    and Σgg. Then linear CCA over the same pairs of all training rows:
+
+        z = (f(x) − μ) A · diag(ρ)
+
+    Columns of x are standardised by the training rows; that replaces a batch norm on the input.
+
+    Attributes:
+        hidden: Widths of the hidden layers of each network; () makes it linear.
+        activation: After each hidden layer.
+        dropout: After each hidden layer, from 0 to .95.
+        ridge: r > 0, in units of the mean variance of the outputs.
+        weighting: "correlation" multiplies each side's columns by ρ; "none" leaves them.
+        networks_: modality → its network (`_network.Network.arrays`).
+        mean_, weights_: modality → (k′,) and (k′, k) of the linear CCA at the end.
+        correlations_: (k,) ρ on the training rows, descending: those of networks that know them.
+    """
+
+    hidden: tuple[int, ...] = (512, 256)
+    activation: Activation = "relu"
+    dropout: float = 0.7
+    learning_rate: float = 2e-3
+    batch_size: int = 300
+    epochs: int = 100
+    patience: int | None = 20
+    ridge: float = 1e-3
+    weighting: Literal["correlation", "none"] = "correlation"
+
+    networks_: dict[str, Arrays] = field(init=False, repr=False, compare=False)
+    mean_: dict[str, FloatArray] = field(init=False, repr=False, compare=False)
+    weights_: dict[str, FloatArray] = field(init=False, repr=False, compare=False)
+    correlations_: FloatArray = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_layers(self.hidden, self.activation, self.dropout)
+        check_number("ridge", self.ridge, above=0)
+        check_choice("weighting", self.weighting, ("correlation", "none"))
+
+    @abstractmethod
+    def _share_of_pairs(self) -> float:
+        """Return β: the share of true pairs; the others are pairs of one class."""
+
+    def _start(self, rows: Rows) -> Mapping[str, FloatArray]:
+        """Return modality → (k, d), a linear map that its network adds to; none, as a rule."""
+        return {}
+
+    def _fit(self, rows: Rows) -> None:
+        from earsight.methods._torch import train
+
+        beta = self._share_of_pairs()
+        standard = {name: standardisation(x) for name, x in rows.views.items()}
+        for name, (_, scale) in standard.items():
+            if not scale.any():
+                raise InputError(f"{self.name} needs views that vary; in {name!r} nothing does.")
+        rows = replace(
+            rows,
+            views={
+                name: ((x - standard[name][0]) * standard[name][1]).astype(np.float32)
+                for name, x in rows.views.items()
+            },
+            labels=None if beta == 1 else rows.labels,
+        )
+        start = self._start(rows)
+        width, of = self._width(rows, start)
+        problem = _Problem(self, rows, width, start)
+        train(self, rows, problem, by_class=beta < 1)
+        last = problem.canonical(rows)
+        if not len(last.correlations):
+            raise InputError(f"{self.name} needs views that vary together; on {of} nothing does.")
+        k = resolve_components(self.n_components, len(last.correlations), f"{self.name} on {of}")
+        self.networks_ = {
+            name: network.arrays(*standard[name]) for name, network in problem.networks.items()
+        }
+        self.n_components_ = k
+        self.correlations_ = last.correlations[:k]
+        self.mean_ = last.means
+        self.weights_ = {name: w[:, :k] for name, w in last.weights.items()}
+
+    def _width(self, rows: Rows, start: Mapping[str, FloatArray]) -> tuple[int, str]:
+        """Return how many outputs a network has, and what limits them in words."""
+        n = min(len(x) for x in rows.views.values())
+        rank, of = n - 1, f"{n} rows"
+        if rows.labels is not None:
+            tally = Tally()
+            list(tally.watch([rows]))
+            classes, *_ = common_classes(self.name, tally)
+            if self._share_of_pairs() == 0:
+                rank, of = len(classes) - 1, f"{len(classes)} classes"
+        if not self.hidden:
+            rank = min(rank, *(x.shape[1] for x in rows.views.values()))
+        rank = min([rank, *map(len, start.values())])
+        if rank < 1:
+            raise InputError(f"{self.name} needs at least two rows; got {of}.")
+        width = resolve_components(self.n_components, rank, f"{self.name} on {of}")
+        if self.batch_size < _ROWS_PER_COMPONENT * width and self.batch_size < n:
+            raise InputError(
+                f"`batch_size` must be at least {_ROWS_PER_COMPONENT} times the {width} "
+                f"components, {_ROWS_PER_COMPONENT * width}: in a small batch any outputs "
+                f"correlate; got {self.batch_size}."
+            )
+        return width, of
+
+    def _project(self, modality: str, x: FloatArray) -> FloatArray:
+        outputs = run_network(self.networks_[modality], x)
+        z: FloatArray = (outputs - self.mean_[modality]) @ self.weights_[modality]
+        return z * self.correlations_ if self.weighting == "correlation" else z
+
+
+@dataclass(frozen=True)
+class Canonical:
+    """Linear CCA of outputs.
+
+    Attributes:
+        means, weights: modality → (k′,) and (k′, r).
+        correlations: (r,) descending.
+    """
+
+    means: dict[str, FloatArray]
+    weights: dict[str, FloatArray]
+    correlations: FloatArray
+
+
+class _Problem:
+    """The networks, their loss, and the points they give (see `_torch.Problem`)."""
+
+    def __init__(
+        self, model: DeepCCA, rows: Rows, width: int, start: Mapping[str, FloatArray]
+    ) -> None:
+        from torch import nn
+
+        from earsight.methods._network import Network
+
+        self.model = model
+        self.beta = model._share_of_pairs()
+        rng = np.random.default_rng([model.seed, 0])
+        self.networks = {
+            name: Network(
+                (x.shape[1], *model.hidden, width),
+                activation=model.activation,
+                dropout=model.dropout,
+                skip=name in start,
+                rng=rng,
+            )
+            for name, x in rows.views.items()
+        }
+        for name, weights in start.items():
+            _start_as(self.networks[name], weights[:width])
+        self.module = nn.ModuleList(self.networks.values())
+
+    def loss(self, batch: "Batch") -> "Tensor":
+        """Return minus the sum of the canonical correlations."""
+        from earsight.methods._losses import pair_covariances, total_correlation
+
+        f, g = (self.networks[name](x) for name, x in batch.views.items())  # (b, k) each
+        codes = None
+        if batch.labels is not None:
+            first, second = batch.labels.values()
+            codes = (first, second)
+        return -total_correlation(pair_covariances(f, g, codes, self.beta), self.model.ridge)
+
+    def points(self, kept: Rows, held: Rows) -> dict[str, FloatArray]:
+        """Map held-out rows by the networks, and by the CCA of the other rows' outputs."""
+        last = self.canonical(kept)
+        rho = last.correlations if self.model.weighting == "correlation" else 1.0
+        return {
+            name: (h - last.means[name]) @ last.weights[name] * rho
+            for name, h in self._outputs(held).items()
+        }
+
+    def canonical(self, rows: Rows) -> Canonical:
+        """Return the linear CCA of the outputs, over the same pairs as in the loss."""
+        import torch
+
+        from earsight.methods._losses import pair_covariances
+
+        outputs = self._outputs(rows)
+        f, g = (torch.from_numpy(h) for h in outputs.values())
+        codes, max_rank = None, None
+        if rows.labels is not None:
+            classes = np.unique(np.concatenate(list(rows.labels.values())))
+            first, second = (
+                torch.from_numpy(np.searchsorted(classes, own)) for own in rows.labels.values()
+            )
+            codes, max_rank = (first, second), len(classes) - 1 if self.beta == 0 else None
+        moments = pair_covariances(f, g, codes, self.beta)
+        xx, yy, xy = (each.numpy() for each in (moments.xx, moments.yy, moments.xy))
+        ridge = self.model.ridge
+        pair = linalg.cca(
+            xx,
+            yy,
+            xy,
+            ridge=(ridge * linalg.mean_variance(xx), ridge * linalg.mean_variance(yy)),
+            eps=float(np.finfo(np.float32).eps),
+            max_rank=max_rank,
+        )
+        return Canonical(
+            means={n: m.numpy() for n, m in zip(outputs, moments.means, strict=True)},
+            weights=dict(zip(outputs, pair.weights, strict=True)),
+            correlations=pair.correlations,
+        )
+
+    def _outputs(self, rows: Rows) -> dict[str, FloatArray]:
+        from earsight.methods._network import outputs
+
+        return {name: outputs(self.networks[name], x) for name, x in rows.views.items()}
+
+
+def _start_as(network: "Network", weights: FloatArray) -> None:
+    """Make a network the linear map `weights` (k, d), which stays, plus layers that give 0."""
+    import torch
+
+    with torch.no_grad():
+        network.skip.copy_(torch.from_numpy(weights))
+        network.layers[-1].weight.zero_()
+    network.skip.requires_grad_(False)
