@@ -164,7 +164,7 @@ def _done(result: "Result", kept: bool) -> None:
 
 
 def _show_all(comparison: "Comparison") -> None:
-    from earsight.experiments.table import explained, sizes_table, tables
+    from earsight.experiments.table import explained, sizes_table, tables, trained
 
     for made in tables(comparison):
         _show_table(made)
@@ -173,6 +173,9 @@ def _show_all(comparison: "Comparison") -> None:
         _show_table(swept)
     if any(result.error is None for result in comparison.results):
         say(f"\n{explained(comparison)}")
+    epochs = trained(comparison.results)
+    if epochs is not None:
+        say(epochs)
 
 
 def _show_table(made: "Table") -> None:

@@ -15,7 +15,7 @@ FILES = (
     *("audio_feature.h5", "visual_feature.h5", "labels.h5"),
     *("train_order.h5", "val_order.h5", "test_order.h5"),
 )
-_WHERE = "Their authors publish them at github.com/YapengTian/AVE-ECCV18."
+WHERE = "Their authors publish them at github.com/YapengTian/AVE-ECCV18."
 _TOGETHER = 64  # clips whose 7 × 7 maps are held at a time: 64 MiB
 
 
@@ -45,7 +45,7 @@ def ave(folder: str | Path) -> PairedFeatures:
     if lacking:
         raise FeatureFileError(
             f"{folder} lacks {', '.join(lacking)} of AVE's official files ({', '.join(FILES)}). "
-            f"{_WHERE}"
+            f"{WHERE}"
         )
     audio = _read(folder / "audio_feature.h5", "avadataset", 3)
     visual = _places_averaged(folder / "visual_feature.h5")

@@ -10,7 +10,7 @@ from earsight.errors import InputError
 from earsight.experiments.compare import Comparison
 from earsight.experiments.official import read_looks
 from earsight.experiments.results import Result
-from earsight.experiments.table import explained, sizes_table, tables, title_of
+from earsight.experiments.table import explained, sizes_table, tables, title_of, trained
 
 LOG = "official-test log"
 
@@ -26,6 +26,8 @@ def page_of(comparison: Comparison, described: str) -> str:
     swept = sizes_table(comparison.results)
     if swept is not None:
         parts.append(swept.markdown())
+    epochs = trained(comparison.results)
+    parts += [epochs] if epochs else []
     parts += [f"`{result.method}` failed: {result.error}" for result in comparison.failed]
     return "\n\n".join(parts)
 

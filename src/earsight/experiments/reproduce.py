@@ -6,6 +6,7 @@ from pathlib import Path
 
 from earsight.datasets import ave, vegas
 from earsight.datasets.ave import FILES as AVE_FILES
+from earsight.datasets.ave import WHERE as AVE_WHERE
 from earsight.errors import FeatureFileError, InputError
 from earsight.experiments.compare import Comparison, Wishes, compare
 from earsight.experiments.protocol import Protocol
@@ -104,7 +105,9 @@ def _find(folder: Path, wanted: Sequence[tuple[str, str]]) -> tuple[list[_Set], 
     if any((folder / name).is_file() for name in AVE_FILES):
         sets.append(_Set("ave", ("vggish", "vgg19"), ave(folder)))
     else:
-        missing.append(f"{folder} holds none of AVE's official files: {', '.join(AVE_FILES)}.")
+        missing.append(
+            f"{folder} holds none of AVE's official files: {', '.join(AVE_FILES)}. {AVE_WHERE}"
+        )
     return sets, missing
 
 

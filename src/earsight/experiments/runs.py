@@ -88,13 +88,24 @@ def runs(data: PairedFeatures, spec: str, protocol: Protocol, told: Told) -> Ite
     for number, fold in enumerate(protocol.cut(data)):
         first: Run | None = None
         for seed in range(1 if alone else protocol.seeds):
-            run = _run(data, new_model(spec, seed), fold, number, seed, protocol.ks)
+            model = new_model(spec, seed)
+            _tell_epochs(model, f"{spec}, fold {number + 1}, seed {seed}", told)
+            run = _run(data, model, fold, number, seed, protocol.ks)
             if number == 0 and seed == 1 and first is not None and _equal(first, run):
                 alone = True
                 break
             first = first or run
             told(_line(spec, run))
             yield run
+
+
+def _tell_epochs(model: JointEmbedding, what: str, told: Told) -> None:
+    """Pass on how training stands, from methods that train in epochs."""
+    if hasattr(model, "on_epoch"):
+        model.on_epoch = lambda epoch: told(
+            f"{what}: epoch {epoch.number} of {epoch.of}, loss {epoch.loss:.4g}, "
+            f"held-out MAP {epoch.map:.3f}"
+        )
 
 
 def _run(

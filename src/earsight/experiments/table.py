@@ -178,6 +178,17 @@ def explained(comparison: Comparison) -> str:
     return text
 
 
+def trained(results: Iterable[Result]) -> str | None:
+    """Return how long the first fit of each method trained; None where none trains in epochs."""
+    told = [
+        f"{result.method} {result.fitted['epochs']} (kept: {result.fitted['best_epoch_']}; "
+        f"{result.fitted['stopped_']})"
+        for result in results
+        if {"epochs", "best_epoch_", "stopped_"} <= set(result.fitted)
+    ]
+    return f"Epochs of the first fit: {'; '.join(told)}." if told else None
+
+
 def sizes_table(results: Iterable[Result]) -> Table | None:
     """Return MAP by output size, mean over the directions; None where none was asked for."""
     swept = [result for result in results if result.sizes]
