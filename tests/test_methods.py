@@ -361,7 +361,7 @@ def test_auto_is_supervised_if_it_gets_labels() -> None:
     views, labels = related()
     supervised = earsight.method("auto").fit(views, labels=labels)
     unsupervised = earsight.method("auto").fit(views)
-    assert (supervised.chosen_, unsupervised.chosen_) == ("cluster_cca", "cca")
+    assert (supervised.chosen_, unsupervised.chosen_) == ("concord", "cca")
     direct = earsight.method("cca").fit(views)
     for modality, x in views.items():
         expected = direct.transform(modality, x)

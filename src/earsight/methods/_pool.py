@@ -7,16 +7,13 @@ from typing import Any, Self
 import numpy as np
 
 from earsight.arrays import FloatArray, IntArray, Labels
-from earsight.methods._posteriors import log_loss, mixture_weights, softmax
+from earsight.methods._posteriors import mixture_weights, softmax
 from earsight.methods._scorers import (
-    KERNEL_RIDGES,
-    LINEAR_RIDGES,
     Kernel,
+    Problem,
     Scaling,
-    dual_ridge,
+    Solved,
     kernel_of,
-    landmark_features,
-    primal_ridge,
     squared_distances,
     stackers,
 )
@@ -25,7 +22,6 @@ MAX_EXACT = 4000  # rows; above, kernels are seen through landmarks
 N_LANDMARKS = 1500
 KINDS: tuple[Kernel, ...] = ("rbf", "laplacian", "linear")
 ROOTS = (False, True)
-TEMPERATURES = np.geomspace(0.03, 0.8, 16)
 PENALTIES = 1 / np.array([0.003, 0.01, 0.03, 0.1, 0.3, 1.0])
 MAX_STACKED = 5e8  # n·C² beyond which stackers would take longer than they are worth
 
@@ -115,7 +111,7 @@ def fit_pool(
     chosen = np.arange(len(x)) if exact else np.sort(np.argsort(keys)[:N_LANDMARKS])
     offset = targets.mean(axis=0)
     scalings = [Scaling.of(x, root) for root in ROOTS]
-    solved: list[_Solved] = []
+    solved: list[Solved] = []
     for scaling in scalings:
         rows = scaling.apply(x)
         squares = squared_distances(rows, rows[chosen])
@@ -123,8 +119,8 @@ def fit_pool(
             np.fill_diagonal(squares, 0.0)  # what rounding left there, the Laplacian would magnify
         for kind in KINDS:
             given = None if ridges is None else (float(ridges[len(solved)]),)
-            problem = _Problem(rows, squares, chosen, kind, scaling.n_varying, given)
-            solved.append(problem.solve(targets - offset, offset, codes, folds))
+            problem = Problem(rows, squares, chosen, kind, scaling.n_varying)
+            solved.append(problem.solve(targets, codes, folds, given))
     held_out = np.array([each.held_out for each in solved])  # (6, n, C)
     temperatures = np.array([each.temperature for each in solved])
     spread = np.stack([_flat(held_out).mean(axis=0), _flat(held_out).std(axis=0) + 1e-9])
@@ -144,58 +140,6 @@ def fit_pool(
         weights=weights,
     )
     return pool, np.asarray(np.tensordot(weights, members, axes=1))
-
-
-@dataclass(frozen=True)
-class _Solved:
-    """One scorer with the ridge and the temperature that predict held-out folds best."""
-
-    ridge: float
-    temperature: float
-    coefficients: FloatArray
-    held_out: FloatArray
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """One scorer before its ridge is known."""
-
-    rows: FloatArray
-    squares: FloatArray
-    chosen: IntArray
-    kind: Kernel
-    d: int
-    given: tuple[float, ...] | None
-
-    def solve(
-        self, y: FloatArray, offset: FloatArray, codes: IntArray, folds: list[IntArray]
-    ) -> _Solved:
-        ridges = self.given or (LINEAR_RIDGES if self.kind == "linear" else KERNEL_RIDGES)
-        n, d = self.rows.shape
-        scale = 1.0 if self.kind == "linear" else n / 1000
-        steps = [scale * ridge for ridge in ridges]
-        if self.kind == "linear" and d < n:
-            back = np.eye(d) / np.sqrt(self.d)
-            found = primal_ridge(self.rows @ back, y, folds, steps)
-        elif self.kind == "linear":
-            back = self.rows.T / self.d
-            found = dual_ridge(self.rows @ back, y, folds, steps)
-        elif len(self.chosen) == n:
-            back = np.eye(0)
-            found = dual_ridge(kernel_of(self.squares, self.kind, self.d), y, folds, steps)
-        else:
-            kernel = kernel_of(self.squares, self.kind, self.d)
-            features, back = landmark_features(kernel, kernel[self.chosen])
-            found = primal_ridge(features, y, folds, steps)
-        tried = []
-        for ridge, (weights, held_out) in zip(ridges, found, strict=True):
-            scores = held_out + offset
-            losses = [log_loss(softmax(scores / t), codes) for t in TEMPERATURES]
-            best = int(np.argmin(losses))
-            tried.append((losses[best], ridge, float(TEMPERATURES[best]), weights, scores))
-        _, ridge, temperature, weights, scores = min(tried, key=lambda one: one[0])
-        coefficients = back @ weights if back.size else weights
-        return _Solved(ridge, temperature, coefficients, scores)
 
 
 def _stack(

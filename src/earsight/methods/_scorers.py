@@ -6,16 +6,18 @@ again. So its ridge is chosen by honest predictions at the price of a single fit
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import numpy as np
 
 from earsight.arrays import FloatArray, IntArray
+from earsight.methods._posteriors import log_loss, softmax
 
 Kernel = Literal["rbf", "laplacian", "linear"]
 KERNEL_RIDGES = (0.1, 0.4, 1.5, 6.0)  # times n/1000
 LINEAR_RIDGES = (5.0, 20.0, 100.0, 400.0)
+TEMPERATURES = np.geomspace(0.03, 0.8, 16)
 CLIP = 8.0  # deviations beyond this are outliers that should not rule a kernel
 _JITTER = 1e-6  # of the landmarks' kernel, whose diagonal is 1
 
@@ -212,3 +214,86 @@ def stackers(
     solved = w.astype(np.float64).transpose(1, 2, 0)  # (S, d + 1, C)
     weights = vectors @ solved[:, :-1]
     return weights, solved[:, -1] - mean @ weights
+
+
+@dataclass(frozen=True)
+class Solved:
+    """One scorer, with the ridge and the temperature that predict held-out folds best.
+
+    Attributes:
+        ridge: λ, for kernels in units of n/1000.
+        temperature: T of softmax(score/T).
+        loss: Log-loss of that posterior on held-out rows.
+        coefficients: What a row's kernel values (or the scaled row itself) are multiplied by.
+        held_out: (n, C) scores of the rows while they are held out.
+    """
+
+    ridge: float
+    temperature: float
+    loss: float
+    coefficients: FloatArray
+    held_out: FloatArray
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One scorer before its ridge is known.
+
+    Attributes:
+        rows: (n, d) scaled.
+        squares: (n, m) squared distances to the references; not looked at if linear.
+        chosen: (m,) which rows are the references: all, or landmarks.
+        kind: The kernel.
+        d: What it is divided by: the columns that vary.
+    """
+
+    rows: FloatArray
+    squares: FloatArray
+    chosen: IntArray
+    kind: Kernel
+    d: int
+
+    def solve(
+        self,
+        targets: FloatArray,
+        codes: IntArray,
+        folds: Sequence[IntArray],
+        ridges: Sequence[float] | None = None,
+    ) -> Solved:
+        """Choose the ridge, of `ridges` or the usual ones, and the temperature.
+
+        Args:
+            targets: (n, C) what is learned; the mean is taken off and added to the scores.
+            codes: (n,) classes, for the log-loss.
+            folds: Row numbers of each fold, ascending.
+            ridges: λ; for kernels in units of n/1000.
+        """
+        ridges = ridges or (LINEAR_RIDGES if self.kind == "linear" else KERNEL_RIDGES)
+        offset = targets.mean(axis=0)
+        solutions, back = self._solutions(targets - offset, folds, ridges)
+        tried = []
+        for ridge, (weights, held_out) in zip(ridges, solutions, strict=True):
+            scores = held_out + offset
+            losses = [log_loss(softmax(scores / t), codes) for t in TEMPERATURES]
+            best = int(np.argmin(losses))
+            tried.append(Solved(ridge, float(TEMPERATURES[best]), losses[best], weights, scores))
+        found = min(tried, key=lambda one: one.loss)
+        return found if back is None else replace(found, coefficients=back @ found.coefficients)
+
+    def _solutions(
+        self, y: FloatArray, folds: Sequence[IntArray], ridges: Sequence[float]
+    ) -> tuple[Iterator[tuple[FloatArray, FloatArray]], FloatArray | None]:
+        """Return the solutions of each ridge, and what brings their weights to coefficients."""
+        n, width = self.rows.shape
+        if self.kind == "linear" and width < n:
+            root = np.sqrt(self.d)
+            return primal_ridge(self.rows / root, y, folds, ridges), np.eye(width) / root
+        if self.kind == "linear":
+            gram = self.rows @ self.rows.T / self.d
+            return dual_ridge(gram, y, folds, ridges), self.rows.T / self.d
+        scaled = [ridge * n / 1000 for ridge in ridges]
+        kernel = kernel_of(self.squares, self.kind, self.d)
+        if len(self.chosen) == n:
+            return dual_ridge(kernel, y, folds, scaled), None
+        features, back = landmark_features(kernel, kernel[self.chosen])
+        return primal_ridge(features, y, folds, scaled), back

@@ -8,7 +8,7 @@ from earsight import discovery
 from earsight.arrays import FloatArray
 from earsight.methods._base import JointEmbedding, Rows
 
-SUPERVISED, UNSUPERVISED = "cluster_cca", "cca"
+SUPERVISED, UNSUPERVISED = "concord", "cca"
 
 
 @dataclass(kw_only=True)

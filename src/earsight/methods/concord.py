@@ -201,8 +201,8 @@ class _OwnHalf:
             varies = deviation > 8 * float(np.finfo(view.dtype).eps) * np.abs(x).max(axis=0)
             factor = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=varies)
             x = (x - means[name]) * factor
-            bases[name] = np.diag(factor) if len(x) > x.shape[1] else factor[:, None] * _span(x)
-            reduced[name] = x if len(x) > x.shape[1] else x @ _span(x)
+            span = np.eye(x.shape[1]) if len(x) > x.shape[1] else _span(x)
+            bases[name], reduced[name] = factor[:, None] * span, x @ span
         groups = None if self.groups is None else self.groups[chosen]
         try:
             model = CCA(standardize=False).fit(reduced, groups=groups)
@@ -239,6 +239,9 @@ class _OwnHalf:
 
 
 def _span(x: FloatArray) -> FloatArray:
-    """Return an orthonormal basis (d, r) of the rows of x."""
-    _, sizes, vt = np.linalg.svd(x, full_matrices=False)
-    return np.asarray(vt[sizes > 1e-9 * max(sizes.max(initial=0.0), 1e-300)].T)
+    """Return an orthonormal basis (d, r) of the rows of x (n, d), n at most d."""
+    from scipy import linalg
+
+    values, vectors = linalg.eigh(x @ x.T, check_finite=False)
+    kept = values > 1e-10 * max(float(values.max()), 1e-300)
+    return np.asarray(x.T @ vectors[:, kept] / np.sqrt(values[kept]))
