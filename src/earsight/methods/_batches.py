@@ -1,6 +1,7 @@
 """Which rows are held out, and which rows a step of training sees."""
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 
 import numpy as np
 
@@ -107,8 +108,8 @@ def balanced(
 
 
 def next_of(stream: Iterator[int], n: int) -> IntArray:
-    """Take n from a stream."""
-    return np.fromiter(stream, dtype=np.intp, count=n)
+    """Take n from a stream, or as many as it has."""
+    return np.fromiter(islice(stream, n), dtype=np.intp)
 
 
 def _endless(values: IntArray, rng: np.random.Generator) -> Iterator[int]:
