@@ -480,7 +480,7 @@ def test_a_page_keeps_its_own_words(tmp_path: Path) -> None:
     found = compare(drawn(), ["cca", "mean_cca", "zero_shot"], QUICK, name="ours")
     assert write_page(page, found, "Ours, 3 folds.", log) == blocks
     once = page.read_text()
-    for text in (*own, "| method | MAP |", "| mean_cca |", "zero_shot", "Measured: audio → visual"):
+    for text in (*own, "| method | MAP |", "| mean_cca |", "zero_shot", "Measured (ours, cross-"):
         assert text in once
     assert "STALE" not in once
     write_page(page, found, "Ours, 3 folds.", log)

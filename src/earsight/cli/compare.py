@@ -106,7 +106,7 @@ def compare(
     if markdown is not None:
         from earsight.experiments.document import write_page
 
-        written = write_page(markdown, comparison, described, log)
+        written = write_page(markdown, comparison, described, log if official_test else None)
         say(f"Written into {markdown}: {', '.join(written)}.")
     _end(comparison.failed)
 
@@ -168,7 +168,7 @@ def _show_all(comparison: "Comparison") -> None:
 
     for made in tables(comparison):
         _show_table(made)
-    swept = sizes_table(comparison.results)
+    swept = sizes_table(comparison)
     if swept is not None:
         _show_table(swept)
     if any(result.error is None for result in comparison.results):

@@ -53,6 +53,7 @@ class Comparison:
         results: One a method, in the order asked for.
         reference: The spec the others were tested against.
         kept: The specs that had been done before.
+        sizes: The output sizes asked for.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Comparison:
     results: list[Result] = field(default_factory=list)
     reference: str | None = None
     kept: list[str] = field(default_factory=list)
+    sizes: tuple[int, ...] = ()
 
     @property
     def failed(self) -> list[Result]:
@@ -134,7 +136,7 @@ def compare(
     sha256, facts = checksum(data), protocol.facts()
     base = base_digest(sha256, facts)
     file = ResultFile(wishes.json, base, again=wishes.again) if wishes.json else None
-    comparison = Comparison(name, source, protocol)
+    comparison = Comparison(name, source, protocol, sizes=wishes.sizes)
     for spec, hyperparameters in settings.items():
         found = None if wishes.again or not file else file.find(spec, hyperparameters)
         if found is not None and not _lacks(found, wishes):

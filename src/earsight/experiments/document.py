@@ -17,19 +17,24 @@ LOG = "official-test log"
 
 def page_of(comparison: Comparison, described: str) -> str:
     """Return all of a comparison in Markdown."""
-    code = sorted({str(r.about["commit"] or r.about["versions"]) for r in comparison.results})
+    made_by = sorted({_code(result) for result in comparison.results})
     parts = [
-        f"{described} Made by `earsight compare` from {', '.join(code)}.",
+        f"{described} Made by `earsight compare` of {', '.join(made_by)}.",
         explained(comparison),
         *(table.markdown() for table in tables(comparison)),
     ]
-    swept = sizes_table(comparison.results)
+    swept = sizes_table(comparison)
     if swept is not None:
         parts.append(swept.markdown())
     epochs = trained(comparison.results)
     parts += [epochs] if epochs else []
     parts += [f"`{result.method}` failed: {result.error}" for result in comparison.failed]
     return "\n\n".join(parts)
+
+
+def _code(result: Result) -> str:
+    about = result.about
+    return f"commit {about['commit']}" if about["commit"] else f"v{about['versions']['earsight']}"
 
 
 def write_page(path: Path, comparison: Comparison, described: str, log: Path | None) -> list[str]:
@@ -57,7 +62,7 @@ def write_page(path: Path, comparison: Comparison, described: str, log: Path | N
     name = f"{comparison.name} {comparison.protocol.name}"
     blocks = {name: page_of(comparison, described)}
     blocks |= {
-        f"{name}: {result.method}": _row(result)
+        f"{name}: {result.method}": _row(result, f"{comparison.name}, {comparison.protocol.name}")
         for result in comparison.results
         if result.error is None
     }
@@ -92,7 +97,7 @@ def replace_block(text: str, name: str, content: str) -> str:
     return marked.sub(lambda found: f"{found[1]}\n{content}\n{found[2]}", text)
 
 
-def _row(result: Result) -> str:
+def _row(result: Result, where: str) -> str:
     """Return a method's figures as one line."""
     parts = []
     for direction, own in result.directions.items():
@@ -100,13 +105,16 @@ def _row(result: Result) -> str:
         if "recall@10" in own:
             figures.append(f"recall@10 {own['recall@10']:.3f}")
         parts.append(f"{title_of(direction)} {', '.join(figures)}")
-    return f"Measured: {'; '.join(parts)}; fitted in {result.fit_seconds:.2f} s."
+    return f"Measured ({where}): {'; '.join(parts)}; fitted in {result.fit_seconds:.2f} s."
 
 
 def looks(log: Path) -> str:
     """Return the log of official tests as a Markdown table."""
+    noted = read_looks(log)
+    if not noted:
+        return "No look yet."
     lines = ["| date | method | data | seeds | commit | seen |", "|---|---|---|---:|---|---|"]
-    for look in read_looks(log):
+    for look in noted:
         seen = "; ".join(
             f"{title_of(name)} {', '.join(f'{key} {value:.3f}' for key, value in figures.items())}"
             for name, figures in look.items()

@@ -55,7 +55,7 @@ def plot(
     written = []
     if any(result.curves for result in able):
         written.append(_save(precision_recall(Figure(), able), folder / "precision-recall.png"))
-    if any(result.sizes for result in able):
+    if comparison.sizes and any(result.sizes for result in able):
         drawn = by_size(Figure(), able, comparison.name)
         written.append(_save(drawn, folder / "map-by-size.png"))
     if able:
@@ -161,9 +161,9 @@ def space(figure: "Figure", spec: str, data: PairedFeatures, protocol: Protocol)
             rows = (labels == label) & (modality == number)
             named = str(label) if number == 0 and 1 < len(names) <= _MOST_NAMED else None
             axes.scatter(*xy[rows].T, label=named, **_dot(code, len(names), number))
-    for number, one in enumerate(run.embedded):  # the shapes, explained in grey
+    for number, one in enumerate(run.embedded):  # the shapes, explained without a colour
         marker = _MARKERS[number % len(_MARKERS)]
-        axes.scatter([], [], label=one, marker=marker, color="0.5", s=22)
+        axes.scatter([], [], label=one, marker=marker, s=26, facecolors="none", edgecolors="black")
     axes.set(xticks=[], yticks=[], title=f"{spec}: held-out rows of one fold, by t-SNE")
     axes.title.set_fontsize(11)
     axes.spines[:].set_color("0.8")

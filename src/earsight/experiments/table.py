@@ -189,18 +189,16 @@ def trained(results: Iterable[Result]) -> str | None:
     return f"Epochs of the first fit: {'; '.join(told)}." if told else None
 
 
-def sizes_table(results: Iterable[Result]) -> Table | None:
+def sizes_table(comparison: Comparison) -> Table | None:
     """Return MAP by output size, mean over the directions; None where none was asked for."""
-    swept = [result for result in results if result.sizes]
-    sizes = sorted({int(size) for result in swept for size in result.sizes})
-    if not sizes:
+    swept = [result for result in comparison.ranked() if result.sizes]
+    if not swept or not comparison.sizes:
         return None
     made = Table("MAP by output size, mean of both directions, one seed", ["method"])
-    made.columns += map(str, sizes)
-    for result in swept:
-        cells = [_swept(result.sizes.get(str(size), {})) for size in sizes]
-        made.rows.append([result.method, *cells])
-    errors = [one["error"] for r in swept for one in r.sizes.values() if "error" in one]
+    made.columns += map(str, comparison.sizes)
+    found = {r.method: [r.sizes.get(str(k), {}) for k in comparison.sizes] for r in swept}
+    made.rows = [[method, *map(_swept, own)] for method, own in found.items()]
+    errors = [one["error"] for own in found.values() for one in own if "error" in one]
     if errors:
         made.notes.append(f"–: refused; {errors[0]}")
     return made
