@@ -3,11 +3,11 @@
 A triplet is an anchor a of one modality, a positive p of the other (same class), and a negative n
 of the other (another class). It costs max(0, ‖a − p‖² − ‖a − n‖² + margin).
 
-Given which triplets count, the loss is linear in the distances: each is multiplied by the number
-of triplets in which it is the far or the near one. These numbers follow from each anchor's order of
-the others, so no triplet is ever written down: n anchors and m others take O(n·m) memory and
-O(n·m·log m) time, and with the numbers held fixed the gradient is exact. (Where a triplet lies on
-the hinge itself, it is one of the two one-sided derivatives.)
+Given which triplets cost something, the loss is linear in the distances: each is multiplied by the
+number of those triplets in which it is the positive's, less those in which it is the negative's.
+These numbers follow from each anchor's order of the others, so no triplet is ever written down: n
+anchors and m others take O(n·m) memory and O(n·m·log m) time, and with the numbers held fixed the
+gradient is exact. (Where a triplet lies on the hinge, it is one of the one-sided derivatives.)
 """
 
 import torch
@@ -49,26 +49,24 @@ def triplet_loss(
     tensor(1.)
     """
     if 0 in same.shape:  # a batch of classes that one modality lacks
-        return anchors.sum() + others.sum()
+        return 0 * (anchors.sum() + others.sum())
     # ‖a − b‖² less ‖a‖², which is the same in both distances of a triplet and drops out.
     distance = torch.addmm(others.square().sum(1), anchors, others.T, alpha=-2)  # (n, m)
+    reach = torch.add(distance, same, alpha=margin)  # a triplet costs reach of p − reach of n
     with torch.no_grad():
-        # Negatives at an infinite distance take part in nothing.
-        far = (
-            distance if different is None else distance.masked_fill(~(same | different), torch.inf)
-        )
+        order = reach  # by which triplets are found; at infinity a negative takes part in none
+        if different is not None:
+            order = reach.masked_fill(~(same | different), torch.inf)
         if mining == "hard":
-            counts, n_active, n = _hard(far, same, margin)
+            counts, n = _hard(order, same)
         elif mining == "semi-hard":
-            counts, n_active, n = _semi_hard(far, same, margin)
+            counts, n = _semi_hard(order, same, margin)
         else:
-            counts, n_active = _violations(far, same, margin)
-            positives = same.sum(1)
-            negatives = len(others) - positives if different is None else different.sum(1)
-            n = (positives * negatives).sum()
-        n = n.clamp(min=1)
-        weights, constant = counts / n, margin * n_active / n
-    return torch.dot(weights.view(-1), distance.view(-1)) + constant
+            counts, n_positives = _violations(order, same)
+            n_negatives = len(others) - n_positives if different is None else different.sum(1)
+            n = n_positives.dot(n_negatives.to(n_positives.dtype))
+        counts /= n.clamp(min=1)
+    return torch.dot(counts.view(-1), reach.view(-1))
 
 
 def cross_triplet_loss(
@@ -97,35 +95,41 @@ def cross_triplet_loss(
     return total / 2 if anchors == "both" else total
 
 
-def _violations(distance: Tensor, same: Tensor, margin: float) -> tuple[Tensor, Tensor]:
-    """Count, for each distance, the triplets with ‖a − n‖² < ‖a − p‖² + margin it is part of.
+def _violations(reach: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
+    """Count, for each distance, the triplets that cost something and that it is part of.
 
     Returns:
-        (n, m): for a positive how many negatives are nearer than it plus the margin; for a negative
-        minus how many positives, plus the margin, are farther. And () the number of such triplets.
+        (n, m): for a positive how many negatives reach less far; for a negative minus how many
+        positives reach farther. And (n,) how many positives each anchor has.
     """
-    order = torch.add(distance, same, alpha=margin).argsort(1)  # (n, m) near to far
+    order = reach.argsort(1)  # (n, m) near to far
     positive = same.gather(1, order)
-    seen = positive.cumsum(1, dtype=distance.dtype)  # positives up to and with each place
-    place = torch.arange(1, same.shape[1] + 1, dtype=distance.dtype, device=distance.device)
-    sorted_counts = torch.where(positive, place - seen, seen - seen[:, -1:])
-    counts = torch.empty_like(sorted_counts).scatter_(1, order, sorted_counts)
-    return counts, sorted_counts.clamp_(min=0).sum()
+    seen = positive.cumsum(1, dtype=reach.dtype)  # positives up to and with each place
+    place = torch.arange(1, same.shape[1] + 1, dtype=reach.dtype, device=reach.device)
+    in_order = torch.where(positive, place - seen, seen - seen[:, -1:])
+    return torch.empty_like(in_order).scatter_(1, order, in_order), seen[:, -1]
 
 
-def _hard(distance: Tensor, same: Tensor, margin: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Count as `_violations` does, each anchor's farthest positive and nearest negative alone."""
-    far, p = distance.masked_fill(~same, -torch.inf).max(1, keepdim=True)  # (n, 1)
-    near, n = distance.masked_fill(same, torch.inf).min(1, keepdim=True)
+def _hard(reach: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
+    """Count as `_violations` does, each anchor's farthest positive and nearest negative alone.
+
+    Returns:
+        (n, m) counts, and () how many anchors have both.
+    """
+    far, p = reach.masked_fill(~same, -torch.inf).max(1, keepdim=True)  # (n, 1)
+    near, n = reach.masked_fill(same, torch.inf).min(1, keepdim=True)
     exists = torch.isfinite(far) & torch.isfinite(near)
-    active = ((near < far + margin) & exists).to(distance.dtype)
-    counts = torch.zeros_like(distance).scatter_(1, p, active).scatter_add_(1, n, -active)
-    return counts, active.sum(), exists.sum()
+    active = ((near < far) & exists).to(reach.dtype)
+    counts = torch.zeros_like(reach).scatter_(1, p, active).scatter_add_(1, n, -active)
+    return counts, exists.sum()
 
 
-def _semi_hard(distance: Tensor, same: Tensor, margin: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Count those within the margin, less those whose negative is nearer than the positive."""
-    within, n_within = _violations(distance, same, margin)
-    wrong, n_wrong = _violations(distance, same, 0.0)
-    n = n_within - n_wrong
-    return within - wrong, n, n
+def _semi_hard(reach: Tensor, same: Tensor, margin: float) -> tuple[Tensor, Tensor]:
+    """Count those that cost something, less those whose negative is nearer than the positive.
+
+    Returns:
+        (n, m) counts, and () how many triplets there are.
+    """
+    wrong, _ = _violations(torch.add(reach, same, alpha=-margin), same)
+    counts = _violations(reach, same)[0] - wrong
+    return counts, counts.clamp(min=0).sum()

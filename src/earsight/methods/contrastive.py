@@ -52,6 +52,9 @@ class Contrastive(DeepEmbedding):
 
     name: ClassVar[str] = "contrastive"
 
+    learning_rate: float = 3e-3
+    batch_size: int = 100
+    patience: int | None = 30  # the rank of the own half falls for some epochs before it rises
     temperature: float = 0.2
     hidden: tuple[int, ...] = (512,)
     activation: Activation = "relu"
