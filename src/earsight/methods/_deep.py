@@ -25,12 +25,14 @@ class Epoch:
         loss: Mean over the batches; NaN for epoch 0.
         map: MAP of the held-out rows, mean over both directions, by class where there are labels,
             else each clip its own class (which makes it the MRR); NaN where nothing is held out.
+        score: What decides which epoch is kept: the MAP, unless the kind has its own measure.
     """
 
     number: int
     of: int
     loss: float
     map: float
+    score: float
 
 
 @dataclass(kw_only=True)
@@ -43,14 +45,14 @@ class DeepEmbedding(JointEmbedding):
         weight_decay: Of Adam, decoupled from the gradient, ≥ 0.
         batch_size: Rows of each modality in a step.
         epochs: How often every row is seen, at most.
-        patience: Epochs without a better MAP on held-out rows after which training stops; None:
+        patience: Epochs without a better score of held-out rows after which training stops; None:
             never. One row in eight is held out, whole groups; none below 400 groups or rows.
         device: Where training runs; "auto" is CUDA where there is one. `transform` needs none.
         checkpoint: A folder in which training leaves its state after each epoch, under a name
             made of the data and the hyper-parameters. The same fit, started again after a kill,
             goes on from there and ends in the same model.
         on_epoch: Called with an `Epoch` after each one; set it on the model. Not saved.
-        history_: (epochs + 1, 2) loss and held-out MAP, from epoch 0 on.
+        history_: (epochs + 1, 3) loss, held-out MAP and score, from epoch 0 on.
         best_epoch_: The epoch whose networks were kept.
         stopped_: Why training ended, in words.
     """

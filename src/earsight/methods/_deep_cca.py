@@ -31,6 +31,20 @@ if TYPE_CHECKING:
 _ROWS_PER_COMPONENT = 4  # in a batch, at least: with fewer any outputs seem to correlate
 
 
+@dataclass(frozen=True)
+class Canonical:
+    """Linear CCA, of columns or of networks' outputs.
+
+    Attributes:
+        means, weights: modality → (d,) and (d, r).
+        correlations: (r,) descending.
+    """
+
+    means: Mapping[str, FloatArray]
+    weights: Mapping[str, FloatArray]
+    correlations: FloatArray
+
+
 @dataclass(kw_only=True)
 class DeepCCA(DeepEmbedding):
     """Base of the deep CCA family: one objective, each kind its own pairs.
@@ -79,9 +93,9 @@ class DeepCCA(DeepEmbedding):
     def _share_of_pairs(self) -> float:
         """Return β: the share of true pairs; the others are pairs of one class."""
 
-    def _start(self, rows: Rows) -> Mapping[str, FloatArray]:
-        """Return modality → (k, d), a linear map that its network adds to; none, as a rule."""
-        return {}
+    def _start(self, rows: Rows) -> Canonical | None:
+        """Return the linear CCA to which the networks add; None, as a rule: there is none."""
+        return None
 
     def _fit(self, rows: Rows) -> None:
         from earsight.methods._torch import train
@@ -102,8 +116,13 @@ class DeepCCA(DeepEmbedding):
         start = self._start(rows)
         width, of = self._width(rows, start)
         problem = _Problem(self, rows, width, start)
-        train(self, rows, problem, by_class=beta < 1)
+        if beta == 1:
+            train(self, rows, problem, score=held_out_correlation)
+        else:
+            train(self, rows, problem, by_class=True)
         last = problem.canonical(rows)
+        if start is not None and self.best_epoch_ == 0:  # what was learned is left out
+            last = _as_it_is(start, width)
         if not len(last.correlations):
             raise InputError(f"{self.name} needs views that vary together; on {of} nothing does.")
         k = resolve_components(self.n_components, len(last.correlations), f"{self.name} on {of}")
@@ -112,10 +131,10 @@ class DeepCCA(DeepEmbedding):
         }
         self.n_components_ = k
         self.correlations_ = last.correlations[:k]
-        self.mean_ = last.means
+        self.mean_ = dict(last.means)
         self.weights_ = {name: w[:, :k] for name, w in last.weights.items()}
 
-    def _width(self, rows: Rows, start: Mapping[str, FloatArray]) -> tuple[int, str]:
+    def _width(self, rows: Rows, start: Canonical | None) -> tuple[int, str]:
         """Return how many outputs a network has, and what limits them in words."""
         n = min(len(x) for x in rows.views.values())
         rank, of = n - 1, f"{n} rows"
@@ -127,7 +146,8 @@ class DeepCCA(DeepEmbedding):
                 rank, of = len(classes) - 1, f"{len(classes)} classes"
         if not self.hidden:
             rank = min(rank, *(x.shape[1] for x in rows.views.values()))
-        rank = min([rank, *map(len, start.values())])
+        if start is not None:
+            rank = min(rank, len(start.correlations))
         if rank < 1:
             raise InputError(f"{self.name} needs at least two rows; got {of}.")
         width = resolve_components(self.n_components, rank, f"{self.name} on {of}")
@@ -145,26 +165,20 @@ class DeepCCA(DeepEmbedding):
         return z * self.correlations_ if self.weighting == "correlation" else z
 
 
-@dataclass(frozen=True)
-class Canonical:
-    """Linear CCA of outputs.
+def held_out_correlation(points: Mapping[str, FloatArray], rows: Rows) -> float:
+    """Sum over the components of the correlation between both halves of held-out pairs.
 
-    Attributes:
-        means, weights: modality → (k′,) and (k′, r).
-        correlations: (r,) descending.
+    Ranks of single clips among a few hundred are too noisy to tell CCA from what is no better.
     """
-
-    means: dict[str, FloatArray]
-    weights: dict[str, FloatArray]
-    correlations: FloatArray
+    x, y = (z - z.mean(0) for z in points.values())
+    product, spread = (x * y).sum(0), np.sqrt((x**2).sum(0) * (y**2).sum(0))
+    return float(np.divide(product, spread, out=np.zeros_like(product), where=spread > 0).sum())
 
 
 class _Problem:
     """The networks, their loss, and the points they give (see `_torch.Problem`)."""
 
-    def __init__(
-        self, model: DeepCCA, rows: Rows, width: int, start: Mapping[str, FloatArray]
-    ) -> None:
+    def __init__(self, model: DeepCCA, rows: Rows, width: int, start: Canonical | None) -> None:
         from torch import nn
 
         from earsight.methods._network import Network
@@ -177,13 +191,13 @@ class _Problem:
                 (x.shape[1], *model.hidden, width),
                 activation=model.activation,
                 dropout=model.dropout,
-                skip=name in start,
                 rng=rng,
             )
             for name, x in rows.views.items()
         }
-        for name, weights in start.items():
-            _start_as(self.networks[name], weights[:width])
+        if start is not None:
+            for name, weights in start.weights.items():
+                _start_as(self.networks[name], weights[:, :width].T)
         self.module = nn.ModuleList(self.networks.values())
 
     def loss(self, batch: "Batch") -> "Tensor":
@@ -248,7 +262,18 @@ def _start_as(network: "Network", weights: FloatArray) -> None:
     """Make a network the linear map `weights` (k, d), which stays, plus layers that give 0."""
     import torch
 
-    with torch.no_grad():
-        network.skip.copy_(torch.from_numpy(weights))
-        network.layers[-1].weight.zero_()
-    network.skip.requires_grad_(False)
+    fixed = torch.from_numpy(np.ascontiguousarray(weights, np.float32))
+    network.skip = torch.nn.Parameter(fixed, requires_grad=False)
+    torch.nn.init.zeros_(network.layers[-1].weight)
+
+
+def _as_it_is(start: Canonical, width: int) -> Canonical:
+    """Return the last step of networks that are `start` itself: none, but for its ρ.
+
+    CCA of its outputs would undo the ridge with which it was found.
+    """
+    return Canonical(
+        means={name: np.zeros(width) for name in start.means},
+        weights={name: np.eye(width) for name in start.weights},
+        correlations=start.correlations[:width],
+    )

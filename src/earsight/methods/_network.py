@@ -25,8 +25,8 @@ class Dropout(nn.Module):  # type: ignore[misc]  # mypy sees torch as Any
         """Zero each entry with probability `rate` while training."""
         if not self.training or self.rate == 0:
             return x
-        kept = torch.rand(x.shape, generator=self.generator, device=x.device) >= self.rate
-        return x * kept / (1 - self.rate)
+        kept = torch.empty_like(x).bernoulli_(1 - self.rate, generator=self.generator)
+        return x * kept.div_(1 - self.rate)
 
 
 class Network(nn.Module):  # type: ignore[misc]

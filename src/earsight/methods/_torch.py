@@ -6,7 +6,8 @@ before it ran in this process.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -22,6 +23,8 @@ from earsight.methods._checkpoint import Checkpoint
 from earsight.methods._deep import DeepEmbedding, Epoch
 from earsight.methods._network import Dropout
 from earsight.retrieval import evaluate
+
+_WORK_FOR_THREADS = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -75,17 +78,38 @@ class _State:
     best: dict[str, Tensor] = field(default_factory=dict)
 
 
-def train(model: DeepEmbedding, rows: Rows, problem: Problem, *, by_class: bool = False) -> None:
+Score = Callable[[Mapping[str, FloatArray], Rows], float]
+
+
+def held_out_map(points: Mapping[str, FloatArray], rows: Rows) -> float:
+    """Mean MAP over all directions: by class, or by pair where there are no labels."""
+    labels: Any = rows.labels
+    if rows.paired:
+        n = len(next(iter(points.values())))
+        labels = np.arange(n) if rows.labels is None else next(iter(rows.labels.values()))
+    scores = evaluate(points, labels, ks=())
+    return float(np.mean([direction.map for direction in scores.values()]))
+
+
+def train(
+    model: DeepEmbedding,
+    rows: Rows,
+    problem: Problem,
+    *,
+    by_class: bool = False,
+    score: Score = held_out_map,
+) -> None:
     """Train `problem.module`; leave it in its best state, in evaluation mode, on the CPU.
 
     Sets `history_`, `best_epoch_` and `stopped_` of the model. With held-out rows the best state
-    is that of the highest MAP, the untrained one included; without them it is the last.
+    is that of the highest score, the untrained one included; without them it is the last.
 
     Args:
         model: Tells how (its fields), and is told how it went.
         rows: Training rows, as the networks take them. Unpaired rows need labels.
         problem: What is trained, and by which loss.
         by_class: Draw batches class by class though rows are paired.
+        score: What decides between epochs, of held-out points and their rows.
 
     Raises:
         TrainingError: The loss or a weight is no longer finite.
@@ -104,13 +128,14 @@ def train(model: DeepEmbedding, rows: Rows, problem: Problem, *, by_class: bool 
     if checkpoint and (found := checkpoint.read()):
         state = _restored(found, module, steps.optimizer)
     else:
-        _close_epoch(state, math.nan, model, problem, kept_rows, held_rows)
-    while state.epoch < model.epochs and not _waited(state, model, held):
-        state.epoch += 1
-        loss = steps.epoch(state.epoch)
-        _close_epoch(state, loss, model, problem, kept_rows, held_rows)
-        if checkpoint:
-            checkpoint.write(*_stored(state, module, steps.optimizer))
+        _close_epoch(state, math.nan, model, problem, kept_rows, held_rows, score)
+    with _threads_for(model.batch_size * max(p.numel() for p in module.parameters())):
+        while state.epoch < model.epochs and not _waited(state, model, held):
+            state.epoch += 1
+            loss = steps.epoch(state.epoch)
+            _close_epoch(state, loss, model, problem, kept_rows, held_rows, score)
+            if checkpoint:
+                checkpoint.write(*_stored(state, module, steps.optimizer))
     module.load_state_dict(state.best)
     module.to("cpu").eval()
     model.history_ = np.asarray(state.history)
@@ -169,7 +194,7 @@ class _Steps:
             loss.backward()
             self.optimizer.step()
             total += value
-        if not all(bool(torch.isfinite(p).all()) for p in module.parameters()):
+        if not all(math.isfinite(float(p.detach().sum())) for p in module.parameters()):
             raise _diverged(model, f"weights are not finite after epoch {number}")
         return total / len(drawn)
 
@@ -193,6 +218,25 @@ def _numbers(column: dict[str, Labels] | None) -> dict[str, IntArray] | None:
     return {name: np.searchsorted(values, x) for name, x in column.items()}
 
 
+@contextmanager
+def _threads_for(work: int) -> Iterator[None]:
+    """Train small networks on one thread, and leave torch's number of threads as it was.
+
+    Threads wait for each other after every operation. Where those are short, that gains nothing,
+    and on a machine that is busy otherwise it makes training many times slower.
+
+    Args:
+        work: Multiplications of the largest layer in one step.
+    """
+    before = torch.get_num_threads()
+    try:
+        if work < _WORK_FOR_THREADS:
+            torch.set_num_threads(1)
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _diverged(model: DeepEmbedding, what: str) -> TrainingError:
     ridge = ", a larger `ridge`" if hasattr(model, "ridge") else ""
     return TrainingError(
@@ -209,30 +253,23 @@ def _close_epoch(
     problem: Problem,
     kept: Rows,
     held: Rows | None,
+    score: Score,
 ) -> None:
     """Score the epoch, remember its networks if they are the best, and tell who listens."""
-    score = math.nan
+    map_ = figure = math.nan
     if held is not None:
         problem.module.eval()
         with torch.no_grad():
-            score = held_out_map(problem.points(kept, held), held)
-    best = max((row[1] for row in state.history), default=-math.inf)
-    state.history.append([loss, score])
-    if held is None or score > best or not state.best:
+            points = problem.points(kept, held)
+        map_ = held_out_map(points, held)
+        figure = map_ if score is held_out_map else score(points, held)
+    best = max((row[2] for row in state.history), default=-math.inf)
+    state.history.append([loss, map_, figure])
+    if held is None or figure > best or not state.best:
         state.best_epoch = state.epoch
         state.best = {name: x.detach().clone() for name, x in problem.module.state_dict().items()}
     if model.on_epoch is not None:
-        model.on_epoch(Epoch(state.epoch, model.epochs, loss, score))
-
-
-def held_out_map(points: Mapping[str, FloatArray], rows: Rows) -> float:
-    """Mean MAP over all directions: by class, or by pair where there are no labels."""
-    labels: Any = rows.labels
-    if rows.paired:
-        n = len(next(iter(points.values())))
-        labels = np.arange(n) if rows.labels is None else next(iter(rows.labels.values()))
-    scores = evaluate(points, labels, ks=())
-    return float(np.mean([direction.map for direction in scores.values()]))
+        model.on_epoch(Epoch(state.epoch, model.epochs, loss, map_, figure))
 
 
 def _waited(state: _State, model: DeepEmbedding, held: object) -> bool:
@@ -245,7 +282,7 @@ def _why(state: _State, model: DeepEmbedding, held: object) -> str:
     if held is not None and _waited(state, model, held):
         return (
             f"after {state.epoch} of {model.epochs} epochs, {model.patience} without a better "
-            f"held-out MAP; kept epoch {state.best_epoch}"
+            f"held-out score; kept epoch {state.best_epoch}"
         )
     if held is not None:
         return f"after all {model.epochs} epochs; kept epoch {state.best_epoch}"
