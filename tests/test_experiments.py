@@ -22,7 +22,7 @@ from earsight.experiments.perquery import write_per_query
 from earsight.experiments.protocol import Protocol
 from earsight.experiments.published import figures_for
 from earsight.experiments.sources import open_source
-from earsight.experiments.table import tables
+from earsight.experiments.table import tables, trained
 from earsight.features import PairedFeatures
 from earsight.methods._base import JointEmbedding, Rows
 from earsight.metrics import paired_bootstrap
@@ -88,6 +88,19 @@ def test_folds_are_those_of_the_data_sets_and_leave_the_test_rows_alone() -> Non
     (official,) = Protocol(official_test=True).cut(data)
     np.testing.assert_array_equal(official.train, np.arange(90))
     np.testing.assert_array_equal(official.test, np.arange(90, 120))
+
+
+def test_only_the_first_folds_are_run_where_that_is_asked(spy: type[Spy]) -> None:
+    data, short = drawn(), Protocol(folds=3, seeds=1, max_folds=1)
+    (all_folds, one_fold) = QUICK.cut(data), short.cut(data)
+    assert len(one_fold) == 1
+    np.testing.assert_array_equal(one_fold[0].test, all_folds[0].test)
+    found = compare(data, ["cca", "spy"], short, wishes=Wishes(against="cca"))
+    assert len(spy.fits) == 1
+    asked = ~np.isnan(found.results[1].queries["audio->visual"]["ap"][0])
+    np.testing.assert_array_equal(np.flatnonzero(asked), one_fold[0].test)
+    held = found.results[1].directions["audio->visual"]["against"]
+    assert 0 < held["p_map"] <= 1
 
 
 def test_every_part_but_test_is_learned_from() -> None:
@@ -242,6 +255,17 @@ def test_lists_of_methods() -> None:
     everything = split_specs("all")
     assert {"cca", "cluster_cca"} <= set(everything) <= set(discovery.names("methods"))
     assert not {"auto", "zero_shot"} & set(everything)
+
+
+def test_methods_that_train_tell_of_their_epochs() -> None:
+    lines: list[str] = []
+    found = compare(drawn(), ["tnn:epochs=2", "cca"], QUICK, told=lines.append)
+    assert found.failed == []
+    assert "tnn:epochs=2, fold 2, seed 1: epoch 0 of 2" in lines
+    assert any("tnn:epochs=2, fold 2, seed 1: epoch 2 of 2, loss 0." in line for line in lines)
+    assert found.results[0].fitted["epochs"] == 2
+    (told,) = trained(found.results)
+    assert told.startswith("tnn:epochs=2 stopped after all 2 epochs")
 
 
 # Significance

@@ -35,6 +35,9 @@ def compare(
         str, typer.Option("--methods", "-m", help="Such as cca,tnn:margin=0.3; all: every one.")
     ] = "all",
     folds: Annotated[int, typer.Option(min=2, help="Parts of the cross-validation.")] = 5,
+    max_folds: Annotated[
+        int | None, typer.Option(min=1, help="Run only the first so many of them.")
+    ] = None,
     seeds: Seeds = 3,
     official_test: Annotated[
         bool,
@@ -58,7 +61,7 @@ def compare(
         Path | None, typer.Option(help="Write TREC run files and qrels into this folder.")
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw into this folder; needs earsight[plot].")
+        Path | None, typer.Option(help="Draw into this folder; needs the extra `plot`.")
     ] = None,
     sizes: Annotated[
         str | None, typer.Option(help="Also MAP by number of components, such as 10,20,30,50.")
@@ -81,7 +84,7 @@ def compare(
         from earsight.experiments.plots import require_matplotlib
 
         require_matplotlib()
-    protocol = Protocol(folds=folds, seeds=seeds, official_test=official_test)
+    protocol = Protocol(folds, seeds, official_test, max_folds)
     given = _open(source)
     described = _described(given, protocol.describe(given.data))
     say(described)
@@ -128,7 +131,8 @@ def _open(source: str) -> "Source":
     from earsight.library.build import index
     from earsight.library.pairs import paired_features
 
-    index(folder, progress=progress())
+    with progress() as shown:
+        index(folder, progress=shown)
     data, note = paired_features(folder)
     if note:
         say(note)
@@ -159,7 +163,9 @@ def _done(result: "Result", kept: bool) -> None:
         say(f"{result.method} failed: {printable(result.error)}")
         return
     figures = [f"{name} {main_figure(own):.3f}" for name, own in result.directions.items()]
-    fit = "done before" if kept else f"{result.fit_seconds:.2f} s a fit"
+    fit = f"{result.fit_seconds:.2f} s a fit"
+    if kept:
+        fit = f"done before, {result.about['date']}, commit {result.about['commit']}"
     say(f"{result.method}: {', '.join(figures)}; {fit}")
 
 
@@ -173,9 +179,8 @@ def _show_all(comparison: "Comparison") -> None:
         _show_table(swept)
     if any(result.error is None for result in comparison.results):
         say(f"\n{explained(comparison)}")
-    epochs = trained(comparison.results)
-    if epochs is not None:
-        say(epochs)
+    for line in trained(comparison.results):
+        say(line)
 
 
 def _show_table(made: "Table") -> None:

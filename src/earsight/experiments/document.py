@@ -26,10 +26,9 @@ def page_of(comparison: Comparison, described: str) -> str:
     swept = sizes_table(comparison)
     if swept is not None:
         parts.append(swept.markdown())
-    epochs = trained(comparison.results)
-    parts += [epochs] if epochs else []
+    parts += ["\n".join(f"- {line}" for line in trained(comparison.results))]
     parts += [f"`{result.method}` failed: {result.error}" for result in comparison.failed]
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
 
 
 def _code(result: Result) -> str:

@@ -33,12 +33,14 @@ class Protocol:
         seeds: How many seeds each method is fitted with: 0, 1, ….
         official_test: Learn from all rows but the data's own test rows, and ask those. Otherwise
             the test rows are not looked at: the folds are of the others.
+        max_folds: Run only the first so many folds, where one is enough to see.
         ks: The ranks of recall@k and precision@k.
     """
 
     folds: int = 5
     seeds: int = 3
     official_test: bool = False
+    max_folds: int | None = None
     ks: tuple[int, ...] = (1, 5, 10)
 
     def __post_init__(self) -> None:
@@ -55,7 +57,7 @@ class Protocol:
         """Return what tells this protocol from another, ready for JSON."""
         facts = asdict(self) | {"ks": list(self.ks), "name": self.name}
         if self.official_test:
-            del facts["folds"]
+            del facts["folds"], facts["max_folds"]
         return facts
 
     def describe(self, data: PairedFeatures) -> str:
@@ -65,7 +67,9 @@ class Protocol:
             asked, learned = (_counted(data, _where(data, test=test)) for test in (True, False))
             return f"Official test, {asked} rows, learned from the other {learned}; {seeds}."
         rows = "training rows" if data.split is not None else "rows"
-        return f"{self.folds} folds of {_counted(data, _where(data, test=False))} {rows}; {seeds}."
+        folds = f"{self.folds} folds of {_counted(data, _where(data, test=False))} {rows}"
+        only = "" if self.max_folds is None else f", the first {self.max_folds} run"
+        return f"{folds}{only}; {seeds}."
 
     def cut(self, data: PairedFeatures) -> list[Fold]:
         """Return the folds of some data.
@@ -74,7 +78,7 @@ class Protocol:
             InputError: An official test of data that have no test rows, or too few rows.
         """
         if not self.official_test:
-            return _cross_validation(data, self.folds)
+            return _cross_validation(data, self.folds)[: self.max_folds]
         if data.split is None:
             raise InputError("There is no official test: these data have no split of their own.")
         fold = Fold(_where(data, test=False), _where(data, test=True))

@@ -101,11 +101,14 @@ def runs(data: PairedFeatures, spec: str, protocol: Protocol, told: Told) -> Ite
 
 def _tell_epochs(model: JointEmbedding, what: str, told: Told) -> None:
     """Pass on how training stands, from methods that train in epochs."""
+
+    def tell(epoch: Any) -> None:
+        figures = {"loss": epoch.loss, "held-out MAP": epoch.map}
+        known = [f", {name} {value:.4g}" for name, value in figures.items() if np.isfinite(value)]
+        told(f"{what}: epoch {epoch.number} of {epoch.of}{''.join(known)}")
+
     if hasattr(model, "on_epoch"):
-        model.on_epoch = lambda epoch: told(
-            f"{what}: epoch {epoch.number} of {epoch.of}, loss {epoch.loss:.4g}, "
-            f"held-out MAP {epoch.map:.3f}"
-        )
+        model.on_epoch = tell
 
 
 def _run(

@@ -178,15 +178,13 @@ def explained(comparison: Comparison) -> str:
     return text
 
 
-def trained(results: Iterable[Result]) -> str | None:
-    """Return how long the first fit of each method trained; None where none trains in epochs."""
-    told = [
-        f"{result.method} {result.fitted['epochs']} (kept: {result.fitted['best_epoch_']}; "
-        f"{result.fitted['stopped_']})"
+def trained(results: Iterable[Result]) -> list[str]:
+    """Return a line for each method that trains in epochs: how many, and why it stopped."""
+    return [
+        f"{result.method} stopped {result.fitted['stopped_']} (the first fit)."
         for result in results
-        if {"epochs", "best_epoch_", "stopped_"} <= set(result.fitted)
+        if "stopped_" in result.fitted
     ]
-    return f"Epochs of the first fit: {'; '.join(told)}." if told else None
 
 
 def sizes_table(comparison: Comparison) -> Table | None:
