@@ -1,7 +1,8 @@
 """Calibrated classifiers, fitted by scikit-learn and kept as arrays."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Self
@@ -13,6 +14,15 @@ from earsight.methods._posteriors import softmax
 from earsight.methods._scorers import Kernel, Problem, Scaling, squared_distances
 
 PLATT_ROUNDS = 100
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep scikit-learn from warning of many classes, and of an optimum that is nearly reached."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        warnings.filterwarnings("ignore", "lbfgs failed to converge", UserWarning)
+        yield
 
 
 @dataclass(frozen=True)
@@ -29,11 +39,9 @@ class Logistic:
     @classmethod
     def fit(cls, x: FloatArray, codes: IntArray) -> Self:
         """Fit scikit-learn's logistic regression with its usual penalty; C ≥ 2 classes."""
-        from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # nearly there is good enough
+        with _quiet():
             model = LogisticRegression(max_iter=300).fit(x, codes)
         weights, bias = model.coef_.T, model.intercept_
         if len(model.classes_) == 2:  # scikit-learn keeps the second class's alone
@@ -71,7 +79,8 @@ class SVM:
 
         variance = float(x.var())
         gamma = 1 / (x.shape[1] * variance) if variance > 0 else 1.0  # scikit-learn's "scale"
-        model = SVC(gamma=gamma).fit(x, codes)
+        with _quiet():
+            model = SVC(gamma=gamma).fit(x, codes)
         sign = -1.0 if len(model.classes_) == 2 else 1.0  # for two classes it turns them round
         return cls(
             model.support_vectors_,

@@ -19,7 +19,7 @@ from earsight.methods._scorers import (
 )
 
 MAX_EXACT = 4000  # rows; above, kernels are seen through landmarks
-N_LANDMARKS = 1500
+N_LANDMARKS = 1000
 KINDS: tuple[Kernel, ...] = ("rbf", "laplacian", "linear")
 ROOTS = (False, True)
 PENALTIES = 1 / np.array([0.003, 0.01, 0.03, 0.1, 0.3, 1.0])
@@ -114,6 +114,8 @@ def fit_pool(
     solved: list[Solved] = []
     for scaling in scalings:
         rows = scaling.apply(x)
+        if not exact:
+            rows = rows.astype(np.float32)
         squares = squared_distances(rows, rows[chosen])
         if exact:
             np.fill_diagonal(squares, 0.0)  # what rounding left there, the Laplacian would magnify

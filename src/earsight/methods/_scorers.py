@@ -119,13 +119,14 @@ def primal_ridge(
         W = (XᵀX + λI)⁻¹ XᵀY;    without fold B:  XᵀX − X_BᵀX_B and XᵀY − X_BᵀY_B instead
 
     Args:
-        x: (n, d) rows.
+        x: (n, d) rows; where float32, products are too, and the systems are solved in float64.
         y, folds, ridges: As for `dual_ridge`.
     """
     from scipy import linalg
 
-    grams = [x[rows].T @ x[rows] for rows in folds]
-    moments = [x[rows].T @ y[rows] for rows in folds]
+    parts = [x[rows] for rows in folds]
+    grams = [(part.T @ part).astype(np.float64) for part in parts]
+    moments = [part.T @ y[rows] for part, rows in zip(parts, folds, strict=True)]
     gram, moment = np.sum(grams, axis=0), np.sum(moments, axis=0)
 
     def solve(a: FloatArray, b: FloatArray, ridge: float) -> FloatArray:
@@ -137,8 +138,8 @@ def primal_ridge(
 
     for ridge in ridges:
         held_out = np.empty((len(x), y.shape[1]))
-        for rows, own_gram, own_moment in zip(folds, grams, moments, strict=True):
-            held_out[rows] = x[rows] @ solve(gram - own_gram, moment - own_moment, ridge)
+        for rows, part, own_gram, own_moment in zip(folds, parts, grams, moments, strict=True):
+            held_out[rows] = part @ solve(gram - own_gram, moment - own_moment, ridge)
         yield solve(gram, moment, ridge), held_out
 
 
@@ -295,5 +296,7 @@ class Problem:
         kernel = kernel_of(self.squares, self.kind, self.d)
         if len(self.chosen) == n:
             return dual_ridge(kernel, y, folds, scaled), None
-        features, back = landmark_features(kernel, kernel[self.chosen])
+        landmarks = self.rows[self.chosen].astype(np.float64)
+        among = kernel_of(squared_distances(landmarks, landmarks), self.kind, self.d)
+        features, back = landmark_features(kernel, among)
         return primal_ridge(features, y, folds, scaled), back
