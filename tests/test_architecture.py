@@ -10,11 +10,12 @@ import pytest
 ROOT = Path(__file__).parents[1] / "src" / "earsight"
 
 # Room → the rooms it may import. `errors`, `arrays` and `data` are open to all.
-OPEN = {"errors", "arrays", "data"}
+OPEN = {"errors", "arrays", "data", "paths"}
 MAY_KNOW = {
     "errors": set(),
     "arrays": set(),
     "data": set(),
+    "paths": set(),
     "discovery": set(),
     "linalg": set(),
     "moments": {"linalg"},

@@ -1,29 +1,14 @@
-import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from _work import die_at_three, double, refuse_three
 from earsight import engine
-
-
-def double(x: int) -> int:
-    return 2 * x
-
-
-def die_at_three(x: int) -> int:
-    if x == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return 2 * x
-
-
-def refuse_three(x: int) -> int:
-    if x == 3:
-        raise ValueError("three is refused")
-    return x
 
 
 def test_every_item_once() -> None:
@@ -39,6 +24,17 @@ def test_a_dying_worker_takes_one_item_with_it() -> None:
     died = found.pop(3)
     assert isinstance(died, engine.WorkerDied)
     assert found == {x: 2 * x for x in range(8) if x != 3}
+
+
+def test_a_worker_that_dies_while_an_item_is_drawn_loses_none() -> None:
+    def items() -> Iterator[int]:
+        yield 3
+        time.sleep(2)  # by now the pool is broken
+        yield from range(4, 7)
+
+    found = dict(engine.run(die_at_three, items(), workers=2))
+    assert isinstance(found.pop(3), engine.WorkerDied)
+    assert found == {x: 2 * x for x in range(4, 7)}
 
 
 def test_an_error_is_raised_here() -> None:

@@ -81,15 +81,18 @@ def test_too_little_to_learn_from(n: int, classes: int, why: str) -> None:
 def test_small_classes_are_not_learned_from() -> None:
     rows = drawn(80, 4, features="class")
     rows.labels[:4] = "rare"
-    mask, _ = trainable(rows)
-    assert mask is not None and mask.sum() == 76 and not mask[:4].any()
+    usable = trainable(rows)
+    assert usable.mask is not None and usable.mask.sum() == 76 and not usable.mask[:4].any()
+    assert usable.note.startswith("4 clips of small classes")
 
 
 def test_windows_of_one_clip_are_one_clip() -> None:
     rows = drawn(120, 4, features="class")
     few = PairedRows(np.array([f"clip{i // 3}" for i in range(120)]), rows.labels, rows.vectors)
-    mask, why = trainable(PairedRows(few.clips, np.full(120, NO_LABEL), few.vectors))
-    assert mask is None and "40 are here" in why
+    usable = trainable(PairedRows(few.clips, np.full(120, NO_LABEL), few.vectors))
+    assert usable.mask is None and "40 are here" in usable.note
+    assert few.one_per_clip().clips.tolist() == [f"clip{i}" for i in range(40)]
+    np.testing.assert_array_equal(few.one_per_clip().vectors["audio"], few.vectors["audio"][1::3])
 
 
 def scores(ap: float, rr: float, n: int = 100) -> Scores:
@@ -108,8 +111,20 @@ def scores(ap: float, rr: float, n: int = 100) -> Scores:
     ],
 )
 def test_one_must_be_better_and_none_worse(joined: Scores, joins: bool) -> None:
-    clips = np.arange(100).astype(str)
-    assert compare(scores(0.5, 0.5), joined, clips)[1] is joins
+    assert compare(scores(0.5, 0.5), joined)[1] is joins
+
+
+def test_a_training_fold_is_treated_as_the_library_is() -> None:
+    rows = drawn(60, 4, features="class").take(np.arange(48))
+    assert trainable(rows).mask is None
+    assert trainable(rows, share=0.8).mask is not None
+
+
+def test_a_method_that_cannot_learn_leaves_the_bridge() -> None:
+    rows = drawn(80, 4, features="pair", labelled=False)
+    decision, learned = choose(rows, "cluster_cca", Plain())
+    assert learned is None and decision.answers == "words"
+    assert "cluster_cca cannot learn from these clips" in decision.why
 
 
 def test_side_by_side_is_the_mean_of_both_cosines() -> None:

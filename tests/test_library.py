@@ -16,13 +16,17 @@ import pytest
 
 from _clips import make_clip, sine
 from earsight import engine
-from earsight.errors import InputError, LibraryError
-from earsight.library.build import IndexReport, index
+from earsight.errors import InputError, LabelError, LibraryError
+from earsight.library import reading
+from earsight.library.build import index
 from earsight.library.evaluate import evaluate_library
+from earsight.library.place import FOLDER, locked
 from earsight.library.search import search
+from earsight.library.sources import Extracted, Sources
 from earsight.library.space import Space
-from earsight.library.store import FOLDER, Store, as_text
-from earsight.library.tables import embedding_table
+from earsight.library.store import Store
+from earsight.library.tables import Tables, embedding_table
+from earsight.paths import as_text
 
 ODD = os.fsdecode(b'it\'s "so"\n \xff.mp4')
 
@@ -323,11 +327,100 @@ def test_killed_in_the_middle_and_resumed(tmp_path: Path) -> None:
 
 
 def test_two_at_once(library: Path) -> None:
-    with Store.open(library / FOLDER, write=True) as store, store.locked():
+    with locked(library / FOLDER):
         process = run_index(library)
         _, told = process.communicate(timeout=60)
     assert process.returncode == 1
     assert f"Another earsight (process {os.getpid()}) is indexing" in told
+
+
+def test_two_first_runs_at_once(tmp_path: Path) -> None:
+    fill(tmp_path, ["a.mp4", "b.mp4", "c.mp4"])
+    both = [run_index(tmp_path) for _ in range(2)]
+    told = [process.communicate(timeout=120)[1] for process in both]
+    codes = sorted(process.returncode for process in both)
+    assert codes in ([0, 0], [0, 1]), told  # one after the other, or one refused
+    assert len(rows(tmp_path)) == 6
+
+
+def test_an_interrupted_change_of_extractors_loses_nothing(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = rows(library)
+    real = engine.run
+
+    def interrupted(*what: object, **how: object) -> Iterator[object]:
+        yield from list(real(*what, **how))[:3]  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("earsight.library.reading._BATCH_CLIPS", 1)
+        patch.setattr(engine, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            index(library, audio="log_mel", visual="colour_edges")
+    assert rows(library) == before
+    assert not index(library, audio="yamnet", visual="efficientnet").rebuilt
+    index(library, audio="log_mel", visual="colour_edges")
+    assert [key.partition(":")[0] for key in rows(library)] == [k.partition(":")[0] for k in before]
+
+
+@pytest.mark.parametrize("gone", ["vectors", "models", "words.audio", "embedding"])
+def test_what_is_missing_is_made_anew(library: Path, gone: str) -> None:
+    before = rows(library)
+    places = [*(library / FOLDER).glob(gone), *(library / FOLDER / "vectors").glob(f"{gone}-*")]
+    assert places
+    for place in places:
+        shutil.rmtree(place)
+    index(library)
+    assert index(library, rebuild=True).rebuilt
+    assert rows(library) == before and names(library, "sound.wav")
+
+
+def test_rows_that_were_lost_are_read_again(library: Path) -> None:
+    before = rows(library)
+    with Store.open(library / FOLDER) as store:
+        current = store.current()
+        assert current is not None
+        tables = Tables(store.folder, current.features)
+        tables.delete([store.clips()[0].content])
+    assert index(library, rebuild=True).rebuilt
+    assert rows(library) == before
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changing = library / "red/new.mp4"
+    make_clip(changing, tone=3000)
+    real = reading.read_clip
+
+    def changed(path: Path, sources: Sources) -> Extracted:
+        found = real(path, sources)
+        if path == changing:
+            make_clip(changing, 1.5, tone=4000)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            engine, "run", lambda work, items, **_: ((item, work(item)) for item in items)
+        )
+        patch.setattr(reading, "read_clip", changed)
+        report = index(library)
+    assert ("red/new.mp4", "unreadable", "It changed while it was being read.") in report.trouble
+    assert len(index(library).trouble) == 1
+    assert "new.mp4" in names(library, "sound.wav")
+
+
+def test_a_setting_that_does_not_work_is_not_remembered(library: Path) -> None:
+    with pytest.raises(LibraryError, match="holds no media now"):
+        index(library, exclude=("*",))
+    bad = library.parent / "bad.csv"
+    bad.write_text("path,label\nred/a.mp4\n")
+    with pytest.raises(LabelError, match="line 2"):
+        index(library, labels=str(bad))
+    with pytest.raises(InputError, match="has no hyper-parameter 'bogus'"):
+        index(library, learn="cca:bogus=1")
+    assert not index(library).rebuilt
 
 
 def test_a_worker_that_dies_takes_one_clip(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -408,10 +501,6 @@ def test_a_read_only_library_can_be_searched_but_not_indexed(made: Path, tiny_di
     assert names(folder, "sound.wav") == names(made, "sound.wav")
     with pytest.raises(LibraryError, match="read-only"):
         index(folder)
-
-
-def test_the_report_is_plain_data(made: Path) -> None:
-    assert isinstance(index(made), IndexReport)
 
 
 def test_a_reader_that_is_overtaken_takes_the_new_embedding(

@@ -64,6 +64,24 @@ def test_links_to_files_are_read_and_to_folders_are_not(tmp_path: Path) -> None:
     assert paths(scan(tmp_path / "clips", [])) == [b"link.mp4", b"real.mp4"]
 
 
+def test_a_folder_that_cannot_be_read_keeps_its_clips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "lost+found/a.mp4", "b.mp4")
+    known = [as_clip(file) for file in scan(tmp_path, []).fresh]
+    real = os.scandir
+
+    def closed(path: bytes) -> object:
+        if path.endswith(b"lost+found"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    found = scan(tmp_path, known)
+    assert not found.missing and len(found.same) == 2
+    assert found.closed == {b"lost+found": "The folder cannot be read: Permission denied."}
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(LibraryError, match=r"nowhere.* cannot be read: No such file"):
         scan(tmp_path / "nowhere", [])

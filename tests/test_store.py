@@ -1,16 +1,21 @@
 import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from earsight.errors import LibraryError
-from earsight.library.store import Content, Embedding, Store, as_text, find
+from earsight.library.place import find, locked, place_for
+from earsight.library.store import Content, Embedding, Store
+from earsight.paths import as_text
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / ".earsight").mkdir()
     return Store.create(tmp_path / "clips" / ".earsight", tmp_path / "clips")
 
 
@@ -48,6 +53,7 @@ def test_a_switch_leaves_one_embedding_and_its_contents(store: Store) -> None:
     store.put_clips([], "g", [one])
     assert set(store.contents("f")) == set(store.contents("g")) == {"A"}
     store.switch(embedding(2, "g"))
+    store.keep_features("g")
     assert store.current() == embedding(2, "g") and store.next_embedding() == 3
     assert store.contents("f") == {} and store.contents("g") == {"A": one}
 
@@ -63,6 +69,7 @@ def test_contents_without_a_clip_are_found_and_dropped(store: Store) -> None:
 def test_the_root_moves_with_the_library(tmp_path: Path) -> None:
     clips = tmp_path / "one" / "clips"
     clips.mkdir(parents=True)
+    (clips / ".earsight").mkdir()
     Store.create(clips / ".earsight", clips).close()
     (tmp_path / "one").rename(tmp_path / "two")
     with Store.open(tmp_path / "two" / "clips" / ".earsight") as store:
@@ -72,18 +79,45 @@ def test_the_root_moves_with_the_library(tmp_path: Path) -> None:
 def test_a_library_elsewhere_keeps_an_absolute_root(tmp_path: Path) -> None:
     name = os.fsdecode(b"clips \xff\n")
     (tmp_path / name).mkdir()
+    (tmp_path / "lib").mkdir()
     with Store.create(tmp_path / "lib", tmp_path / name) as store:
         assert store.root == tmp_path / name
 
 
-def test_one_writer_at_a_time(store: Store) -> None:
-    with store.locked():
-        again = Store.open(store.folder, write=True)
-        busy = pytest.raises(LibraryError, match=f"process {os.getpid()}.*nothing was changed")
-        with busy, again.locked():
-            pass
-    with store.locked():  # let go of
+def test_one_writer_at_a_time(tmp_path: Path) -> None:
+    busy = pytest.raises(LibraryError, match=f"process {os.getpid()}.*nothing was changed")
+    with locked(tmp_path / "new"), busy, locked(tmp_path / "new"):
         pass
+    with locked(tmp_path / "new"):  # let go of
+        pass
+
+
+def test_a_library_is_found_through_a_link(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(store.folder)
+    with Store.open(tmp_path / "link") as linked:
+        assert linked.root == tmp_path / "clips"
+
+
+def test_the_clips_folder_names_its_own_library(tmp_path: Path) -> None:
+    assert place_for(tmp_path, None) == place_for(tmp_path, tmp_path) == tmp_path / ".earsight"
+    assert place_for(tmp_path, tmp_path / "other") == tmp_path / "other"
+
+
+def test_a_reader_finishes_what_a_killed_writer_left(store: Store) -> None:
+    store.put_clips([(b"a", 1, 2, "A")])
+    code = (
+        "import os, sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "db.execute('PRAGMA cache_spill = 1'); db.execute('PRAGMA cache_size = 1')\n"
+        "db.execute('BEGIN'); db.execute('DELETE FROM clips')\n"
+        "db.execute('CREATE TABLE big AS WITH RECURSIVE n(i, x) AS (SELECT 1, randomblob(999) '\n"
+        "           'UNION ALL SELECT i + 1, randomblob(999) FROM n LIMIT 5000) SELECT * FROM n')\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    path = store.folder / "library.db"
+    subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    assert path.with_name("library.db-journal").exists()
+    with Store.open(store.folder) as reader:
+        assert [clip.path for clip in reader.clips()] == [b"a"]
 
 
 def test_a_newer_library_says_so(store: Store) -> None:

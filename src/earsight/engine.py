@@ -48,7 +48,7 @@ def run(
         items: What to work on; it may be a generator that prepares each item.
         workers: Number of processes, at least 1.
         start: Called once in each new process.
-        tick: Called here about once a second while nothing comes.
+        tick: Called here every half second while nothing comes.
     """
     queue = iter(items)
     suspects: list[Item] = []
@@ -63,8 +63,12 @@ def run(
                         item = next(queue)
                     except StopIteration:
                         more = False
-                    else:
+                        break
+                    try:
                         pending[pool.submit(work, item)] = item
+                    except BrokenProcessPool:  # a worker died while the item was drawn
+                        suspects.append(item)
+                        raise
                 if not pending:
                     break
                 done, _ = wait(pending, timeout=_TICK, return_when=FIRST_COMPLETED)
@@ -79,17 +83,24 @@ def run(
             suspects += pending.values()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-        yield from _alone(work, suspects, start)
+        yield from _alone(work, suspects, start, tick)
         suspects.clear()
 
 
 def _alone(
-    work: Callable[[Item], Result], items: Iterable[Item], start: Callable[[], None] | None
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    start: Callable[[], None] | None,
+    tick: Callable[[], None] | None,
 ) -> Iterator[tuple[Item, Result | WorkerDied]]:
     for item in items:
         pool = _pool(1, start)
         try:
-            yield item, pool.submit(work, item).result()
+            future = pool.submit(work, item)
+            while not wait([future], timeout=_TICK).done:
+                if tick is not None:
+                    tick()
+            yield item, future.result()
         except BrokenProcessPool as error:
             died = WorkerDied("The process that read it crashed, twice.")
             died.__cause__ = error

@@ -5,6 +5,7 @@ Results go to stdout, everything else to stderr.
 """
 
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -46,16 +47,29 @@ def _main(
     pass
 
 
+class _Stopped(BaseException):
+    """Ctrl-C, or a polite kill: passes every handler on its way out, and leaves things tidy."""
+
+
+def _stop(*_: object) -> None:
+    raise _Stopped
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one message, never a traceback."""
+    signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, _stop)
     try:
         app()
     except EarsightError as error:
         sys.stderr.write(f"earsight: {error}\n")
         sys.exit(1)
-    except KeyboardInterrupt:
+    except _Stopped:
         sys.stderr.write("earsight: stopped. What was done is kept; the same command goes on.\n")
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        sys.stderr.write(f"earsight: {error}\n")
         sys.exit(1)

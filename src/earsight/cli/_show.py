@@ -3,6 +3,8 @@
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ class Lines:
 
     def say(self, text: str) -> None:
         """Print a line."""
-        say(text)
+        say(printable(text))
 
 
 class Bar:
@@ -140,17 +142,26 @@ class Bar:
         """Count one item."""
         from rich.markup import escape
 
-        self._bar.update(self._task, advance=1, note=escape(printable(note))[-40:])
+        self._bar.update(self._task, advance=1, note=escape(printable(note)[-40:]))
 
     def finish(self) -> None:
-        """End the step."""
-        self._bar.stop()
+        """End the step, or leave it where it stands."""
+        if self._bar is not None:
+            self._bar.stop()
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
-        self._console.print(text, markup=False)
+        self._console.print(printable(text), markup=False)
 
 
-def progress() -> Lines | Bar:
-    """Return a bar for a terminal, lines for anything else."""
-    return Bar() if sys.stderr.isatty() else Lines()
+@contextmanager
+def progress() -> Iterator[Lines | Bar]:
+    """Give a bar for a terminal, lines for anything else; the terminal is left as it was."""
+    if not sys.stderr.isatty():
+        yield Lines()
+        return
+    bar = Bar()
+    try:
+        yield bar
+    finally:
+        bar.finish()

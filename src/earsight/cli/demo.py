@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from earsight.cli._show import progress, say, short
+from earsight.cli._show import Bar, Lines, progress, say, short
 
 if TYPE_CHECKING:
     from earsight.library.search import Answer
@@ -32,8 +32,9 @@ def demo(
     begun = time.monotonic()
     clips, queries = folder / "clips", folder / "queries"
     say(f"1. Drawing {10 * per_class} clips of ten classes into {clips}")
-    draw(clips, per_class=per_class, seed=seed, progress=_told("Drawing clips"))
-    draw(queries, per_class=1, seed=seed + 1, progress=_told("Drawing queries"))
+    with progress() as shown:
+        draw(clips, per_class=per_class, seed=seed, progress=_told(shown, "Drawing clips"))
+        draw(queries, per_class=1, seed=seed + 1, progress=_told(shown, "Drawing queries"))
     say(f"\n2. earsight index {clips}")
     index(clips)
     say(f"\n3. earsight evaluate --library {clips}")
@@ -47,9 +48,8 @@ def demo(
     say("  earsight search a-sound.wav --library my-clips/")
 
 
-def _told(what: str) -> Callable[[int, int], None]:
+def _told(shown: Lines | Bar, what: str) -> Callable[[int, int], None]:
     """Return a callback (done, total) that shows progress."""
-    shown = progress()
     first = True
 
     def told(done: int, total: int) -> None:

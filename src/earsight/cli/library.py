@@ -52,7 +52,8 @@ def index(
         ),
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(help="Pattern of files or folders to leave out; repeatable.")
+        list[str] | None,
+        typer.Option(help="Pattern of files or folders to leave out; repeatable. '' for none."),
     ] = None,
     audio: Annotated[str | None, typer.Option(help="Extractor of sound features.")] = None,
     visual: Annotated[str | None, typer.Option(help="Extractor of sight features.")] = None,
@@ -72,9 +73,10 @@ def index(
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if exclude:
         changes["exclude"] = tuple(exclude)
-    report = run(
-        clips, library=library, workers=workers, rebuild=rebuild, progress=progress(), **changes
-    )
+    with progress() as shown:
+        report = run(
+            clips, library=library, workers=workers, rebuild=rebuild, progress=shown, **changes
+        )
     if as_json:
         out(json.dumps(asdict(report), default=str))
     _told(report, clips, library)
@@ -97,6 +99,7 @@ def _told(report: "IndexReport", clips: Path, library: Path | None) -> None:
         f"{count} {what}"
         for count, what in (
             (changes.added, "read"),
+            (changes.again, "read again"),
             (changes.moved, "moved"),
             (changes.gone, "gone"),
             (changes.unchanged, "unchanged"),
@@ -104,8 +107,10 @@ def _told(report: "IndexReport", clips: Path, library: Path | None) -> None:
         if count
     ]
     say(f"{plural(report.n_clips, 'clip')}: {', '.join(done)}. {report.seconds:.1f} s.")
+    if report.passed_over:
+        say(f"{plural(report.passed_over, 'file')} of other kinds passed over.")
     if not report.rebuilt:
-        say("Nothing to do: the embedding that stands is up to date.")
+        say("Nothing to do: what answers is up to date.")
     for path, status, why in report.trouble:
         say(f"  {status}: {printable(path)}{f' ({printable(why)})' if why else ''}")
     place = library or clips
@@ -170,8 +175,8 @@ def evaluate(library: LibraryOption, as_json: Json = False) -> None:
     """Score the clips as queries for each other: both directions, held out, beside chance."""
     from earsight.library.evaluate import evaluate_library
 
-    shown = progress()
-    result = evaluate_library(library, progress=shown)
+    with progress() as shown:
+        result = evaluate_library(library, progress=shown)
     if as_json:
         out(json.dumps(asdict(result)))
         return

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from earsight.errors import LabelError
+from earsight.paths import escaped
 
 
 def folder_labels(paths: Iterable[str]) -> dict[str, str] | None:
@@ -50,7 +51,7 @@ def read_label_csv(path: str | Path) -> dict[str, str]:
         text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
     except OSError as error:
         raise LabelError(f"The label file {path} cannot be read: {error.strerror}.") from error
-    rows = csv.DictReader(io.StringIO(_escaped(text), newline=""), strict=True)
+    rows = csv.DictReader(io.StringIO(escaped(text), newline=""), strict=True)
     labels: dict[str, str] = {}
     try:
         if not {"path", "label"} <= set(rows.fieldnames or ()):
@@ -72,8 +73,3 @@ def read_label_csv(path: str | Path) -> dict[str, str]:
     except csv.Error as error:
         raise LabelError(f"{path}, line {rows.line_num}: not a CSV file ({error}).") from error
     return labels
-
-
-def _escaped(text: str) -> str:
-    """Write bytes that were not UTF-8, kept by `surrogateescape`, as %XX."""
-    return "".join(f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c for c in text)

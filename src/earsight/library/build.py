@@ -8,6 +8,7 @@ import hashlib
 import json
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ from earsight import engine
 from earsight.errors import LibraryError
 from earsight.library.labels import Labelling, label_clips
 from earsight.library.learn import LEARN_VERSION, learn
+from earsight.library.place import locked, place_for, unwritten
 from earsight.library.progress import Progress, Silent
 from earsight.library.reading import Changes, read_changes, refuse_empty
 from earsight.library.scan import scan
 from earsight.library.settings import Settings
-from earsight.library.store import FOLDER, Embedding, Store, as_text, now
+from earsight.library.store import Embedding, Store, now
 from earsight.library.tables import Tables, drop_others, embedding_table, write_embedding
 from earsight.media import Status
+from earsight.paths import as_text
 
 _TROUBLE = (Status.PARTIAL, Status.UNREADABLE)
 
@@ -34,9 +37,10 @@ class IndexReport:
     Attributes:
         library: The library's folder.
         n_clips: Files in it.
-        changes: How many were added, moved, gone, unchanged.
+        changes: How many were added, read again, moved, gone, unchanged.
         trouble: (path, status, message) of every clip in the library that is not whole.
         labels: Class → number of clips.
+        passed_over: Files that are not media by the end of their name.
         rebuilt: Whether a new embedding was made.
         embedding: What answers now; its `info["decision"]` tells why.
         seconds: Wall-clock time.
@@ -47,6 +51,7 @@ class IndexReport:
     changes: Changes = field(default_factory=Changes)
     trouble: list[tuple[str, str, str]] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
+    passed_over: int = 0
     rebuilt: bool = False
     embedding: Embedding | None = None
     seconds: float = 0.0
@@ -77,50 +82,21 @@ def index(
             read-only or out of disk.
     """
     begun = time.monotonic()
-    progress = progress or Silent()
     folder = Path(folder)
     if not folder.is_dir():
         raise LibraryError(f"There is no folder {folder}.")
-    place = library or folder / FOLDER
+    place = place_for(folder, library)
     settings = Settings().changed(changes)
     if not (place / "library.db").is_file():
         refuse_empty(folder, place, scan(folder, (), settings.exclude))
-    with Store.create(place, folder) as store, store.locked():
+    with locked(place), Store.create(place, folder) as store:
         try:
-            report = _update(store, folder, changes, workers, rebuild, progress)
+            _check_root(store, folder)
+            settings = Settings.of(store).changed(changes)
+            report = _update(store, settings, workers, rebuild, progress or Silent())
         except OSError as error:
-            raise LibraryError(store.unwritten(error)) from error
+            raise LibraryError(unwritten(place, error)) from error
     report.seconds = time.monotonic() - begun
-    return report
-
-
-def _update(
-    store: Store,
-    folder: Path,
-    changes: dict[str, Any],
-    workers: int | None,
-    rebuild: bool,
-    progress: Progress,
-) -> IndexReport:
-    _check_root(store, folder)
-    settings = Settings.of(store).changed(changes)
-    settings.keep(store)
-    found = scan(store.root, store.clips(), settings.exclude)
-    refuse_empty(store.root, store.folder, found)
-    report = IndexReport(store.folder)
-    report.changes = read_changes(
-        store,
-        found,
-        settings.sources,
-        workers=workers or engine.default_workers(),
-        progress=progress,
-    )
-    labelling = label_clips(store, settings.labels, progress)
-    report.labels = labelling.counts
-    report.rebuilt = _embed(store, settings, labelling, rebuild, progress)
-    report.n_clips = len(store.clips())
-    report.trouble = trouble(store, settings.sources.fingerprint)
-    report.embedding = store.current()
     return report
 
 
@@ -132,53 +108,139 @@ def _check_root(store: Store, folder: Path) -> None:
         )
 
 
-def _embed(
-    store: Store, settings: Settings, labelling: Labelling, rebuild: bool, progress: Progress
-) -> bool:
-    """Make and switch to a new embedding if anything it is made from has changed."""
+def _update(
+    store: Store,
+    settings: Settings,
+    workers: int | None,
+    rebuild: bool,
+    progress: Progress,
+    *,
+    mended: bool = False,
+) -> IndexReport:
+    found = scan(store.root, store.clips(), settings.exclude)
+    refuse_empty(store.root, store.folder, found)
+    settings.keep(store)  # nothing is wrong with them; a killed run goes on as it was asked to
+    features = settings.sources.fingerprint
+    tables = Tables(store.folder, features)
+    if store.contents(features) and not tables.complete:
+        progress.say("Tables of the library are missing; its clips are read again.")
+        store.drop_contents(features, list(store.contents(features)))
+    changes = read_changes(
+        store,
+        found,
+        settings.sources,
+        workers=workers or engine.default_workers(),
+        progress=progress,
+    )
+    labelling = label_clips(store, settings.labels, progress)
+    plan = _plan(store, settings, labelling)
+    current = store.current()
+    rebuilt = rebuild or current is None or current.digest != plan.digest
+    rebuilt = rebuilt or not _stands(store, current)
+    if rebuilt:
+        if _mend(store, tables, progress):
+            if mended:
+                raise LibraryError(
+                    f"Vectors written to {store.folder} do not stay there. Check the disk, delete "
+                    "that folder, and index again."
+                )
+            return _update(store, settings, workers, rebuild, progress, mended=True)
+        current = _embed(store, settings, plan, tables, progress)
+    _sweep(store, current)
+    told = [(as_text(folder) + "/", "unreadable", why) for folder, why in found.closed.items()]
+    return IndexReport(
+        store.folder,
+        len(store.clips()),
+        changes,
+        trouble(store, features) + told,
+        labelling.counts,
+        found.passed_over,
+        rebuilt,
+        current,
+    )
+
+
+def _stands(store: Store, current: Embedding | None) -> bool:
+    """Whether what the embedding is made of is there."""
+    return (
+        current is not None
+        and embedding_table(store.folder, current.table).exists
+        and (store.folder / "models" / str(current.id)).is_dir()
+    )
+
+
+def _mend(store: Store, tables: Tables, progress: Progress) -> bool:
+    """Make tables and acknowledged contents agree; return whether clips must be read again."""
+    contents = store.contents(tables.features)
+    unused = set(store.unused_contents(tables.features))
+    believed = {c: found.report["rows"] for c, found in contents.items() if c not in unused}
+    lost, strays = tables.faults(believed)
+    store.drop_contents(tables.features, [*lost, *unused])
+    tables.delete([*lost, *strays])
+    if lost:
+        progress.say(f"Vectors of {len(lost)} contents are missing; they are read again.")
+    return bool(lost)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What an embedding is made from.
+
+    Attributes:
+        windows: Content → its number of windows.
+        labels: Content → label.
+        digest: Of all that decides the outcome.
+    """
+
+    windows: dict[str, int]
+    labels: Mapping[str, str]
+    digest: str
+
+
+def _plan(store: Store, settings: Settings, labelling: Labelling) -> _Plan:
     features = settings.sources.fingerprint
     contents = store.contents(features)
     held = {clip.content for clip in store.clips()}
-    usable = {c: contents[c].windows for c in held if c in contents and contents[c].windows}
-    if not usable:
+    windows = {c: contents[c].windows for c in held if c in contents and contents[c].windows}
+    if not windows:
         first = "; ".join(f"{path}: {why}" for path, _, why in trouble(store, features)[:3])
         raise LibraryError(f"None of the {len(held)} clips in {store.root} could be read. {first}")
     labels = labelling.by_content
-    facts = [features, settings.learn, LEARN_VERSION, [(c, labels.get(c)) for c in sorted(usable)]]
+    facts = [features, settings.learn, LEARN_VERSION, [(c, labels.get(c)) for c in sorted(windows)]]
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    current = store.current()
-    if current and current.digest == digest and not rebuild:
-        _sweep(store, current)
-        return False
-    tables = Tables(store.folder, features)
-    space, decision = learn(tables, usable, labels, settings, progress)
+    return _Plan(windows, labels, digest)
+
+
+def _embed(
+    store: Store, settings: Settings, plan: _Plan, tables: Tables, progress: Progress
+) -> Embedding:
+    """Make a new embedding beside the one that answers, and let it answer."""
+    space, decision = learn(tables, plan.windows, plan.labels, settings, progress)
     number = store.next_embedding()
     model = store.folder / "models" / str(number)
     shutil.rmtree(model, ignore_errors=True)  # left by a killed run
     space.save(model)
-    n_rows = write_embedding(
-        tables, embedding_table(store.folder, f"embedding-{number}"), space, usable
-    )
+    table = embedding_table(store.folder, f"embedding-{number}")
+    n_rows = write_embedding(tables, table, space, plan.windows)
     info = {
         "space": space.name,
         "decision": asdict(decision),
         "sources": asdict(settings.sources),
     }
-    embedding = Embedding(number, features, digest, n_rows, now(), info)
+    embedding = Embedding(number, tables.features, plan.digest, n_rows, now(), info)
     store.switch(embedding)
-    unused = store.unused_contents(features)
-    store.drop_contents(features, unused)
-    tables.delete(unused)
     tables.optimize()
-    _sweep(store, embedding)
-    return True
+    return embedding
 
 
-def _sweep(store: Store, embedding: Embedding) -> None:
+def _sweep(store: Store, current: Embedding | None) -> None:
     """Remove what no longer answers. A kill before this costs disk only, until the next run."""
-    drop_others(store.folder, embedding.features, embedding.table)
+    if current is None:
+        return
+    store.keep_features(current.features)
+    drop_others(store.folder, current.features, current.table)
     for folder in (store.folder / "models").iterdir():
-        if folder.name != str(embedding.id):
+        if folder.name != str(current.id):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -37,7 +37,8 @@ class LibraryEvaluation:
 
     Attributes:
         n_clips: Clips that were ranked; each has sound and sight.
-        n_rows: Their rows (a long clip has several windows).
+        n_rows: Their rows; a long clip has several windows, all learned from, and its middle one
+            is ranked.
         left_out: Clips without sound or without sight.
         n_labelled: Clips with a class; MAP is over these.
         folds: Number of folds; 0 where nothing was fitted.
@@ -76,7 +77,7 @@ def evaluate_library(library: Path, *, progress: Progress | None = None) -> Libr
     result = LibraryEvaluation(
         rows.n_clips,
         len(rows),
-        stored.n_contents - rows.n_clips,
+        stored.n_contents - stored.n_paired,
         len(np.unique(rows.clips[rows.labels != NO_LABEL])),
         n_folds_for(rows.n_clips) or 0,
         [],
@@ -112,7 +113,8 @@ def _cross_validate(
         if settings.learn == "never":
             learned, answers = None, "words"
         else:
-            decision, learned = choose(inside, settings.learn, settings.sources)
+            share = inside.n_clips / rows.n_clips
+            decision, learned = choose(inside, settings.learn, settings.sources, share=share)
             answers = decision.answers
         space = Space(bridge, learned, WEIGHT) if learned else Space(bridge)
         result.answers.append(answers)
@@ -127,7 +129,8 @@ def _cross_validate(
 
 
 def _figures(space: Space, rows: PairedRows) -> dict[str, dict[str, float]]:
-    """Return direction → figures, on the rows given as queries and gallery."""
+    """Return direction → figures, on the clips given as queries and gallery."""
+    rows = rows.one_per_clip()
     embedded = {modality: space.embed(modality, rows.vectors) for modality in MODALITIES}
     ks = tuple(k for k in KS if k <= len(rows))
     own = evaluate(embedded, ks=ks)

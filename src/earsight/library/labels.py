@@ -8,7 +8,8 @@ from pathlib import Path
 from earsight.datasets import folder_labels, read_label_csv
 from earsight.errors import LabelError
 from earsight.library.progress import Progress
-from earsight.library.store import Clip, Store, as_text
+from earsight.library.store import Clip, Store
+from earsight.paths import as_text
 
 _SHOWN = 12  # classes named in the line that tells of them
 

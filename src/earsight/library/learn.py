@@ -24,7 +24,7 @@ from earsight.methods._base import JointEmbedding
 from earsight.metrics import paired_bootstrap
 from earsight.retrieval import evaluate
 
-LEARN_VERSION = 1  # raised when the same clips would give another embedding
+LEARN_VERSION = 2  # raised when the same clips would give another embedding
 MIN_CLIPS = 50
 MIN_PER_CLASS = 5
 MAX_ROWS = 50_000  # more rows than this are sampled, by whole clips, to learn from
@@ -55,6 +55,13 @@ class PairedRows:
         vectors = {role: x[which] for role, x in self.vectors.items()}
         return PairedRows(self.clips[which], self.labels[which], vectors)
 
+    def one_per_clip(self) -> "PairedRows":
+        """Return each clip's middle window: the units of every figure are clips."""
+        places: dict[str, list[int]] = {}
+        for i, clip in enumerate(self.clips):
+            places.setdefault(clip, []).append(i)
+        return self.take(np.array([rows[len(rows) // 2] for rows in places.values()], dtype=int))
+
     @property
     def n_clips(self) -> int:
         """Number of contents."""
@@ -78,10 +85,10 @@ class Decision:
 
 @dataclass(frozen=True)
 class Scores:
-    """One figure a row, on held-out rows: the mean of both directions.
+    """One figure a clip, on held-out clips: the mean of both directions.
 
     Attributes:
-        ap: (n,) average precision by class; NaN where the row has no class.
+        ap: (n,) average precision by class; NaN where the clip has no class.
         rr: (n,) reciprocal rank of the own half.
     """
 
@@ -102,7 +109,7 @@ def learn(
         decision = Decision("words", "Nothing is learned, as asked (--learn never).")
     else:
         rows, note = load_pairs(tables, contents, labels)
-        decision, learned = choose(rows, settings.learn, settings.sources, note)
+        decision, learned = choose(rows, settings.learn, settings.sources, note=note)
         if learned is not None:
             progress.say(_told(decision))
             return Space(bridge, learned, WEIGHT), decision
@@ -169,34 +176,49 @@ def fit_bridge(views: Mapping[str, FloatArray], sources: Sources) -> JointEmbedd
 # -- is learning worth it? -------------------------------------------------------------------------
 
 
-def trainable(rows: PairedRows) -> tuple[Labels | None, str]:
-    """Return which rows can be learned from, and why none can (None, reason) where that is so.
+@dataclass(frozen=True)
+class Trainable:
+    """Which rows can be learned from.
 
-    With at least two classes of 5 clips, the rows of those classes; without, all rows.
+    Attributes:
+        mask: (n,) truth values, or None where nothing can be learned.
+        note: Which classes are left out, or why nothing can be learned.
+    """
+
+    mask: Labels | None
+    note: str = ""
+
+
+def trainable(rows: PairedRows, share: float = 1.0) -> Trainable:
+    """Find the rows to learn from: those of classes of at least 5 clips, or all without labels.
+
+    Args:
+        rows: Paired rows.
+        share: The part of a library that these rows are; what it needs of clips shrinks likewise,
+            so that a training fold is treated as the library is.
     """
     clips_of = dict(zip(rows.clips, rows.labels, strict=True))
     sizes = Counter(label for label in clips_of.values() if label != NO_LABEL)
-    large = [label for label, count in sizes.items() if count >= MIN_PER_CLASS]
-    if len(large) >= 2:
-        mask = np.isin(rows.labels, large)
-    elif sizes:
-        return None, (
-            f"a class needs {MIN_PER_CLASS} clips with sound and sight to be learned, and fewer "
-            "than two classes have them"
-        )
-    else:
-        mask = np.ones(len(rows), dtype=bool)
-    n_clips = len(np.unique(rows.clips[mask]))
-    if n_clips < MIN_CLIPS:
-        return (
+    large = [label for label, count in sizes.items() if count >= MIN_PER_CLASS * share]
+    if sizes and len(large) < 2:
+        return Trainable(
             None,
-            f"learning needs {MIN_CLIPS} clips with sound and sight, and {n_clips} are here",
+            f"a class needs {MIN_PER_CLASS} clips with sound and sight to be learned, and fewer "
+            "than two classes have them",
         )
-    return mask, ""
+    mask = np.isin(rows.labels, large) if sizes else np.ones(len(rows), dtype=bool)
+    n_clips = len(np.unique(rows.clips[mask]))
+    if n_clips < MIN_CLIPS * share:
+        return Trainable(
+            None, f"learning needs {MIN_CLIPS} clips with sound and sight, and {n_clips} are here"
+        )
+    left_out = len(clips_of) - n_clips
+    note = f"{left_out} clips of small classes or without a label are not learned from. "
+    return Trainable(mask, note if left_out else "")
 
 
 def choose(
-    rows: PairedRows, method: str, sources: Sources, note: str = ""
+    rows: PairedRows, method: str, sources: Sources, *, share: float = 1.0, note: str = ""
 ) -> tuple[Decision, JointEmbedding | None]:
     """Compare the bridge with and without `method` on held-out folds, and fit what won.
 
@@ -204,19 +226,22 @@ def choose(
         rows: All that may be looked at; nothing of it is a test row of the caller.
         method: "auto" or the name of a method, with hyper-parameters.
         sources: The extractors (for the bridge's prior).
+        share: The part of a library that these rows are (see `trainable`).
         note: Put before the reason.
     """
-    mask, reason = trainable(rows)
-    if mask is None:
-        return Decision("words", f"{note}Nothing is learned: {reason}."), None
-    rows = rows.take(mask)
-    n_folds = n_folds_for(rows.n_clips)
-    if n_folds is None:
-        raise InputError(f"Choosing needs 20 clips; got {rows.n_clips}.")
-    alone, joined = _held_out(rows, method, sources, n_folds)
-    figures, joins = compare(alone, joined, rows.clips)
-    figures |= {"folds": n_folds, "clips": rows.n_clips}
-    learned = fit_learned(rows, method)
+    usable = trainable(rows, share)
+    if usable.mask is None:
+        return Decision("words", f"{note}Nothing is learned: {usable.note}."), None
+    rows = rows.take(usable.mask)
+    note += usable.note
+    try:
+        alone, joined = _held_out(rows, method, sources)
+        learned = fit_learned(rows, method)
+    except InputError as error:
+        why = f"{parse_spec(method)[0]} cannot learn from these clips: {error}"
+        return Decision("words", note + why), None
+    figures, joins = compare(alone, joined)
+    figures |= {"clips": rows.n_clips}
     name = method_name(learned)
     if not joins:
         why = f"{name} beside the bridge does not help on held-out clips."
@@ -234,21 +259,23 @@ def fit_learned(rows: PairedRows, method: str) -> JointEmbedding:
     return model.fit(views, labels=labels, groups=rows.clips)
 
 
-def _held_out(
-    rows: PairedRows, method: str, sources: Sources, n_folds: int
-) -> tuple[Scores, Scores]:
-    """Score every row while it is held out: by the bridge alone, and with the method beside it."""
-    scores = {kind: Scores(np.zeros(len(rows)), np.zeros(len(rows))) for kind in (False, True)}
+def _held_out(rows: PairedRows, method: str, sources: Sources) -> tuple[Scores, Scores]:
+    """Score every clip while it is held out: by the bridge alone, and with the method beside it."""
+    alone, joined = [], []
+    n_folds = n_folds_for(rows.n_clips) or 2
     for train, test in folds(rows.labels, rows.clips, n_folds, seed=0):
-        fitted = rows.take(train)
+        fitted, held_out = rows.take(train), rows.take(test)
         bridge = fit_bridge(words_of(fitted), sources)
-        for kind, space in (
-            (False, Space(bridge)),
-            (True, Space(bridge, fit_learned(fitted, method), WEIGHT)),
-        ):
-            found = score(space, rows.take(test))
-            scores[kind].ap[test], scores[kind].rr[test] = found.ap, found.rr
-    return scores[False], scores[True]
+        alone.append(score(Space(bridge), held_out))
+        beside = Space(bridge, fit_learned(fitted, method), WEIGHT)
+        joined.append(score(beside, held_out))
+    return _joined(alone), _joined(joined)
+
+
+def _joined(parts: list[Scores]) -> Scores:
+    return Scores(
+        np.concatenate([part.ap for part in parts]), np.concatenate([part.rr for part in parts])
+    )
 
 
 def words_of(rows: PairedRows) -> dict[str, FloatArray]:
@@ -257,7 +284,8 @@ def words_of(rows: PairedRows) -> dict[str, FloatArray]:
 
 
 def score(space: Space, rows: PairedRows) -> Scores:
-    """Rank rows against each other, sound and sight, and score each row as a query."""
+    """Rank clips against each other, sound and sight, and score each one as a query."""
+    rows = rows.one_per_clip()
     embedded = {modality: space.embed(modality, rows.vectors) for modality in MODALITIES}
     own = evaluate(embedded)
     rr = np.mean([own[pair].reciprocal_ranks for pair in own], axis=0)
@@ -270,7 +298,7 @@ def score(space: Space, rows: PairedRows) -> Scores:
     return Scores(ap, rr)
 
 
-def compare(alone: Scores, joined: Scores, clips: Labels) -> tuple[dict[str, float], bool]:
+def compare(alone: Scores, joined: Scores) -> tuple[dict[str, float], bool]:
     """Return the figures of the comparison, and whether the learned part joins."""
     figures: dict[str, float] = {}
     better, worse = [], []
@@ -278,9 +306,8 @@ def compare(alone: Scores, joined: Scores, clips: Labels) -> tuple[dict[str, flo
         known = ~np.isnan(one)
         if not known.any():
             continue
-        one, two, groups = one[known], two[known], clips[known]
-        p_better = paired_bootstrap(two, one, groups=groups)
-        p_worse = paired_bootstrap(one, two, groups=groups)
+        one, two = one[known], two[known]
+        p_better, p_worse = paired_bootstrap(two, one), paired_bootstrap(one, two)
         figures |= {
             f"{name}_words": float(one.mean()),
             f"{name}_joined": float(two.mean()),

@@ -1,6 +1,6 @@
 """The stored rows of a library that have both sound and sight, with labels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +8,10 @@ import numpy as np
 from earsight.errors import LibraryError
 from earsight.features import PairedFeatures
 from earsight.library.learn import NO_LABEL, PairedRows, load_pairs
+from earsight.library.place import find
 from earsight.library.settings import Settings
 from earsight.library.sources import MODALITIES
-from earsight.library.store import Store, find
+from earsight.library.store import Store
 from earsight.library.tables import Tables
 
 
@@ -21,12 +22,14 @@ class StoredPairs:
     Attributes:
         rows: Those with both sound and sight.
         n_contents: Contents that were read, also those with one of the two.
-        settings: What the library was last indexed with.
+        n_paired: Those with both.
+        settings: What the library was last indexed with, and the extractors of what answers.
         note: Says if rows had to be sampled.
     """
 
     rows: PairedRows
     n_contents: int
+    n_paired: int
     settings: Settings
     note: str
 
@@ -37,23 +40,24 @@ def stored_pairs(library: Path) -> StoredPairs:
     Raises:
         LibraryError: No library, or none of its clips was read.
     """
-    folder = find(Path(library))
-    with Store.open(folder) as store:
-        settings = Settings.of(store)
-        features = settings.sources.fingerprint
-        contents = {
-            c: found.windows for c, found in store.contents(features).items() if found.windows
-        }
-        clips = [clip for clip in store.clips() if clip.content in contents]
+    with Store.open(find(Path(library))) as store:
+        current = store.current()
+        if current is None:
+            raise LibraryError(
+                f"The library {store.folder} has nothing that answers yet; its indexing did not "
+                f"finish. Run: earsight index {store.root}"
+            )
+        settings = replace(Settings.of(store), **current.info["sources"])
+        read = store.contents(current.features)
         labels: dict[str, set[str]] = {}
-        for clip in clips:
-            labels.setdefault(clip.content, set()).update([clip.label] if clip.label else [])
+        for clip in store.clips():
+            if clip.content in read and read[clip.content].windows:
+                labels.setdefault(clip.content, set()).update([clip.label] if clip.label else [])
         known = {content: min(some) for content, some in labels.items() if len(some) == 1}
-        if not labels:
-            raise LibraryError(f"The library {folder} holds no clip that was read.")
-        held = {content: contents[content] for content in labels}
-        rows, note = load_pairs(Tables(folder, features), held, known)
-    return StoredPairs(rows, len(labels), settings, note)
+        held = {content: read[content].windows for content in labels}
+        n_paired = sum(all(read[content].report["rows"].values()) for content in labels)
+        rows, note = load_pairs(Tables(store.folder, current.features), held, known)
+    return StoredPairs(rows, len(labels), n_paired, settings, note)
 
 
 def paired_features(library: Path) -> tuple[PairedFeatures, str]:

@@ -3,7 +3,8 @@
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,19 +13,22 @@ from earsight.errors import LibraryError, WeightsError
 from earsight.library.progress import Progress
 from earsight.library.scan import File, Scan, content_of, match_moves
 from earsight.library.sources import Extracted, Sources, read_clip, report_of
-from earsight.library.store import Content, Store, as_text
+from earsight.library.store import Content, Store
 from earsight.library.tables import Tables
 from earsight.media import Report
+from earsight.paths import as_text
 
 _BATCH_CLIPS = 32  # at most so many clips, or …
+_MERGE_EVERY = 200  # batches; each leaves a small file in every table
 _BATCH_SECONDS = 1.0  # … so many seconds a clip waits to be acknowledged
 
 
 @dataclass(frozen=True)
 class Changes:
-    """How many files were added (or have a new content), moved, gone, and left alone."""
+    """How many files were added (or have a new content), read again, moved, gone, left alone."""
 
     added: int = 0
+    again: int = 0
     moved: int = 0
     gone: int = 0
     unchanged: int = 0
@@ -41,7 +45,8 @@ def read_changes(
     Raises:
         LibraryError: Something could not be written; what was acknowledged stays.
     """
-    known = {clip.path: clip.content for clip in store.clips()}
+    clips = store.clips()
+    known = {clip.path: clip.content for clip in clips}
     contents = store.contents(sources.fingerprint)
     done = {name for name, content in contents.items() if not content.report["again"]}
     stale = [File(c.path, c.size, c.mtime_ns) for c in found.same if c.content not in done]
@@ -52,8 +57,8 @@ def read_changes(
         sources.prepare()
         writer = _Writer(store, sources)
         progress.start("Reading clips", len(work))
-        jobs = _read(store.root, work, done, sources, workers, writer.tick)
-        for file, content, extracted in jobs:
+        twins = _may_have_twins(work, {clip.size for clip in clips})
+        for file, content, extracted in _read(store.root, twins, done, sources, workers, writer):
             writer.add(file, content, extracted)
             if known.get(file.path) != content:
                 changed.append((file, content))
@@ -64,25 +69,45 @@ def read_changes(
     gone = [clip.path for clip in found.missing if clip.path not in moved]
     if moved or gone:
         store.move_and_drop(moved, gone)
-    return Changes(len(changed) - len(moved), len(moved), len(gone), len(found.same) - len(stale))
+    return Changes(
+        len(changed) - len(moved),
+        len(stale),
+        len(moved),
+        len(gone),
+        len(found.same) - len(stale),
+    )
 
 
 @dataclass(frozen=True)
 class _Job:
     path: Path
     file: File
-    content: str
+    content: str | None  # None: the worker finds out
     sources: Sources
 
 
-def _do(job: _Job) -> Extracted | str:
+def _may_have_twins(work: list[File], sizes: set[int]) -> list[tuple[File, bool]]:
+    """Return each file with whether its size is that of a known clip or of another file."""
+    counts = Counter(file.size for file in work)
+    return [(file, file.size in sizes or counts[file.size] > 1) for file in work]
+
+
+def _do(job: _Job) -> tuple[str, Extracted | str]:
     """Read one clip; what its file does to a decoder or a network must not stop the run."""
+    content = job.content or ""
     try:
-        return read_clip(job.path, job.sources)
+        content = content or content_of(job.path)
+        extracted = read_clip(job.path, job.sources)
+        info = job.path.stat()
+        if (info.st_size, info.st_mtime_ns) != (job.file.size, job.file.mtime_ns):
+            return content, "It changed while it was being read."
+        return content, extracted
     except (WeightsError, MemoryError):
         raise  # not this clip's fault: the next one would fail as well
+    except OSError as error:
+        return content, f"It cannot be opened: {error.strerror}."
     except Exception as error:
-        return f"Reading it failed: {type(error).__name__}: {error}"
+        return content, f"Reading it failed: {type(error).__name__}: {error}"
 
 
 def _start_worker() -> None:
@@ -91,49 +116,54 @@ def _start_worker() -> None:
 
 def _read(
     root: Path,
-    work: list[File],
+    work: list[tuple[File, bool]],
     done: set[str],
     sources: Sources,
     workers: int,
-    tick: Callable[[], None],
+    writer: "_Writer",
 ) -> Iterator[tuple[File, str, Extracted | None]]:
-    """Yield each file with its content, and what was extracted where the content is new."""
-    twins: dict[str, list[File]] = {}  # files whose content another one is bringing just now
-    ready: list[tuple[File, str, Extracted | None]] = []
+    """Yield each file with its content, and what was extracted where the content is new.
 
-    def jobs() -> Iterator[_Job]:
-        for file in work:
-            tick()
-            path = root / os.fsdecode(file.path)
+    Only files that may be known already are hashed here, before any decoding; the others are
+    hashed by the worker that decodes them.
+    """
+    jobs: list[_Job] = []
+    twins: dict[str, list[File]] = {}  # files whose content another one will bring
+    for file, may_be_known in work:
+        path = root / os.fsdecode(file.path)
+        content = None
+        if may_be_known:
             try:
                 content = content_of(path)
             except OSError as error:
-                ready.append(_failed(file, "", f"It cannot be opened: {error.strerror}."))
+                yield _failed(file, "", f"It cannot be opened: {error.strerror}.")
                 continue
             if content in done:
-                ready.append((file, content, None))
-            elif content in twins:
+                yield file, content, None
+                continue
+            if content in twins:
                 twins[content].append(file)
-            else:
-                twins[content] = []
-                yield _Job(path, file, content, sources)
-
-    running = engine.run(_do, jobs(), workers=workers, start=_start_worker, tick=tick)
+                continue
+            twins[content] = []
+        jobs.append(_Job(path, file, content, sources))
+    running = engine.run(_do, jobs, workers=workers, start=_start_worker, tick=writer.tick)
     for job, result in running:
-        yield from ready
-        ready.clear()
-        if isinstance(result, engine.WorkerDied | str):
-            yield _failed(job.file, job.content, str(result))
+        if isinstance(result, engine.WorkerDied):
+            yield _failed(job.file, job.content or "", str(result))
+            continue
+        content, extracted = result
+        if isinstance(extracted, str):
+            yield _failed(job.file, content, extracted)
         else:
-            yield job.file, job.content, result
-    yield from ready
+            yield job.file, content, extracted
     for content, files in twins.items():
         yield from ((file, content, None) for file in files)
 
 
 def _failed(file: File, content: str, message: str) -> tuple[File, str, Extracted]:
     """Return the entry of a file that failed for a reason that may pass."""
-    content = content or hashlib.sha256(b"unopened\0" + file.path).hexdigest()
+    # What was hashed may not be what was read: the entry is the file's own, not the content's.
+    content = hashlib.sha256(b"failed\0" + file.path + content.encode()).hexdigest()
     return file, content, Extracted(Report(message=message), [], {}, again=True)
 
 
@@ -148,6 +178,7 @@ class _Writer:
         self._fresh: dict[str, Extracted] = {}
         self._files: list[tuple[File, str]] = []
         self._oldest = 0.0
+        self._flushes = 0
 
     def add(self, file: File, content: str, extracted: Extracted | None) -> None:
         if not self._files:
@@ -168,6 +199,9 @@ class _Writer:
         if not self._files:
             return
         self._tables.add(self._fresh)
+        self._flushes += 1
+        if self._flushes % _MERGE_EVERY == 0:
+            self._tables.optimize()
         read = [
             Content(
                 content,

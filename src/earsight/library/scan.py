@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from earsight.errors import LibraryError
-from earsight.library.store import Clip, as_text
+from earsight.library.store import Clip
 from earsight.media import MEDIA_SUFFIXES
+from earsight.paths import as_text
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,15 @@ class Scan:
     Attributes:
         same: Clips that need no work.
         fresh: Files that are new or may have changed; their content is not known yet.
-        missing: Clips whose file is gone (or has moved: `Moves` tells).
+        missing: Clips whose file is gone, or has moved (`match_moves` tells).
+        closed: Folders that cannot be read, with the reason; their clips stay as they are.
         passed_over: How many files were not media by the end of their name.
     """
 
     same: list[Clip] = field(default_factory=list)
     fresh: list[File] = field(default_factory=list)
     missing: list[Clip] = field(default_factory=list)
+    closed: dict[bytes, str] = field(default_factory=dict)
     passed_over: int = 0
 
 
@@ -61,8 +64,8 @@ def scan(root: Path, clips: Iterable[Clip], exclude: Iterable[str] = ()) -> Scan
     known = {clip.path: clip for clip in clips}
     result = Scan()
     seen = set()
-    patterns = tuple(exclude)
-    for path, info in _walk(os.fsencode(root), b"", patterns):
+    patterns = tuple(filter(None, exclude))
+    for path, info in _walk(os.fsencode(root), b"", patterns, result.closed):
         if Path(os.fsdecode(path)).suffix.lower() not in MEDIA_SUFFIXES:
             result.passed_over += 1
             continue
@@ -72,24 +75,31 @@ def scan(root: Path, clips: Iterable[Clip], exclude: Iterable[str] = ()) -> Scan
             result.same.append(clip)
         else:
             result.fresh.append(File(path, info.st_size, info.st_mtime_ns))
-    result.missing = [clip for path, clip in known.items() if path not in seen]
+    shut = tuple(folder + b"/" for folder in result.closed)
+    for path, clip in known.items():
+        if path not in seen:
+            (result.same if path.startswith(shut) else result.missing).append(clip)
     return result
 
 
 def _walk(
-    root: bytes, below: bytes, exclude: tuple[str, ...]
+    root: bytes, below: bytes, exclude: tuple[str, ...], closed: dict[bytes, str]
 ) -> Iterator[tuple[bytes, os.stat_result]]:
     try:
         entries = sorted(os.scandir(os.path.join(root, below)), key=lambda entry: entry.name)
     except OSError as error:
-        folder = as_text(os.path.join(root, below))
-        raise LibraryError(f"The folder {folder} cannot be read: {error.strerror}.") from error
+        if not below:
+            raise LibraryError(
+                f"The folder {as_text(root)} cannot be read: {error.strerror}."
+            ) from error
+        closed[below] = f"The folder cannot be read: {error.strerror}."
+        return
     for entry in entries:
         path = os.path.join(below, entry.name)
         if entry.name.startswith(b".") or _excluded(path, exclude):
             continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(root, path, exclude)
+            yield from _walk(root, path, exclude, closed)
         elif not entry.is_dir():
             try:
                 info = entry.stat()

@@ -10,11 +10,13 @@ import numpy as np
 from earsight.arrays import FloatArray
 from earsight.discovery import make
 from earsight.errors import InputError, LibraryError, MediaError, ModelFileError
+from earsight.library.place import find
 from earsight.library.scan import content_of
 from earsight.library.sources import MODALITIES, Sources, read_clip
 from earsight.library.space import Space
-from earsight.library.store import Clip, Embedding, Store, as_text, find
+from earsight.library.store import Clip, Embedding, Store
 from earsight.library.tables import Tables, embedding_table
+from earsight.paths import as_text
 from earsight.vectors import Hit, LanceIndex
 
 _PERCEIVED = {"audio": "sound", "visual": "sight"}
@@ -168,7 +170,10 @@ class _Session:
 
     def file(self, query: str, by: str | None) -> _Asked:
         path = self._locate(query)
-        content = content_of(path)
+        try:
+            content = content_of(path)
+        except OSError as error:
+            raise MediaError(f"{query} cannot be opened: {error.strerror}.") from error
         vectors = self._stored(content)
         if vectors is None:
             self._check_sources()
@@ -191,7 +196,7 @@ class _Session:
 
     def _locate(self, query: str) -> Path:
         for path in (Path(query), self.store.root / query):
-            if path.is_file():
+            if os.path.isfile(path):  # noqa: PTH113 - False where the name is no possible one
                 return Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they are
         raise InputError(
             f"There is no file {query}, neither here nor in {self.store.root}. "
@@ -261,14 +266,15 @@ class _Session:
         self, vector: FloatArray, wanted: str, top: int, known: set[str]
     ) -> list[Hit]:
         """Return the best window of each of the `top` best contents that a clip still holds."""
-        k, total = 4 * top, self.table.count({"modality": wanted})
-        while total:
-            hits = self.table.search(vector[None, :], min(k, total), {"modality": wanted})[0]
+        total = self.table.count({"modality": wanted})
+        k = min(4 * top, total)
+        while k:
+            hits = self.table.search(vector[None, :], k, {"modality": wanted})[0]
             best: dict[str, Hit] = {}
             for hit in hits:
                 if hit.row.content in known:
                     best.setdefault(hit.row.content, hit)
-            if len(best) >= top or len(hits) >= total:
+            if len(best) >= top or k == total:
                 return list(best.values())[:top]
-            k *= 4
+            k = min(4 * k, total)
         return []

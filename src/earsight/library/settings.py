@@ -3,7 +3,8 @@
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from earsight.discovery import load, parse_spec
+from earsight.datasets import read_label_csv
+from earsight.discovery import make, parse_spec
 from earsight.errors import InputError
 from earsight.library.sources import Sources
 from earsight.library.store import Store
@@ -44,8 +45,10 @@ class Settings:
                 raise InputError(f"There is no setting {name!r}. Known: {', '.join(known)}.")
         settings = replace(self, **changes)
         settings.sources.extractors()
-        if settings.learn not in ("auto", "never"):
-            load("methods", parse_spec(settings.learn)[0])
+        if settings.learn != "never":
+            make("methods", *parse_spec(settings.learn))
+        if settings.labels not in ("folders", "none"):
+            read_label_csv(settings.labels)
         return settings
 
     @classmethod

@@ -145,6 +145,7 @@ def read_clip(path: Path, sources: Sources, *, whole: bool = False) -> Extracted
 
 def report_of(extracted: Extracted) -> dict[str, Any]:
     """Return what the library keeps of a report, ready for JSON."""
-    kept = asdict(extracted.report) | {"again": extracted.again}
+    rows = {m: sum(m in window.vectors for window in extracted.windows) for m in MODALITIES}
+    kept = asdict(extracted.report) | {"again": extracted.again, "rows": rows}
     del kept["status"], kept["duration"]
     return kept

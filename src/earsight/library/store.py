@@ -1,15 +1,13 @@
 """The small tables of a library: a SQLite file that knows the clips and what was made of them.
 
-`index` with nothing to do, `status` and `search` for the names of clips open only this. The large
+`index` with nothing to do opens only this. The large
 tables (vectors, sequences) lie beside it and are keyed by a clip's content, so that a moved or
 copied file costs nothing. A clip is acknowledged by its row here, which is written after its
 vectors.
 """
 
-import fcntl
 import json
 import os
-import shutil
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from earsight.errors import LibraryError
+from earsight.library.place import unwritten
 
 FORMAT = 1
-FOLDER = ".earsight"
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -106,13 +104,12 @@ class Store:
 
     @classmethod
     def create(cls, folder: Path, root: Path) -> "Store":
-        """Open the library in `folder` for writing, making an empty one where there is none."""
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise LibraryError(f"The library folder {folder} cannot be made: {error}.") from error
+        """Open the library in `folder` for writing, making an empty one where there is none.
+
+        The caller holds the folder (`place.locked`).
+        """
         if not (folder / "library.db").exists():
-            _create_file(folder, root)
+            _create_file(folder.resolve(), root.resolve())
         return cls.open(folder, write=True)
 
     @classmethod
@@ -123,16 +120,16 @@ class Store:
             LibraryError: There is none, it was written by a newer Earsight, it is damaged, or it
                 must be written and cannot be.
         """
+        folder = folder.resolve()
         path = folder / "library.db"
         if not path.is_file():
             raise LibraryError(f"There is no library in {folder}. Make one: earsight index CLIPS.")
-        if write and not (os.access(path, os.W_OK) and os.access(folder, os.W_OK)):
-            raise LibraryError(
-                f"The library {folder} is read-only. Make it writable, or keep the library "
-                "elsewhere: earsight index CLIPS --library DIR."
-            )
-        mode = "rw" if write else "ro"
-        quoted = "".join(f"%{byte:02x}" for byte in os.fsencode(path.resolve()))
+        writable = os.access(path, os.W_OK) and os.access(folder, os.W_OK)
+        if write and not writable:
+            raise LibraryError(unwritten(folder, PermissionError(13, "Permission denied")))
+        # A reader that may write also finishes what a killed writer left half done.
+        mode = "rw" if writable else "ro"
+        quoted = "".join(f"%{byte:02x}" for byte in os.fsencode(path))
         try:
             db = sqlite3.connect(f"file:{quoted}?mode={mode}", uri=True, timeout=30)
             found = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
@@ -164,14 +161,7 @@ class Store:
             with self._db:
                 yield self._db
         except sqlite3.Error as error:
-            raise LibraryError(self.unwritten(error)) from error
-
-    def unwritten(self, error: Exception) -> str:
-        """Say that something could not be written, how much room there is, and what to do."""
-        return (
-            f"The library {self.folder} could not be written: {error}. {_space(self.folder)} "
-            "What was there before is still there; run the same command again."
-        )
+            raise LibraryError(unwritten(self.folder, error)) from error
 
     # -- settings --------------------------------------------------------------------------------
 
@@ -181,7 +171,9 @@ class Store:
         return default if row is None else json.loads(row[0])
 
     def set(self, key: str, value: Any) -> None:
-        """Keep one setting."""
+        """Keep one setting; nothing is written where it is the same."""
+        if self.get(key) == value:
+            return
         with self.writing() as db:
             db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
 
@@ -189,7 +181,7 @@ class Store:
     def root(self) -> Path:
         """The folder of the clips."""
         kept = Path(os.fsdecode(bytes.fromhex(self.get("root"))))
-        return Path(os.path.normpath(self.folder.absolute() / kept))
+        return Path(os.path.normpath(self.folder / kept))
 
     # -- clips and contents ----------------------------------------------------------------------
 
@@ -295,28 +287,14 @@ class Store:
                 ),
             )
             db.execute("DELETE FROM embeddings WHERE id < ?", (embedding.id,))
-            db.execute("DELETE FROM contents WHERE features != ?", (embedding.features,))
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the library for writing; a killed holder lets go by itself.
-
-        Raises:
-            LibraryError: Another process is indexing this library.
-        """
-        with (self.folder / "lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.seek(0)
-                raise LibraryError(
-                    f"Another earsight (process {file.read().strip() or 'unknown'}) is indexing "
-                    f"the library {self.folder}. Wait for it, or stop it; nothing was changed."
-                ) from error
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-            yield
+    def keep_features(self, features: str) -> None:
+        """Forget what other extractors read: their vectors are dropped after this."""
+        if self._db.execute(
+            "SELECT 1 FROM contents WHERE features != ? LIMIT 1", (features,)
+        ).fetchone():
+            with self.writing() as db:
+                db.execute("DELETE FROM contents WHERE features != ?", (features,))
 
 
 def _insert_contents(db: sqlite3.Connection, features: str, contents: Iterable[Content]) -> None:
@@ -331,10 +309,8 @@ def _insert_contents(db: sqlite3.Connection, features: str, contents: Iterable[C
 
 def _create_file(folder: Path, root: Path) -> None:
     """Write an empty library.db under a temporary name, then rename it."""
-    absolute = folder.absolute()
     # Inside its clips folder a library keeps the way relative, so that both can move together.
-    inside = absolute.is_relative_to(root.absolute())
-    kept = os.path.relpath(root.absolute(), absolute) if inside else str(root.absolute())
+    kept = os.path.relpath(root, folder) if folder.is_relative_to(root) else str(root)
     temporary = folder / f"library.db.{os.getpid()}.tmp"
     try:
         temporary.unlink(missing_ok=True)
@@ -351,42 +327,9 @@ def _create_file(folder: Path, root: Path) -> None:
         temporary.rename(folder / "library.db")
     except (sqlite3.Error, OSError) as error:
         temporary.unlink(missing_ok=True)
-        raise LibraryError(
-            f"The library {folder} could not be made: {error}. {_space(folder)}"
-        ) from error
-
-
-def _space(folder: Path) -> str:
-    free = shutil.disk_usage(folder).free
-    return f"{free / 2**20:.0f} MiB are free on its disk."
+        raise LibraryError(unwritten(folder, error)) from error
 
 
 def now() -> str:
     """Return the time in UTC, to the second, as ISO 8601."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def find(place: Path) -> Path:
-    """Return the library folder that `place` names: itself, or the `.earsight` inside it.
-
-    Raises:
-        LibraryError: Neither is a library; the message says which command makes one.
-    """
-    for folder in (place, place / FOLDER):
-        if (folder / "library.db").is_file():
-            return folder
-    if not place.exists():
-        raise LibraryError(f"There is no folder {place}.")
-    raise LibraryError(f"{place} has not been indexed yet. Run: earsight index {place}")
-
-
-def as_text(path: bytes) -> str:
-    """Return a path's bytes as text; bytes outside UTF-8 as %XX.
-
-    >>> as_text(b"caf\\xc3\\xa9/\\xff.mp4")
-    'café/%FF.mp4'
-    """
-    return "".join(
-        f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c
-        for c in path.decode("utf-8", "surrogateescape")
-    )

@@ -4,6 +4,7 @@ One table for each role ("words.audio", "visual", …) and one for the sequences
 fingerprint of the extractors that filled them, so that two sets can stand side by side.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,9 @@ import numpy as np
 from earsight.arrays import FloatArray
 from earsight.library.sources import MODALITIES, Extracted, Sources
 from earsight.library.space import Space
-from earsight.vectors import LanceIndex, Row, SequenceStore, StoredSequence, table_names
+from earsight.vectors import LanceIndex, Row, SequenceStore, StoredSequence, Table, table_names
 
+ROLES = (*(f"words.{modality}" for modality in MODALITIES), *MODALITIES)
 _CHUNK = 4096  # windows read and embedded at a time
 
 
@@ -48,6 +50,11 @@ class Tables:
             self._table(role).create(extractor.dim)
         self.sequences.create()
 
+    @property
+    def complete(self) -> bool:
+        """Whether all tables are there."""
+        return self.sequences.exists and all(self._table(role).exists for role in ROLES)
+
     def _table(self, role: str) -> LanceIndex:
         return LanceIndex(self.folder, f"{role}-{self.features}")
 
@@ -74,9 +81,28 @@ class Tables:
     def delete(self, contents: Sequence[str]) -> None:
         """Remove contents that no clip holds."""
         if contents:
-            for role in ("words.audio", "words.visual", *MODALITIES):
+            for role in ROLES:
                 self._table(role).delete(contents)
             self.sequences.delete(contents)
+
+    def faults(self, contents: Mapping[str, Mapping[str, int]]) -> tuple[list[str], list[str]]:
+        """Compare what is here with what the library believes.
+
+        A power cut can lose vectors that were acknowledged; a kill can leave some that were not.
+
+        Args:
+            contents: Content → modality → the number of rows that it should have.
+
+        Returns:
+            Contents whose rows are not all here, and contents that the library does not know.
+        """
+        lost, strays = set(), set()
+        for role in ROLES:
+            modality = role.removeprefix("words.")
+            here = Counter(row.content for row in self._table(role).rows())
+            strays |= here.keys() - contents.keys()
+            lost |= {c for c, rows in contents.items() if rows.get(modality, 0) != here[c]}
+        return sorted(lost), sorted(strays)
 
     def read(self, modality: str, contents: Mapping[str, int]) -> Iterator[Piece]:
         """Yield the rows of one modality, sorted by content and window, some contents at a time.
@@ -101,8 +127,8 @@ class Tables:
 
     def optimize(self) -> None:
         """Merge the many small files that batches leave."""
-        for role in ("words.audio", "words.visual", *MODALITIES):
-            self._table(role).optimize()
+        for role in ROLES:
+            Table.optimize(self._table(role))  # nobody searches these, so they need no index
         self.sequences.optimize()
 
 

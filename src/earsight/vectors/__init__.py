@@ -1,7 +1,7 @@
 """Where vectors are kept and searched: one small protocol, and the embedded store (LanceDB)."""
 
 from earsight.vectors._base import EXACT_ROWS, Hit, Row, VectorIndex, Where
-from earsight.vectors._table import table_names
+from earsight.vectors._table import Table, table_names
 from earsight.vectors.lance import LanceIndex
 from earsight.vectors.sequences import SequenceStore, StoredSequence
 
@@ -12,6 +12,7 @@ __all__ = [
     "Row",
     "SequenceStore",
     "StoredSequence",
+    "Table",
     "VectorIndex",
     "Where",
     "table_names",
