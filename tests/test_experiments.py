@@ -239,6 +239,9 @@ def test_what_is_wrong_is_said_before_anything_is_fitted(spy: type[Spy]) -> None
             compare(data, methods, protocol, wishes=wishes)
     with pytest.raises(UnknownNameError):
         compare(data, ["spy", "ccca"], QUICK)
+    odd = PairedFeatures({"a->b": data.views["audio"], "c": data.views["visual"]}, data.labels)
+    with pytest.raises(InputError, match="must not hold '->'"):
+        compare(odd, ["spy"], QUICK)
     assert not spy.fits
 
 
@@ -432,6 +435,9 @@ def test_run_files_that_are_asked_for_later_are_made(tmp_path: Path) -> None:
     wishes = Wishes(json=file, trec=tmp_path / "trec")
     assert compare(data, ["cca"], QUICK, wishes=wishes).kept == []
     assert compare(data, ["cca"], QUICK, wishes=wishes).kept == ["cca"]
+    other = Wishes(json=tmp_path / "other.json", trec=wishes.trec)
+    compare(drawn(90), ["cca"], QUICK, wishes=other)
+    assert compare(data, ["cca"], QUICK, wishes=wishes).kept == []
 
 
 def test_figures_of_each_query(tmp_path: Path, spy: type[Spy]) -> None:
@@ -455,6 +461,7 @@ def test_published_figures_stand_beside_ours_where_the_protocol_is_theirs(tmp_pa
     official = Protocol(official_test=True)
     found = compare(data, ["cca", "mean_cca"], official, name="wikipedia", wishes=wishes)
     first, second = tables(found)
+    assert {row[first.columns.index("±")] for row in first.rows} == {""}  # one fit each
     at = first.columns.index("published")
     cells = {row[0]: row[at] for row in first.rows}
     assert cells["cca"].startswith("0.249 [") and cells["mean_cca"] == ""

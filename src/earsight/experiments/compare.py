@@ -130,6 +130,8 @@ def compare(
             f"`against` must be one of the methods compared, {', '.join(settings)}; "
             f"got {wishes.against!r}."
         )
+    if any("->" in name for name in data.views):
+        raise InputError(f"A modality's name must not hold '->'; got {list(data.views)}.")
     if protocol.official_test:
         begin_log(wishes.log)
     protocol.cut(data)  # refuses what cannot be before anything is fitted
@@ -170,7 +172,9 @@ def _lacks(found: Result, wishes: Wishes) -> bool:
     """Whether something is asked for that a kept result does not have."""
     sizes = {str(size) for size in wishes.sizes}
     no_sizes = bool(sizes - set(found.sizes)) and _has_size(found.method)
-    return no_sizes or (wishes.trec is not None and not TrecWriter.has(wishes.trec, found.method))
+    return no_sizes or (
+        wishes.trec is not None and not TrecWriter.has(wishes.trec, found.method, found.base)
+    )
 
 
 def _fill(
@@ -179,7 +183,7 @@ def _fill(
     """Run one method; what goes wrong becomes its error."""
     n_rows = {modality: len(x) for modality, x in data.views.items()}
     try:
-        writer = TrecWriter(wishes.trec, result.method) if wishes.trec else None
+        writer = TrecWriter(wishes.trec, result.method, result.base) if wishes.trec else None
 
         def watched(run: Run) -> Run:
             if writer:

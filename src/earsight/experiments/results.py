@@ -36,6 +36,7 @@ class Result:
         base: Digest of the data and the protocol.
         hyperparameters: All of them, defaults too, without the seed.
         seeds: Those it was fitted with; [0] alone where the seed changes nothing.
+        fits: How many fits the figures are means of; of one there is no spread.
         directions: Direction → name → mean over folds and seeds, "…_std" its spread.
         curves: Direction → precision at recall 0, .1, …, 1.
         fit_seconds: Mean of one fit.
@@ -50,6 +51,7 @@ class Result:
     base: str
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=list)
+    fits: int = 0
     directions: dict[str, dict[str, Any]] = field(default_factory=dict)
     curves: dict[str, list[float]] = field(default_factory=dict)
     fit_seconds: float | None = None
@@ -106,6 +108,7 @@ def summarise(runs: Iterable[Run], n_rows: dict[str, int], n_seeds: int) -> dict
         "curves": {d: np.mean(parts, axis=0).round(6).tolist() for d, parts in curves.items()},
         "fit_seconds": float(np.mean(seconds)),
         "seeds": sorted(seeds),
+        "fits": len(seconds),
         "fitted": fitted,
         "queries": {
             direction: {name: values[sorted(seeds)] for name, values in kept.items()}
@@ -203,7 +206,7 @@ class ResultFile:
             if result.queries:
                 self.folder.mkdir(exist_ok=True)
                 arrays = {
-                    f"{direction}|{name}": values.astype(np.float32)
+                    f"{direction}|{name}": values
                     for direction, own in result.queries.items()
                     for name, values in own.items()
                 }

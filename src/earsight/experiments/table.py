@@ -78,7 +78,8 @@ def _table(
         own = result.directions[direction]
         row = [result.method]
         if labelled:
-            row += [_figure(own["map"]), _figure(own["map_std"]), _p(own, "map", result)]
+            spread = _figure(own["map_std"]) if result.fits > 1 else ""
+            row += [_figure(own["map"]), spread, _p(own, "map", result)]
             if published:
                 row.append(_published(result.method, number, published, sources))
         if paired:
@@ -104,7 +105,7 @@ def title_of(direction: str) -> str:
 
 
 def _figure(value: float) -> str:
-    return f"{value:.3f}"
+    return f"{value:.3f}" if value >= 0.01 or value == 0 else f"{value:.4f}"
 
 
 def _seconds(value: float | None) -> str:

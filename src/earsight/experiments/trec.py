@@ -22,13 +22,13 @@ _TOGETHER = 256  # queries ranked at a time
 class TrecWriter:
     """Writes the rankings of one method, fold by fold."""
 
-    def __init__(self, folder: Path, method: str) -> None:
-        """Begin its files.
+    def __init__(self, folder: Path, method: str, base: str) -> None:
+        """Begin its files; `base` is the digest of data and protocol.
 
         Raises:
             InputError: The folder cannot be made.
         """
-        self._folder, self._method = folder, method
+        self._folder, self._method, self._base = folder, method, base
         self._begun: set[Path] = set()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -37,9 +37,10 @@ class TrecWriter:
         _mark(folder, method).unlink(missing_ok=True)
 
     @staticmethod
-    def has(folder: Path, method: str) -> bool:
-        """Whether a method's files are there, whole."""
-        return _mark(folder, method).is_file()
+    def has(folder: Path, method: str, base: str) -> bool:
+        """Whether a method's files are there, whole, and of these data and this protocol."""
+        mark = _mark(folder, method)
+        return mark.is_file() and mark.read_text() == base
 
     def add(self, run: Run) -> None:
         """Write the rankings of one fit; only those of the first seed."""
@@ -58,7 +59,7 @@ class TrecWriter:
 
     def finish(self) -> None:
         """Mark the files as whole."""
-        _mark(self._folder, self._method).touch()
+        _mark(self._folder, self._method).write_text(self._base)
 
     def _open(self, path: Path) -> IO[str]:
         """Open a file, anew the first time and to append after that."""
