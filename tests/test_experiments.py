@@ -396,6 +396,17 @@ def test_looks_at_an_official_test_are_logged(tmp_path: Path) -> None:
     assert len(read_looks(log)) == 3
 
 
+def test_a_look_that_is_broken_off_is_logged(tmp_path: Path, spy: type[Spy]) -> None:
+    def stop(line: str) -> None:
+        raise KeyboardInterrupt
+
+    wishes, data = Wishes(log=tmp_path / "log"), drawn(split=split_of(120, 40))
+    with pytest.raises(KeyboardInterrupt):
+        compare(data, ["spy"], Protocol(official_test=True), wishes=wishes, told=stop)
+    (look,) = read_looks(tmp_path / "log")
+    assert look["method"] == "spy" and look["error"] == "stopped"
+
+
 # Others' tools and others' figures
 
 

@@ -122,6 +122,39 @@ def compare(
             results that belongs to another comparison.
     """
     wishes = wishes or Wishes()
+    settings = _checked(data, methods, protocol, wishes)
+    sha256, facts = checksum(data), protocol.facts()
+    base = base_digest(sha256, facts)
+    file = ResultFile(wishes.json, base, again=wishes.again) if wishes.json else None
+    comparison = Comparison(name, source, protocol, sizes=wishes.sizes)
+    for spec, hyperparameters in settings.items():
+        found = None if wishes.again or not file else file.find(spec, hyperparameters)
+        if found is not None and not _lacks(found, wishes):
+            comparison.kept.append(spec)
+        else:
+            found = Result(spec, base, hyperparameters, about=about(name, source, sha256, facts))
+            try:
+                _fill(found, data, protocol, wishes, told)
+            finally:  # a look that is broken off was one, too
+                if protocol.official_test and wishes.log:
+                    append_look(wishes.log, found)
+            if file:
+                file.keep(found)
+        comparison.results.append(found)
+        done(found, spec in comparison.kept)
+    reference = reference_of(comparison.results, wishes.against)
+    if reference is not None:
+        comparison.reference = reference.method
+        hold_against(comparison.results, reference, data)
+        for result in comparison.results if file else ():
+            file.keep(result)  # type: ignore[union-attr]
+    return comparison
+
+
+def _checked(
+    data: PairedFeatures, methods: Sequence[str], protocol: Protocol, wishes: Wishes
+) -> dict[str, dict[str, Any]]:
+    """Return spec → hyper-parameters; refuse what cannot be before anything is fitted."""
     if not methods:
         raise InputError("A comparison needs at least one method; got none.")
     settings = {spec: _hyperparameters(spec) for spec in methods}
@@ -134,32 +167,8 @@ def compare(
         raise InputError(f"A modality's name must not hold '->'; got {list(data.views)}.")
     if protocol.official_test:
         begin_log(wishes.log)
-    protocol.cut(data)  # refuses what cannot be before anything is fitted
-    sha256, facts = checksum(data), protocol.facts()
-    base = base_digest(sha256, facts)
-    file = ResultFile(wishes.json, base, again=wishes.again) if wishes.json else None
-    comparison = Comparison(name, source, protocol, sizes=wishes.sizes)
-    for spec, hyperparameters in settings.items():
-        found = None if wishes.again or not file else file.find(spec, hyperparameters)
-        if found is not None and not _lacks(found, wishes):
-            comparison.kept.append(spec)
-            result = found
-        else:
-            result = Result(spec, base, hyperparameters, about=about(name, source, sha256, facts))
-            _fill(result, data, protocol, wishes, told)
-            if protocol.official_test and wishes.log:
-                append_look(wishes.log, result)
-            if file:
-                file.keep(result)
-        comparison.results.append(result)
-        done(result, spec in comparison.kept)
-    reference = reference_of(comparison.results, wishes.against)
-    if reference is not None:
-        comparison.reference = reference.method
-        hold_against(comparison.results, reference, data)
-        for result in comparison.results if file else ():
-            file.keep(result)  # type: ignore[union-attr]
-    return comparison
+    protocol.cut(data)
+    return settings
 
 
 def _hyperparameters(spec: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def append_look(log: Path, result: Result) -> None:
         "sha256": facts["data"]["sha256"],
         "seeds": len(result.seeds),
         "commit": facts["commit"],
-        "error": result.error,
+        "error": result.error or (None if result.directions else "stopped"),
         **{name: _seen(figures) for name, figures in result.directions.items()},
     }
     _append(log, json.dumps(look) + "\n")
