@@ -207,3 +207,15 @@ def test_above_4000_rows_landmarks_do_nearly_as_well(monkeypatch) -> None:
         z = {name: model.transform(name, x) for name, x in test.items()}
         maps.append([one.map for one in earsight.evaluate(z, labels=truth).values()])
     np.testing.assert_allclose(maps[1], maps[0], atol=0.01)
+
+
+def test_without_stackers_it_still_works(monkeypatch, tmp_path) -> None:
+    from earsight.methods import _pool
+
+    monkeypatch.setattr(_pool, "MAX_STACKED", 0)  # as with very many rows and classes
+    views, codes = rows()
+    model = earsight.method("concord").fit(views, labels=codes)
+    assert model.learned()["pools"]["audio"]["weights"].shape == (6,)
+    model.save(tmp_path / "model")
+    z = earsight.load_model(tmp_path / "model").transform("audio", views["audio"])
+    np.testing.assert_array_equal(z, model.transform("audio", views["audio"]))
