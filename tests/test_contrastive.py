@@ -98,3 +98,16 @@ def test_labels_change_nothing_and_groups_do() -> None:
 def test_temperature_must_be_above_zero() -> None:
     with pytest.raises(InputError, match="`temperature` must be a number above 0; got 0"):
         earsight.method("contrastive", temperature=0)
+
+
+@pytest.mark.long
+def test_halves_of_real_pictures_find_each_other_better_than_by_cca() -> None:
+    from sklearn.datasets import load_digits
+
+    pictures = load_digits().images  # (1797, 8, 8)
+    views = {"top": pictures[:, :4].reshape(-1, 32), "bottom": pictures[:, 4:].reshape(-1, 32)}
+    known, new = (
+        {name: x[part] for name, x in views.items()} for part in (slice(1400), slice(1400, None))
+    )
+    model = earsight.method("contrastive").fit(known)
+    assert own_half(model, new) > 1.3 * own_half(earsight.method("cca").fit(known), new)

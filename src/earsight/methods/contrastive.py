@@ -31,8 +31,9 @@ class Contrastive(DeepEmbedding):
 
     (InfoNCE, both ways). Each branch is CCA's linear map, its columns times ρ, plus a small network
     whose last layer is zero at first: training starts from CCA and keeps the epoch with the best
-    held-out rank of the own half, CCA itself included. Below 400 rows nothing is held out. Rows of
-    one group are neither negatives of each other nor each other's answer. Labels are not used.
+    held-out rank of the own half, CCA itself included. Below 400 rows (groups, where there are
+    any) nothing is held out, so nothing guards it: prefer `cca` there. Rows of one group are
+    neither negatives of each other nor each other's answer. Labels are not used.
 
     Attributes:
         n_components: Width k; None: 10, or the rank of CCA where that is smaller.
