@@ -82,9 +82,11 @@ def staged(target: Path) -> Iterator[Path]:
         folder.mkdir()
         try:
             yield folder
-            if target.exists():
-                shutil.rmtree(target)
+            aside = target.parent / f"{_PARTIAL}old-{os.getpid()}"
+            if target.exists():  # it goes only once the new one stands
+                target.rename(aside)
             folder.rename(target)
+            shutil.rmtree(aside, ignore_errors=True)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

@@ -1,0 +1,32 @@
+"""Fixtures that several files of tests share."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from _clips import make_clip
+from _folders import ODD, fill
+from earsight.library.build import index
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with most of what people have, indexed once."""
+    folder = tmp_path_factory.mktemp("made") / "my clips"
+    fill(folder, ["red/a.mp4", "red/b.mp4", "blue/c.mp4", f"blue/{ODD}"])
+    shutil.copy(folder / "red/a.mp4", folder / "blue/a copy.mp4")
+    make_clip(folder / "silent.mp4", audio=False)
+    make_clip(folder / "sound.wav")
+    make_clip(folder / "short.mp4", 0.2)
+    (folder / "text.mp4").write_text("This is no film.")
+    (folder / "._a.mp4").write_bytes(b"a Mac left this")
+    (folder / "notes.txt").write_text("not a clip")
+    index(folder)
+    return folder
+
+
+@pytest.fixture
+def library(made: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may change; it also shows that a library can be copied."""
+    return Path(shutil.copytree(made, tmp_path / "my clips"))

@@ -1,0 +1,210 @@
+"""What may go wrong while a folder is indexed, each with the real thing where it can be had."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from _clips import make_clip
+from _folders import acknowledged, fill, names, rows, run_index, until
+from earsight import engine
+from earsight.errors import InputError, LabelError, LibraryError
+from earsight.library import reading
+from earsight.library.build import index
+from earsight.library.place import FOLDER, locked
+from earsight.library.sources import Extracted, Sources
+from earsight.library.space import Space
+from earsight.library.store import Store
+from earsight.library.tables import Tables
+
+
+def test_killed_in_the_middle_and_resumed(tmp_path: Path) -> None:
+    fill(tmp_path, [f"{number:02d}.mp4" for number in range(45)])
+    process = run_index(tmp_path)
+    until(lambda: acknowledged(tmp_path))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    kept = acknowledged(tmp_path)
+    assert 0 < kept < 45, "it was to be killed in the middle"
+    report = index(tmp_path)
+    assert report.changes.unchanged == kept and report.changes.added == 45 - kept
+    assert len(rows(tmp_path)) == len(set(rows(tmp_path))) == 90
+
+
+def test_two_at_once(library: Path) -> None:
+    with locked(library / FOLDER):
+        process = run_index(library)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"Another earsight (process {os.getpid()}) is indexing" in told
+
+
+def test_two_first_runs_at_once(tmp_path: Path) -> None:
+    fill(tmp_path, ["a.mp4", "b.mp4", "c.mp4"])
+    both = [run_index(tmp_path) for _ in range(2)]
+    told = [process.communicate(timeout=120)[1] for process in both]
+    codes = sorted(process.returncode for process in both)
+    assert codes in ([0, 0], [0, 1]), told  # one after the other, or one refused
+    assert len(rows(tmp_path)) == 6
+
+
+def test_an_interrupted_change_of_extractors_loses_nothing(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = rows(library)
+    real = engine.run
+
+    def interrupted(*what: object, **how: object) -> Iterator[object]:
+        yield from list(real(*what, **how))[:3]  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("earsight.library.reading._BATCH_CLIPS", 1)
+        patch.setattr(engine, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            index(library, audio="log_mel", visual="colour_edges")
+    assert rows(library) == before
+    assert not index(library, audio="yamnet", visual="efficientnet").rebuilt
+    index(library, audio="log_mel", visual="colour_edges")
+    assert [key.partition(":")[0] for key in rows(library)] == [k.partition(":")[0] for k in before]
+
+
+@pytest.mark.parametrize("gone", ["vectors", "models", "words.audio", "embedding"])
+def test_what_is_missing_is_made_anew(library: Path, gone: str) -> None:
+    before = rows(library)
+    places = [*(library / FOLDER).glob(gone), *(library / FOLDER / "vectors").glob(f"{gone}-*")]
+    assert places
+    for place in places:
+        shutil.rmtree(place)
+    index(library)
+    assert index(library, rebuild=True).rebuilt
+    assert rows(library) == before and names(library, "sound.wav")
+
+
+def test_rows_that_were_lost_are_read_again(library: Path) -> None:
+    before = rows(library)
+    with Store.open(library / FOLDER) as store:
+        current = store.current()
+        assert current is not None
+        tables = Tables(store.folder, current.features)
+        tables.delete([store.clips()[0].content])
+    assert index(library, rebuild=True).rebuilt
+    assert rows(library) == before
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changing = library / "red/new.mp4"
+    make_clip(changing, tone=3000)
+    real = reading.read_clip
+
+    def changed(path: Path, sources: Sources) -> Extracted:
+        found = real(path, sources)
+        if path == changing:
+            make_clip(changing, 1.5, tone=4000)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            engine, "run", lambda work, items, **_: ((item, work(item)) for item in items)
+        )
+        patch.setattr(reading, "read_clip", changed)
+        report = index(library)
+    assert ("red/new.mp4", "unreadable", "It changed while it was being read.") in report.trouble
+    assert len(index(library).trouble) == 1
+    assert "new.mp4" in names(library, "sound.wav")
+
+
+def test_a_setting_that_does_not_work_is_not_remembered(library: Path) -> None:
+    with pytest.raises(LibraryError, match="holds no media now"):
+        index(library, exclude=("*",))
+    bad = library.parent / "bad.csv"
+    bad.write_text("path,label\nred/a.mp4\n")
+    with pytest.raises(LabelError, match="line 2"):
+        index(library, labels=str(bad))
+    with pytest.raises(InputError, match="has no hyper-parameter 'bogus'"):
+        index(library, learn="cca:bogus=1")
+    assert not index(library).rebuilt
+
+
+def test_a_worker_that_dies_takes_one_clip(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "run", _dying)
+    make_clip(library / "red/new.mp4", tone=3000)
+    make_clip(library / "red/poison.mp4", tone=3100)
+    report = index(library)
+    assert ("red/poison.mp4", "unreadable", "It crashed.") in report.trouble
+    assert "new.mp4" in names(library, "sound.wav")
+    monkeypatch.undo()
+    assert len(index(library).trouble) == 1  # tried again, and read
+
+
+def _dying(work: object, items: Iterator[object], **_: object) -> Iterator[tuple[object, object]]:
+    for item in items:
+        if "poison" in item.path.name:  # type: ignore[attr-defined]
+            yield item, engine.WorkerDied("It crashed.")
+        else:
+            yield item, work(item)  # type: ignore[operator]
+
+
+def test_a_failing_build_leaves_the_old_embedding(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = names(library, "sound.wav")
+    make_clip(library / "red/new.mp4", tone=3000)
+    monkeypatch.setattr("earsight.library.build.write_embedding", _no_space)
+    with pytest.raises(LibraryError, match="MiB are free"):
+        index(library)
+    assert names(library, "sound.wav") == before
+    monkeypatch.undo()
+    assert index(library).rebuilt and "new.mp4" in names(library, "sound.wav")
+
+
+def _no_space(*_: object) -> int:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("case", ["full", "read_only"])
+def test_faults_of_the_disk(tmp_path: Path, case: str) -> None:
+    """In a mount namespace of its own, so that no root is needed (see _disk.py)."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "clips").mkdir()
+    script = Path(__file__).with_name("_disk.py")
+    apart = ["unshare", "--map-root-user", "--mount", sys.executable, str(script), case]
+    done = subprocess.run(
+        [*apart, str(tmp_path / "disk"), str(tmp_path / "clips")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_politely(tmp_path: Path, sent: signal.Signals) -> None:
+    fill(tmp_path, [f"{number:02d}.mp4" for number in range(45)])
+    process = run_index(tmp_path)
+    until(lambda: acknowledged(tmp_path))
+    process.send_signal(sent)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told.splitlines()[-1].startswith("earsight: stopped. What was done is kept")
+    assert index(tmp_path).n_clips == 45
+
+
+def test_a_reader_that_is_overtaken_takes_the_new_embedding(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = names(library, "sound.wav")
+    real = Space.load
+
+    def overtaken(folder: Path) -> Space:
+        monkeypatch.undo()
+        index(library, rebuild=True)  # the folder that was to be read is gone
+        assert not folder.exists()
+        return real(folder)
+
+    monkeypatch.setattr(Space, "load", overtaken)
+    assert names(library, "sound.wav") == before
