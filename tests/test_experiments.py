@@ -16,7 +16,7 @@ from earsight.datasets import folds, synthetic
 from earsight.errors import FeatureFileError, InputError, UnknownNameError
 from earsight.experiments import provenance, runs
 from earsight.experiments.compare import Comparison, Wishes, compare, split_specs
-from earsight.experiments.document import replace_block, write_page
+from earsight.experiments.document import has_block, replace_block, write_page
 from earsight.experiments.official import read_looks
 from earsight.experiments.perquery import write_per_query
 from earsight.experiments.protocol import Protocol
@@ -553,6 +553,16 @@ def test_every_method_has_its_section_in_the_page(name: str) -> None:
     section = rest.partition("\n## ")[0]
     assert "**When:**" in section and "**Reference:**" in section
     assert f"<!-- wikipedia official test: {name} -->" in section or name in ("auto", "zero_shot")
+
+
+def test_the_page_has_a_place_for_each_table_that_its_commands_make() -> None:
+    text = METHODS_PAGE.read_text(encoding="utf-8")
+    sources = ("wikipedia", "digits", "mfeat", "synthetic")
+    names = [f"{name} cross-validation" for name in sources]
+    for name in (*names, "wikipedia official test", "official-test log"):
+        assert has_block(text, name), name
+    for name in sources:
+        assert f"earsight compare {name}" in text
 
 
 def test_a_comparison_that_found_nothing_has_no_table() -> None:

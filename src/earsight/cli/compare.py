@@ -28,7 +28,7 @@ def compare(
         str,
         typer.Argument(
             help="A feature file, a folder of clips (indexed first), wikipedia:DIR, vegas:DIR, "
-            "ave:DIR, or synthetic[:n=…,classes=…,seed=…]."
+            "ave:DIR, mfeat:DIR, digits, or synthetic, synthetic:n=…,classes=…,seed=…."
         ),
     ],
     methods: Annotated[

@@ -1,6 +1,7 @@
 """Data sets as `PairedFeatures`, the labels of a folder of clips, and folds of whole groups."""
 
 from earsight.datasets.ave import ave
+from earsight.datasets.digits import digits, mfeat
 from earsight.datasets.folding import folds, n_folds_for
 from earsight.datasets.labels import folder_labels, read_label_csv
 from earsight.datasets.synthetic import synthetic
@@ -9,8 +10,10 @@ from earsight.datasets.wikipedia import wikipedia
 
 __all__ = [
     "ave",
+    "digits",
     "folder_labels",
     "folds",
+    "mfeat",
     "n_folds_for",
     "read_label_csv",
     "synthetic",

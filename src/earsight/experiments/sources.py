@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from earsight.datasets import ave, synthetic, vegas, wikipedia
+from earsight.datasets import ave, digits, mfeat, synthetic, vegas, wikipedia
 from earsight.discovery import parse_spec
 from earsight.errors import InputError
 from earsight.features import PairedFeatures, read_features
 
-_READERS = {"wikipedia": wikipedia, "vegas": vegas, "ave": ave}
+_READERS = {"wikipedia": wikipedia, "vegas": vegas, "ave": ave, "mfeat": mfeat}
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Source:
     """Data with the name they go by.
 
     Attributes:
-        name: "wikipedia", "vegas", "ave", "synthetic", or a file's name.
+        name: "wikipedia", "vegas", "ave", "mfeat", "digits", "synthetic", or a file's name.
         asked: As it was asked for.
         data: The rows.
     """
@@ -27,7 +27,7 @@ class Source:
 
 
 def open_source(asked: str) -> Source:
-    """Read what was asked for: `wikipedia:DIR`, `vegas:DIR`, `ave:DIR`, `synthetic[:n=…]`, a file.
+    """Read what was asked for: `wikipedia:DIR` and its like, `digits`, `synthetic[:n=…]`, a file.
 
     Raises:
         InputError: No such form.
@@ -39,13 +39,15 @@ def open_source(asked: str) -> Source:
     name, colon, rest = asked.partition(":")
     if name == "synthetic":
         return Source(name, asked, _synthetic(asked))
+    if asked == "digits":
+        return Source(name, asked, digits())
     if colon and name in _READERS:
         return Source(name, asked, _READERS[name](Path(rest)))
     path = Path(asked)
     if not path.is_file():
         forms = ", ".join(f"{reader}:DIR" for reader in _READERS)
         raise InputError(
-            f"SOURCE must be a feature file, a folder of clips, {forms} or synthetic; "
+            f"SOURCE must be a feature file, a folder of clips, {forms}, digits or synthetic; "
             f"{asked!r} is none of them."
         )
     return Source(path.stem, asked, read_features(path))
