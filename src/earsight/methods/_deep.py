@@ -1,6 +1,6 @@
 """What the deep methods share that needs no torch: their fields, and networks as arrays."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.errors import InputError
-from earsight.methods._base import JointEmbedding, check_choice, check_number
+from earsight.methods._base import BLOCK_ROWS, JointEmbedding, check_choice, check_number
 
 Activation = Literal["relu", "tanh", "sigmoid"]
 Arrays = dict[str, Any]
@@ -105,11 +105,26 @@ def standardisation(x: FloatArray) -> tuple[FloatArray, FloatArray]:
     """
     with np.errstate(over="ignore", invalid="ignore"):
         mean = x.mean(axis=0, dtype=np.float64)
-        deviation = x.std(axis=0, dtype=np.float64)
+        squares = sum(np.square(block - mean).sum(axis=0) for block in _blocks(x))
+        deviation = np.sqrt(squares / len(x))
     if not np.isfinite(deviation).all():
         raise InputError("The rows must be small enough to be squared. Scale the features down.")
     varies = deviation > 4 * float(np.finfo(x.dtype).eps) * np.abs(mean)
     return mean, np.divide(1.0, deviation, out=np.zeros_like(deviation), where=varies)
+
+
+def standardised(x: FloatArray, shift: FloatArray, scale: FloatArray) -> FloatArray:
+    """Return (x − shift)·scale, (n, d) float32, computed in float64."""
+    out = np.empty(x.shape, np.float32)
+    for block, rows in zip(_blocks(x), _blocks(out), strict=True):
+        rows[:] = (block - shift) * scale
+    return out
+
+
+def _blocks(x: FloatArray) -> Iterator[FloatArray]:
+    """Cut rows so that float64 copies of them stay small."""
+    for start in range(0, len(x), BLOCK_ROWS):
+        yield x[start : start + BLOCK_ROWS]
 
 
 def run_network(network: Mapping[str, Any], x: FloatArray) -> FloatArray:

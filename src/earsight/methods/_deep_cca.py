@@ -19,6 +19,7 @@ from earsight.methods._deep import (
     check_layers,
     run_network,
     standardisation,
+    standardised,
 )
 from earsight.methods._linear import Tally
 
@@ -107,10 +108,7 @@ class DeepCCA(DeepEmbedding):
                 raise InputError(f"{self.name} needs views that vary; in {name!r} nothing does.")
         rows = replace(
             rows,
-            views={
-                name: ((x - standard[name][0]) * standard[name][1]).astype(np.float32)
-                for name, x in rows.views.items()
-            },
+            views={name: standardised(x, *standard[name]) for name, x in rows.views.items()},
             labels=None if beta == 1 else rows.labels,
         )
         start = self._start(rows)

@@ -116,11 +116,11 @@ def train(
         InputError: `device` is "cuda" and there is none.
     """
     device = pick_device(model.device)
-    kept, held = _batches.hold_out(rows, model.seed)
-    if model.patience is None:
-        kept, held = {name: np.arange(len(x)) for name, x in rows.views.items()}, None
-    kept_rows = _batches.take(rows, kept)
-    held_rows = None if held is None else _batches.take(rows, held)
+    kept_rows, held_rows = rows, None
+    if model.patience is not None:
+        kept, held = _batches.hold_out(rows, model.seed)
+        if held is not None:
+            kept_rows, held_rows = _batches.take(rows, kept), _batches.take(rows, held)
     module = problem.module.to(device)
     steps = _Steps(model, kept_rows, problem, device, by_class)
     checkpoint = Checkpoint.of(model, rows)
@@ -130,7 +130,7 @@ def train(
     else:
         _close_epoch(state, math.nan, model, problem, kept_rows, held_rows, score)
     with _threads_for(model.batch_size * max(p.numel() for p in module.parameters())):
-        while state.epoch < model.epochs and not _waited(state, model, held):
+        while state.epoch < model.epochs and not _waited(state, model, held_rows):
             state.epoch += 1
             loss = steps.epoch(state.epoch)
             _close_epoch(state, loss, model, problem, kept_rows, held_rows, score)
@@ -140,7 +140,7 @@ def train(
     module.to("cpu").eval()
     model.history_ = np.asarray(state.history)
     model.best_epoch_ = state.best_epoch
-    model.stopped_ = _why(state, model, held)
+    model.stopped_ = _why(state, model, held_rows)
 
 
 class _Steps:
