@@ -38,9 +38,7 @@ def as_matrix(x: ArrayLike, name: str, *, dim: int | None = None) -> FloatArray:
     if array.shape[0] == 0 or array.shape[1] == 0:
         raise InputError(f"`{name}` must have rows and features; got shape {array.shape}.")
     if dim is not None and array.shape[1] != dim:
-        raise InputError(
-            f"`{name}` must have {dim} features, as in `fit`; got {array.shape[1]}."
-        )
+        raise InputError(f"`{name}` must have {dim} features, as in `fit`; got {array.shape[1]}.")
     if array.dtype.kind in "iub":
         array = array.astype(np.float64)
     elif array.dtype == np.float16:
