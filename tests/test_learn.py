@@ -69,7 +69,7 @@ def test_without_labels_the_own_half_alone_counts() -> None:
 @pytest.mark.parametrize(
     ("n", "classes", "why"),
     [
-        (49, 4, "learning needs 50 clips with sound and sight, and 49 are here"),
+        (49, 4, "learning needs 50 clips with sound and sight; here: 49"),
         (60, 20, "a class needs 5 clips"),
     ],
 )
@@ -90,7 +90,7 @@ def test_windows_of_one_clip_are_one_clip() -> None:
     rows = drawn(120, 4, features="class")
     few = PairedRows(np.array([f"clip{i // 3}" for i in range(120)]), rows.labels, rows.vectors)
     usable = trainable(PairedRows(few.clips, np.full(120, NO_LABEL), few.vectors))
-    assert usable.mask is None and "40 are here" in usable.note
+    assert usable.mask is None and "here: 40" in usable.note
     assert few.one_per_clip().clips.tolist() == [f"clip{i}" for i in range(40)]
     np.testing.assert_array_equal(few.one_per_clip().vectors["audio"], few.vectors["audio"][1::3])
 

@@ -126,7 +126,10 @@ def test_a_setting_that_does_not_work_is_not_remembered(library: Path) -> None:
         index(library, exclude=("*",))
     bad = library.parent / "bad.csv"
     bad.write_text("path,label\nred/a.mp4\n")
-    with pytest.raises(LabelError, match="line 2"):
+    with pytest.raises(LabelError, match=r"line 2.* To label otherwise: --labels folders"):
+        index(library, labels=str(bad))
+    bad.write_text("path,label\nnowhere.mp4,dog\n")
+    with pytest.raises(LabelError, match="labels none of the 9 clips"):
         index(library, labels=str(bad))
     with pytest.raises(InputError, match="has no hyper-parameter 'bogus'"):
         index(library, learn="cca:bogus=1")

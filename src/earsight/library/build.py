@@ -15,7 +15,7 @@ from typing import Any
 
 from earsight import engine
 from earsight.errors import LibraryError
-from earsight.library.labels import Labelling, label_clips
+from earsight.library.labels import Labelling, check_labels, label_clips
 from earsight.library.learn import LEARN_VERSION, learn
 from earsight.library.place import locked, place_for, unwritten
 from earsight.library.progress import Progress, Silent
@@ -119,6 +119,7 @@ def _update(
 ) -> IndexReport:
     found = scan(store.root, store.clips(), settings.exclude)
     refuse_empty(store.root, store.folder, found)
+    check_labels(settings.labels, [file.path for file in (*found.same, *found.fresh)])
     settings.keep(store)  # nothing is wrong with them; a killed run goes on as it was asked to
     features = settings.sources.fingerprint
     tables = Tables(store.folder, features)

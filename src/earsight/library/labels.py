@@ -1,7 +1,7 @@
 """The labels of a library's clips: from the first folder level, from a CSV file, or none."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,9 +34,6 @@ def label_clips(store: Store, setting: str, progress: Progress) -> Labelling:
         store: The library.
         setting: "folders", "none", or the path of a CSV file.
         progress: Is told.
-
-    Raises:
-        LabelError: The CSV file names none of the clips.
     """
     clips = store.clips()
     by_path: Mapping[str, str] = {}
@@ -57,15 +54,31 @@ def label_clips(store: Store, setting: str, progress: Progress) -> Labelling:
     return Labelling(_by_content(clips, by_path, progress), counts)
 
 
+def check_labels(setting: str, paths: Iterable[bytes]) -> None:
+    """Check that a CSV file of labels can be read and names some of the files.
+
+    Raises:
+        LabelError: It cannot, or names none.
+    """
+    if setting in ("folders", "none"):
+        return
+    otherwise = "To label otherwise: --labels folders, none, or another file."
+    try:
+        listed = read_label_csv(setting)
+    except LabelError as error:
+        raise LabelError(f"{error} {otherwise}") from error
+    here = {as_text(path) for path in paths}
+    if not here & listed.keys():
+        raise LabelError(
+            f"{setting} labels none of the {len(here)} clips; its first path is "
+            f"{next(iter(listed), '(none)')!r}. Paths are relative to the clips folder. {otherwise}"
+        )
+
+
 def _from_csv(path: Path, clips: list[Clip], progress: Progress) -> dict[str, str]:
     listed = read_label_csv(path)
     here = {as_text(clip.path) for clip in clips}
     known = {name: label for name, label in listed.items() if name in here}
-    if not known:
-        raise LabelError(
-            f"{path} labels none of the {len(here)} clips; its first path is "
-            f"{next(iter(listed), '(none)')!r}. Paths are relative to the clips folder."
-        )
     if len(known) < len(listed):
         stray = next(name for name in listed if name not in here)
         progress.say(f"{len(listed) - len(known)} rows of {path} name no clip, such as {stray!r}.")

@@ -210,7 +210,7 @@ def trainable(rows: PairedRows, share: float = 1.0) -> Trainable:
     n_clips = len(np.unique(rows.clips[mask]))
     if n_clips < MIN_CLIPS * share:
         return Trainable(
-            None, f"learning needs {MIN_CLIPS} clips with sound and sight, and {n_clips} are here"
+            None, f"learning needs {MIN_CLIPS} clips with sound and sight; here: {n_clips}"
         )
     left_out = len(clips_of) - n_clips
     note = f"{left_out} clips of small classes or without a label are not learned from. "
@@ -324,8 +324,13 @@ def _told(decision: Decision) -> str:
     figures = decision.figures
     shown = [
         f"{label} {figures[f'{name}_words']:.3f} → {figures[f'{name}_joined']:.3f} "
-        f"(p = {figures[f'p_{name}_better']:.3f})"
+        f"(p {_p(figures[f'p_{name}_better'])})"
         for name, label in (("map", "MAP by class"), ("mrr", "reciprocal rank of the own half"))
         if f"{name}_words" in figures
     ]
-    return f"Answers come from {decision.answers}: {decision.why} " + "; ".join(shown)
+    told = f"Answers come from {decision.answers}: {decision.why}"
+    return f"{told} {'; '.join(shown)}." if shown else told
+
+
+def _p(p: float) -> str:
+    return "< .001" if p < 0.001 else f"= {p:.3f}"

@@ -3,7 +3,6 @@
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from earsight.datasets import read_label_csv
 from earsight.discovery import make, parse_spec
 from earsight.errors import InputError
 from earsight.library.sources import Sources
@@ -47,8 +46,6 @@ class Settings:
         settings.sources.extractors()
         if settings.learn != "never":
             make("methods", *parse_spec(settings.learn))
-        if settings.labels not in ("folders", "none"):
-            read_label_csv(settings.labels)
         return settings
 
     @classmethod
