@@ -119,7 +119,8 @@ def _update(
 ) -> IndexReport:
     found = scan(store.root, store.clips(), settings.exclude)
     refuse_empty(store.root, store.folder, found)
-    check_labels(settings.labels, [file.path for file in (*found.same, *found.fresh)])
+    here = [clip.path for clip in found.same] + [file.path for file in found.fresh]
+    check_labels(settings.labels, here)
     settings.keep(store)  # nothing is wrong with them; a killed run goes on as it was asked to
     features = settings.sources.fingerprint
     tables = Tables(store.folder, features)
