@@ -134,7 +134,10 @@ class Store:
             db = sqlite3.connect(f"file:{quoted}?mode={mode}", uri=True, timeout=30)
             found = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
         except sqlite3.Error as error:
-            raise LibraryError(f"{path} is not a readable library: {error}.") from error
+            raise LibraryError(
+                f"{path} is not a readable library: {error}. Delete {folder} and index again; the "
+                "clips themselves are not touched."
+            ) from error
         version = int(found[0]) if found else 0
         if version != FORMAT:
             db.close()
