@@ -114,6 +114,31 @@ def test_damaged_bytes_cost_only_what_they_hit(tmp_path: Path, ending: str) -> N
         assert report.status is Status.PARTIAL and report.message
 
 
+def test_a_hole_in_a_gif_hides_the_frames_after_it(tmp_path: Path) -> None:
+    path = noisy(tmp_path / "a.gif")
+    data = bytearray(path.read_bytes())
+    middle, tenth = len(data) // 2, len(data) // 10
+    data[middle : middle + tenth] = bytes(tenth)
+    path.write_bytes(data)
+    report = read(path)
+    assert 0.4 * SECONDS < report.duration < 0.6 * SECONDS
+    assert report.status is Status.PARTIAL
+    assert "no frame after that could be read" in report.message
+
+
+@pytest.mark.parametrize("colours", [2, 256])
+def test_gifs_of_every_make_are_whole(tmp_path: Path, colours: int) -> None:
+    from PIL import Image
+
+    path = tmp_path / "a.gif"  # with a comment longer than a block, and palettes for each frame
+    first, *others = (Image.fromarray(picture).quantize(colours) for picture in PICTURES)
+    first.save(path, save_all=True, append_images=others, duration=100, comment=b"x" * 600)
+    path.write_bytes(path.read_bytes() + b"\0")  # as some encoders pad
+    report = read(path)
+    assert report.status is Status.NO_AUDIO and report.message == ""
+    assert report.n_frames == len(PICTURES)
+
+
 @pytest.mark.parametrize("ending", ["mp4", "mkv", "ts"])
 def test_sound_after_a_hole_is_still_on_time(tmp_path: Path, ending: str) -> None:
     def late_click(t: np.ndarray) -> np.ndarray:

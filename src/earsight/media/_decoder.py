@@ -19,7 +19,7 @@ from earsight.media._source import (
     picture_format,
 )
 from earsight.media._types import AudioBlock, FrameBlock, FrameRequest, Report, Status
-from earsight.media._whole import is_cut_off
+from earsight.media._whole import broken_at, is_cut_off
 
 Block = AudioBlock | FrameBlock
 
@@ -89,6 +89,7 @@ class Decoder:
                     yield from self._picture(file, kind)
                 else:
                     self.report.details["is_cut_off"] = is_cut_off(file)
+                    self.report.details["broken_at"] = broken_at(file)
                     with open_container(file) as container:
                         yield from read_container(
                             container, self._rates, self._requests, self._threads, self.report

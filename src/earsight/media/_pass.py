@@ -184,6 +184,8 @@ def _settle(
         problems.append(f"only {report.duration:.1f} of {whole:.1f} s could be read")
     if not problems and report.details["is_cut_off"]:
         problems.append("the file was cut off")
+    if not problems and (at := report.details["broken_at"]) is not None:
+        problems.append(f"it is damaged at byte {at:,}, and no frame after that could be read")
     unread = container.size - report.details.get("last_byte", container.size)
     if not problems and container.format.name == "ogg" and unread > OGG_PAGE:
         problems.append(f"the last {unread:,} bytes could not be read")
