@@ -62,8 +62,9 @@ class AudioBlock:
 class FrameBlock:
     """Frames for one request: (n, height, width, 3) uint8 RGB with their `times` (n,) in s.
 
-    A time is the frame's own timestamp, at or before the grid time it answers; a frame that
-    stays on screen over several grid times comes as often, with the same timestamp.
+    A time is the frame's own timestamp, at most 1 ms after the grid time it answers (containers
+    round to a millisecond); but the first frame also answers the grid time just before it. A
+    frame that stays on screen over several grid times comes as often, with the same timestamp.
     """
 
     request: FrameRequest
