@@ -71,7 +71,9 @@ def draw(
 
     Args:
         folder: New, empty, or drawn by an earlier call with the same seed.
-        per_class: Clips for each of the ten classes, 1 to 100.
+        per_class: Clips for each of the ten classes, 1 to 100. Where an earlier call drew more,
+            those beyond this number stay in the folder, and `index` would find them: draw into
+            a new folder to have fewer.
         seed: Another one gives other clips; the same one the same.
         progress: Called as `progress(done, total)` after each clip.
 
