@@ -17,7 +17,7 @@ import numpy as np
 
 import earsight
 from _harness import compare, report
-from earsight.extractors._base import FeatureExtractor, extract_all
+from earsight.extractors import FeatureExtractor, extract_all
 from earsight.media import Decoder, FrameRequest
 
 SECONDS = 10

@@ -1,6 +1,8 @@
 """Each extractor against what it should compute: oracles, slow second versions, real clips."""
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,8 +14,17 @@ from hypothesis import strategies as st
 import earsight
 from earsight import data, weights
 from earsight.errors import InputError, WeightsError
-from earsight.extractors import _mel, _onnx, colour_edges, efficientnet, minilm, words, yamnet
-from earsight.extractors._base import extract_all
+from earsight.extractors import (
+    FeatureExtractor,
+    _mel,
+    _onnx,
+    colour_edges,
+    efficientnet,
+    extract_all,
+    minilm,
+    words,
+    yamnet,
+)
 from earsight.media import AudioBlock, Decoder, FrameBlock, FrameRequest
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -266,8 +277,27 @@ def test_efficientnet_names_real_sights(clip: str, classes: Sequence[int]) -> No
 @pytest.mark.parametrize("kind", ["efficientnet", "colour_edges"])
 @pytest.mark.parametrize("fps", [0.0, -1.0, math.inf, math.nan])
 def test_a_rate_must_be_a_rate(kind: str, fps: float) -> None:
-    with pytest.raises(InputError, match=r"`fps` must be above 0"):
+    with pytest.raises(InputError, match=r"`fps` must be above 0") as error:
         earsight.extractor(kind, fps=fps)
+    assert "None" not in str(error.value)  # "every frame" is the decoder's word, not an extractor's
+
+
+@pytest.mark.parametrize("kind", [colour_edges.ColourEdges, efficientnet.EfficientNet])
+def test_every_frame_is_no_rate(kind: type[FeatureExtractor]) -> None:
+    with pytest.raises(InputError, match=r"`fps` must be above 0 and finite.*got None"):
+        kind(fps=None)  # type: ignore[call-arg]
+
+
+def test_the_public_names_are_imported_when_they_are_used() -> None:
+    code = (
+        "import sys, earsight.extractors as e, earsight.discovery as d\n"
+        "assert 'colour_edges' in d.names('extractors')\n"
+        "assert not {'numpy', 'earsight.media', 'earsight.extractors._base'} & set(sys.modules)\n"
+        "from earsight.extractors import FeatureExtractor, extract_all\n"
+        "assert extract_all is sys.modules['earsight.extractors._base'].extract_all\n"
+        "assert not hasattr(e, 'no_such_name')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 # MiniLM

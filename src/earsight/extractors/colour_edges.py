@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from earsight.arrays import FloatArray
 from earsight.extractors._base import FeatureExtractor
+from earsight.extractors._frames import frames_at
 from earsight.features import FeatureSequence
 from earsight.media import FrameBlock, FrameRequest
 
@@ -41,7 +42,7 @@ class ColourEdges(FeatureExtractor):
     @property
     def needs(self) -> FrameRequest:
         """Small frames at `fps`."""
-        return FrameRequest(self.fps, SHORT_SIDE)
+        return frames_at(self.fps, SHORT_SIDE)
 
     def _session(self) -> "_Session":
         return _Session()

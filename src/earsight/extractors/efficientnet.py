@@ -11,6 +11,7 @@ import numpy as np
 from earsight.arrays import FloatArray
 from earsight.extractors import _onnx
 from earsight.extractors._base import FeatureExtractor
+from earsight.extractors._frames import frames_at
 from earsight.features import FeatureSequence
 from earsight.media import FrameBlock, FrameRequest
 
@@ -47,7 +48,7 @@ class EfficientNet(FeatureExtractor):
     @property
     def needs(self) -> FrameRequest:
         """Frames at `fps`, scaled."""
-        return FrameRequest(self.fps, SHORT_SIDE)
+        return frames_at(self.fps, SHORT_SIDE)
 
     def _session(self) -> "_Session":
         return _Session()

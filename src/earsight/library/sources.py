@@ -10,7 +10,7 @@ from typing import Any
 from earsight.arrays import FloatArray
 from earsight.discovery import make, parse_spec
 from earsight.errors import InputError
-from earsight.extractors._base import FeatureExtractor, extract_all
+from earsight.extractors import FeatureExtractor, extract_all
 from earsight.features import FeatureSequence
 from earsight.media import Report, Status
 
