@@ -16,6 +16,7 @@ from earsight.features import (
     FeatureSequence,
     PairedFeatures,
     StepTable,
+    has_8_bit_features,
     read_features,
     write_features,
 )
@@ -372,6 +373,19 @@ def test_eight_bits_need_to_be_told_their_scale(path):
     assert vegas.views["audio"].dtype == yt8m.views["audio"].dtype == np.float32
 
 
+def test_a_scale_for_what_is_not_8_bit_is_refused(path):
+    save(path, audio=AUDIO, labels=np.arange(6, dtype=np.uint8))
+    assert not has_8_bit_features(path)
+    with pytest.raises(FeatureFileError, match="8-bit features, and there are none; got 'vegas'"):
+        read_features(path, "vegas")
+    save(path, audio_steps=np.ones((4, 2), np.uint8), audio_offsets=np.array([0, 1, 4]))
+    assert has_8_bit_features(path)
+    assert len(read_features(path, "vegas").steps["audio"]) == 2
+    y = np.arange(3, dtype=np.uint8)[:, None]
+    save(path, audio_train=AUDIO[:3], audio_test=AUDIO[3:], lab_train=y, lab_test=y)
+    assert not has_8_bit_features(path)
+
+
 def test_unpaired_files(path):
     save(
         path,
@@ -392,6 +406,12 @@ def test_unpaired_files(path):
 
 
 BAD_ROW = np.where(np.arange(6)[:, None] == 4, np.nan, AUDIO)
+PARTS = {
+    "audio_train": AUDIO[:3],
+    "audio_test": AUDIO[3:5],
+    "lab_train": np.arange(3),
+    "lab_test": np.arange(2),
+}
 STEPS = {"audio": AUDIO[:2], "audio_steps": np.ones((4, 3)), "audio_offsets": np.array([0, 1, 4])}
 
 
@@ -411,6 +431,27 @@ STEPS = {"audio": AUDIO[:2], "audio_steps": np.ones((4, 3)), "audio_offsets": np
             {"audio_train": AUDIO, "audio_test": VISUAL, "lab_train": [0], "lab_test": [0]},
             "as many features as each other; got 3 and 5",
         ),
+        ({**PARTS, "lab_train": np.arange(4), "lab_test": [0]}, "`audio_train` .*4 .*`lab_train`"),
+        ({**PARTS, "lab_train": np.arange(3), "lab_test": [0]}, "`audio_test` .*1 .*`lab_test`"),
+        ({**PARTS, "ids": np.arange(5)}, "`ids` .* neither a modality"),
+        (
+            {**PARTS, "visual_train": VISUAL[:2], "visual_test": VISUAL[2:5]},
+            "`visual_train` must have a row for each of the 3 values of `lab_train`; got 2",
+        ),
+        (
+            {"audio": AUDIO * 1j, "visual": VISUAL},
+            r"`audio` \(complex.*shape \(6, 3\)\) is neither",
+        ),
+        ({"audio": AUDIO > 0, "visual": VISUAL}, r"`audio` \(bool"),
+        ({"audio": AUDIO[None, None], "visual": VISUAL}, r"`audio` .*shape \(1, 1, 6, 3\)"),
+        (
+            {"audio": AUDIO, "label": np.arange(6)},
+            "`label` .*place here: audio, group, ids, labels",
+        ),
+        ({"audio": AUDIO, "labels_sound": np.arange(6)}, "`labels_sound` .* is neither"),
+        ({"audio": AUDIO, "labels": [0] * 6, "labels_audio": [0] * 6}, "`labels` .* is neither"),
+        ({"audio": AUDIO, "audio_times": np.arange(6)}, "`audio_times` .* is neither"),
+        ({"audio": AUDIO, "modalities": ["audio"], "visual": VISUAL}, "`visual` .* is neither"),
         ({"audio": np.ones((2, 0, 3))}, "row 0 of `audio` has no step"),
         ({**STEPS, "audio_offsets": np.array([0, 3, 1, 4])}, "start at 0 and never fall"),
         ({**STEPS, "audio_offsets": np.array([0.0, 1.0, 4.0])}, "whole numbers"),
@@ -439,6 +480,14 @@ def test_nan_in_steps_is_named_when_they_are_read(tmp_path):
     assert np.isfinite(features.steps["audio"][0].values).all()
     with pytest.raises(FeatureFileError, match="`audio_steps` must be finite; row 4"):
         features.steps["audio"][1]
+
+
+def test_rows_of_any_length_are_no_modality(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["visual"] = VISUAL
+        file.create_dataset("audio", (6,), h5py.vlen_dtype(np.dtype("f4")))
+    with pytest.raises(FeatureFileError, match=r"`audio` \(object, shape \(6,\)\) is neither"):
+        read_features(tmp_path / "a.h5")
 
 
 class Trap:
@@ -473,6 +522,22 @@ def test_hdf5_is_not_followed_into_other_files(tmp_path):
         layout = h5py.VirtualLayout((6, 3), "f4")
         layout[:] = h5py.VirtualSource(str(tmp_path / "secret.h5"), "audio", shape=(6, 3))
         file.create_virtual_dataset("virtual", layout)
+        file["soft"] = h5py.SoftLink("/visual")
+        file["group/audio"] = AUDIO
+        file["type"] = np.dtype("f4")
+    kinds = {
+        "group": "a group",
+        "linked": "a link",
+        "soft": "a link",
+        "stored": "kept in another file",
+        "type": "a type",
+        "virtual": "a virtual array",
+    }
+    for name, kind in kinds.items():  # in the order of the file's names
+        with pytest.raises(FeatureFileError, match=rf"a\.h5: `{name}` is {kind}"):
+            read_features(tmp_path / "a.h5")
+        with h5py.File(tmp_path / "a.h5", "a") as file:
+            del file[name]
     assert list(read_features(tmp_path / "a.h5").views) == ["visual"]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from earsight.arrays import IntArray, Labels
 from earsight.errors import FeatureFileError, InputError
-from earsight.features import PairedFeatures, read_features
+from earsight.features import PairedFeatures, has_8_bit_features, read_features
 
 AUTHORS_FILE = "vegas_feature.h5"
 _ENDINGS = (".h5", ".hdf5", ".npz")
@@ -51,7 +51,7 @@ def vegas(folder: str | Path, audio: str = "vggish", visual: str = "inception") 
         return _joined({m: _single(path, m) for m, path in found.items()}, found)
     if both is None:
         raise FeatureFileError(missing(folder, audio, visual))
-    data = read_features(both, dequantise="vegas")
+    data = _read(both)
     if list(data.views) != ["audio", "visual"]:
         raise FeatureFileError(
             f"{both} must hold the modalities audio and visual; it holds {', '.join(data.views)}."
@@ -76,9 +76,14 @@ def _find(folder: Path, stem: str) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
+def _read(path: Path) -> PairedFeatures:
+    """Read the author's 8-bit features, or others' floats, as they are."""
+    return read_features(path, dequantise="vegas" if has_8_bit_features(path) else None)
+
+
 def _single(path: Path, modality: str) -> PairedFeatures:
     """Read a file of one modality, under the name it has here."""
-    data = read_features(path, dequantise="vegas")
+    data = _read(path)
     if len(data.views) != 1 or not data.paired or data.labels is None:
         raise FeatureFileError(
             f"{path} must hold one modality with labels; it holds {', '.join(data.views)}"

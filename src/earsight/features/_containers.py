@@ -156,20 +156,21 @@ class _Npz:
 
 
 class _H5:
-    """An HDF5 file. Arrays in other files, to which HDF5 can point, are not followed."""
+    """An HDF5 file. What HDF5 can point to, in this file or in others, is refused by name."""
 
     def __init__(self, path: Path, file: Any) -> None:
-        import h5py
 
         self.path, self.file = path, file
         self.attributes = {name: _json(value) for name, value in file.attrs.items()}
         self.names = []
         for name in file:
-            if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-                continue
+            kind = _refused(file, name)
+            if kind is not None:
+                raise FeatureFileError(
+                    f"{path}: `{name}` is {kind}. Only arrays that the file itself holds, outside "
+                    "any group, are read; put a copy of the array in its place, or remove it."
+                )
             array = file[name]
-            if not isinstance(array, h5py.Dataset) or array.is_virtual or array.external:
-                continue
             if name in ("format", "modalities"):
                 self.attributes[name] = _json(array[()])
                 continue
@@ -190,6 +191,20 @@ class _H5:
 
     def rows(self, name: str, scale: Scale | None) -> Rows:
         return _H5Rows(self.path, name, scale)
+
+
+def _refused(file: Any, name: str) -> str | None:
+    """Say what a member of an HDF5 file is, unless it is an array of its own. Follows no link."""
+    import h5py
+
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        return "a link"
+    member = file[name]
+    if not isinstance(member, h5py.Dataset):
+        return "a group" if isinstance(member, h5py.Group) else "a type"
+    if member.is_virtual:
+        return "a virtual array, made of others"
+    return "kept in another file" if member.external else None
 
 
 @dataclass(frozen=True)

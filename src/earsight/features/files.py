@@ -7,6 +7,8 @@ lists the modalities in order; provenance stands in attributes.
 
 Two other layouts are read: the author's (`audio_train, audio_test, visual_train, visual_test,
 lab_train, lab_test`), and `m` as (n, L, d), L steps for each clip.
+
+Every array of a file has a place in one of these, or the file is refused: nothing is left out.
 """
 
 from collections.abc import Mapping
@@ -51,7 +53,9 @@ def read_features(path: str | Path, dequantise: str | None = None) -> PairedFeat
     Raises:
         FeatureFileError: A field is missing or of the wrong length, a value is NaN (the row is
             named), offsets fall, the format number is unknown, the file is damaged, or it holds
-            pickled objects, which are never loaded.
+            what has no place in the format (listed modalities or not): an array that is neither a
+            modality nor a field, a group, a link, data kept in another file, or pickled objects,
+            which are never loaded. Or `dequantise` is given and there are no 8-bit features.
         InputError: An unknown `dequantise`.
     """
     if dequantise is not None and dequantise not in _SCALES:
@@ -59,7 +63,27 @@ def read_features(path: str | Path, dequantise: str | None = None) -> PairedFeat
     path = Path(path)
     with open_container(path) as container:
         try:
-            return _Reader(container, _SCALES.get(dequantise or "")).read()
+            reader = _Reader(container, _SCALES.get(dequantise or ""))
+            if dequantise is not None and not reader.is_8_bit():
+                raise InputError(
+                    f"`dequantise` is for 8-bit features, and there are none; got {dequantise!r}. "
+                    "Leave it out."
+                )
+            return reader.read()
+        except InputError as error:
+            raise FeatureFileError(f"{path}: {error}") from error
+
+
+def has_8_bit_features(path: str | Path) -> bool:
+    """Return whether `read_features` needs `dequantise` for a file.
+
+    Raises:
+        FeatureFileError: The file cannot be read, or is not of the format.
+    """
+    path = Path(path)
+    with open_container(path) as container:
+        try:
+            return _Reader(container, None).is_8_bit()
         except InputError as error:
             raise FeatureFileError(f"{path}: {error}") from error
 
@@ -121,12 +145,22 @@ class _Reader:
         if version != FORMAT:
             raise InputError(f"the format must be {FORMAT}; got {version!r}. Update Earsight.")
         self.listed = self.provenance.pop("modalities", None)
+        self.is_authors = self.listed is None and any(n.endswith("_train") for n in self.names)
+        self.modalities = self._authors() if self.is_authors else self._modalities()
+        self._check_nothing_else()
+
+    def is_8_bit(self) -> bool:
+        """Return whether any features, not counting columns, are 8-bit numbers."""
+        parts = [f"{m}_{part}" for m in self.modalities for part in _PARTS]
+        features = parts if self.is_authors else self.modalities
+        names = {f"{name}{end}" for name in features for end in ("", "_steps")}
+        return any(self.container.dtype(name) == np.uint8 for name in names & {*self.names})
 
     def read(self) -> PairedFeatures:
-        if self.listed is None and any(name.endswith("_train") for name in self.names):
+        if self.is_authors:
             return self._read_authors()
         views, steps = {}, {}
-        for modality in self._modalities():
+        for modality in self.modalities:
             views[modality], table = self._view(modality)
             if table is not None:
                 steps[modality] = table
@@ -135,24 +169,35 @@ class _Reader:
 
     def _read_authors(self) -> PairedFeatures:
         """Read the author's form: train rows, then test rows, with `split` telling them apart."""
-        stems = [name.removesuffix("_train") for name in self.names if name.endswith("_train")]
-        for stem in (*stems, "lab"):
-            self._require(*(f"{stem}_{part}" for part in _PARTS))
+        parts = [_labels(self.container.array(f"lab_{part}"), f"lab_{part}") for part in _PARTS]
         views, steps = {}, {}
-        for modality in (stem for stem in stems if stem != "lab"):
+        for modality in self.modalities:
             (train, a), (test, b) = (self._view(f"{modality}_{part}") for part in _PARTS)
             if train.shape[1] != test.shape[1]:
                 raise InputError(
                     f"`{modality}_train` and `{modality}_test` must have as many features as each "
                     f"other; got {train.shape[1]} and {test.shape[1]}."
                 )
+            # Here, not where they are joined: totals can agree where the parts do not.
+            for part, rows, values in zip(_PARTS, (train, test), parts, strict=True):
+                if len(rows) != len(values):
+                    raise InputError(
+                        f"`{modality}_{part}` must have a row for each of the {len(values)} values "
+                        f"of `lab_{part}`; got {len(rows)} rows."
+                    )
             views[modality] = np.concatenate([train, test])
             if a is not None and b is not None:
                 steps[modality] = _join(a, b)
-        parts = [_labels(self.container.array(f"lab_{part}"), f"lab_{part}") for part in _PARTS]
         split = np.repeat(_PARTS, [len(part) for part in parts])
         labels = np.concatenate(parts)
         return PairedFeatures(views, labels, split=split, steps=steps, provenance=self.provenance)
+
+    def _authors(self) -> list[str]:
+        """Return the modalities of the author's form."""
+        stems = [name.removesuffix("_train") for name in self.names if name.endswith("_train")]
+        for stem in (*stems, "lab"):
+            self._require(*(f"{stem}_{part}" for part in _PARTS))
+        return [stem for stem in stems if stem != "lab"]
 
     def _modalities(self) -> list[str]:
         """Return the modalities listed, or every two- or three-dimensional array that fits."""
@@ -173,6 +218,34 @@ class _Reader:
                 f"name is not one of the format's own; this file has: {', '.join(self.names)}."
             )
         return found
+
+    def _check_nothing_else(self) -> None:
+        """Refuse arrays that have no place in the format: a typo, or what nobody would miss."""
+        if self.is_authors:
+            known = {f"lab_{part}" for part in _PARTS}
+            modalities = [f"{m}_{part}" for m in self.modalities for part in _PARTS]
+        else:
+            modalities, known = self.modalities, set()
+            for name in COLUMNS:
+                apart = {f"{name}_{modality}" for modality in modalities}
+                known |= apart if apart & {*self.names} else {name}
+        for modality in modalities:
+            known |= self._fields(modality)
+        for name in self.names:
+            if name not in known:
+                raise InputError(
+                    f"`{name}` ({self.container.dtype(name)}, shape {self.container.shape(name)}) "
+                    "is neither a modality (real numbers, two- or three-dimensional) nor a field "
+                    f"that has a place here: {', '.join(sorted(known))}. Rename or remove it."
+                )
+
+    def _fields(self, modality: str) -> set[str]:
+        """Return the arrays that one modality may consist of, by what there is of it."""
+        if modality in self.names and len(self.container.shape(modality)) == 3:
+            return {modality, f"{modality}_times"}
+        if f"{modality}_steps" in self.names:
+            return {modality, *(f"{modality}{field}" for field in _STEP_FIELDS)}
+        return {modality}
 
     def _may_be_modality(self, stem: str) -> bool:
         if stem in COLUMNS or stem.startswith(tuple(f"{name}_" for name in COLUMNS)):
