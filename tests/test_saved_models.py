@@ -58,7 +58,7 @@ def test_saving_never_harms_what_was_there(tmp_path, monkeypatch) -> None:
     def full_disk(source: Path, target: Path) -> Path:
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+    with monkeypatch.context() as patch, pytest.raises(ModelFileError, match="No space"):
         patch.setattr(Path, "replace", full_disk)
         new.save(folder)
     assert earsight.load_model(folder) == old
@@ -81,3 +81,9 @@ def test_a_class_that_could_not_be_loaded_is_not_saved(tmp_path) -> None:
 
     with pytest.raises(InputError, match="MyCCA is not the class of 'cca'"):
         MyCCA().fit(VIEWS).save(tmp_path / "model")
+
+
+def test_a_folder_that_cannot_be_made_is_told_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ModelFileError, match=r"cannot be written to .*: .*Not a directory"):
+        saved(tmp_path / "file" / "model")

@@ -14,7 +14,7 @@ import numpy as np
 from earsight.arrays import FloatArray, unit_rows
 from earsight.errors import ModelFileError
 from earsight.methods._base import JointEmbedding
-from earsight.methods._files import load_model
+from earsight.methods._files import load_model, save_model
 
 Rows = Mapping[str, FloatArray]  # role → (n, d): "words.audio", "audio", …
 
@@ -67,9 +67,9 @@ class Space:
     def save(self, folder: Path) -> None:
         """Write the parts into `folder`, which must not exist."""
         folder.mkdir(parents=True)
-        self.bridge.save(folder / "bridge")
+        save_model(self.bridge, folder / "bridge")
         if self.learned is not None:
-            self.learned.save(folder / "learned")
+            save_model(self.learned, folder / "learned")
         (folder / "space.json").write_text(json.dumps({"format": 1, "weight": self.weight}))
 
     @classmethod

@@ -20,7 +20,7 @@ from earsight.arrays import (
     check_same_length,
     labels_by_view,
 )
-from earsight.errors import InputError, LabelError, NotFittedError
+from earsight.errors import InputError, LabelError, ModelFileError, NotFittedError
 
 BLOCK_ROWS = 4096  # rows that `transform` holds in float64 at a time
 
@@ -136,7 +136,7 @@ class JointEmbedding(ABC):
                 finite numbers.
         """
         self._check_fitted("transform")
-        if modality not in self.dims_:
+        if not isinstance(modality, str) or modality not in self.dims_:
             raise InputError(
                 f"`modality` must be one of those in `fit`, {list(self.dims_)}; got {modality!r}."
             )
@@ -153,12 +153,19 @@ class JointEmbedding(ABC):
 
         Raises:
             NotFittedError: Before `fit`.
-            ModelFileError: The folder holds something else, or its name is a file's.
+            ModelFileError: The folder holds something else or cannot be written, or its name is a
+                file's.
         """
         from earsight.methods._files import save_model
 
         self._check_fitted("save")
-        save_model(self, folder)
+        try:
+            save_model(self, folder)
+        except OSError as error:
+            raise ModelFileError(
+                f"The model cannot be written to {folder}: {error}. Choose a folder on a disk that "
+                "can be written to and has room."
+            ) from error
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return name → value of what was chosen by the user."""
@@ -194,9 +201,16 @@ class JointEmbedding(ABC):
             raise NotFittedError(f"{self.name} must be fitted before `{what}`; call `fit` first.")
 
     def _check_rows(
-        self, views: Mapping[str, ArrayLike], labels: LabelsLike, groups: LabelsLike
+        self,
+        views: Mapping[str, ArrayLike],
+        labels: LabelsLike,
+        groups: LabelsLike,
+        *,
+        min_rows: int = 1,
     ) -> Rows:
-        checked = as_views(views, max_views=self.max_views, min_views=self.min_views)
+        checked = as_views(
+            views, max_views=self.max_views, min_views=self.min_views, min_rows=min_rows
+        )
         if labels is None and self.needs_labels:
             raise LabelError(f"{self.name} needs `labels`, one class a row; got None.")
         paired = not isinstance(labels, Mapping)
@@ -215,6 +229,26 @@ class JointEmbedding(ABC):
             labels_by_view(groups, "groups", checked),
             paired,
         )
+
+
+def batches_of(make_batches: Callable[[], Iterable[tuple[Any, ...]]]) -> Iterator[Any]:
+    """Start a pass over the batches that `fit_batches` was given.
+
+    Raises:
+        InputError: `make_batches` is not a function, or does not return an iterator.
+    """
+    if not callable(make_batches):
+        raise InputError(
+            "`make_batches` must be a function that returns a fresh iterator of "
+            f"(views, labels); got {type(make_batches).__name__}."
+        )
+    batches = make_batches()
+    if not isinstance(batches, Iterable):
+        raise InputError(
+            "`make_batches` must return an iterator of (views, labels), or be a generator that "
+            f"yields them; it returned {batches!r}."
+        )
+    return iter(batches)
 
 
 def check_number(

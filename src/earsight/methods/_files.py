@@ -32,6 +32,7 @@ def save_model(model: JointEmbedding, folder: str | PathLike[str]) -> None:
     Raises:
         ModelFileError: `folder` is a file or holds something else than a model.
         InputError: The model's class is not one that `load_model` would find again.
+        OSError: The folder cannot be written.
     """
     from safetensors.numpy import save
 
