@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, final
 
@@ -14,6 +14,7 @@ from earsight.errors import InputError
 from earsight.methods._base import (
     JointEmbedding,
     Rows,
+    batches_of,
     check_choice,
     check_number,
     resolve_components,
@@ -61,7 +62,7 @@ class Tally:
         """Yield the batches as they are, counting.
 
         Raises:
-            InputError: No batch, or one of another form than the first.
+            InputError: No batch, one of another form than the first, or no row of a modality.
         """
         first = None
         for batch in batches:
@@ -80,6 +81,9 @@ class Tally:
             yield batch
         if first is None:
             raise InputError("`make_batches` must yield at least one batch; got none.")
+        for name in self.dims:
+            if not self.rows[name]:
+                raise InputError(f"Batches must have rows of each modality; {name!r} has none.")
 
     def units(self) -> tuple[int, int]:
         """Return how many independent units each view has: groups where given, else rows."""
@@ -140,21 +144,32 @@ class LinearCCA(JointEmbedding):
 
         Args:
             make_batches: Called once for each pass; returns a fresh iterator of
-                (views, labels) or (views, labels, groups), each as for `fit`.
+                (views, labels) or (views, labels, groups), each as for `fit`. The first batch
+                says which modality comes first. Where rows are not paired, a batch may have
+                (0, d) rows of a modality.
 
         Raises:
-            InputError: What `fit` refuses; no batch; batches that differ in their views, widths
-                or precision, or from one pass to the next.
+            InputError: What `fit` refuses; no batch, or no row of a modality; batches that differ
+                in their views, widths or precision, or from one pass to the next.
         """
-        if not callable(make_batches):
-            raise InputError(
-                "`make_batches` must be a function that returns a fresh iterator of "
-                f"(views, labels); got {type(make_batches).__name__}."
-            )
+        order: list[str] = []  # of the modalities, in the first batch of the first pass
 
         def stream() -> Iterator[Rows]:
-            for batch in make_batches():
-                yield self._check_rows(*_read_batch(batch))
+            is_empty = True
+            for batch in batches_of(make_batches):
+                views, labels, groups = _read_batch(batch)
+                if isinstance(views, Mapping) and set(views) == set(order):
+                    views = {name: views[name] for name in order}
+                min_rows = 0 if isinstance(labels, Mapping) else 1
+                rows = self._check_rows(views, labels, groups, min_rows=min_rows)
+                order[:] = order or rows.views
+                is_empty = False
+                yield rows
+            if is_empty and order:
+                raise InputError(
+                    "`make_batches` must return a fresh iterator each time it is called; another "
+                    "pass found it exhausted."
+                )
 
         with self._replacing_fit():
             self._learn(stream)

@@ -8,7 +8,7 @@ import numpy as np
 
 from earsight.arrays import FloatArray, as_matrix, as_views, unit_rows
 from earsight.errors import InputError
-from earsight.methods._base import JointEmbedding, Rows, check_number
+from earsight.methods._base import JointEmbedding, Rows, batches_of, check_number
 
 
 @dataclass(kw_only=True, eq=False)
@@ -77,7 +77,7 @@ class ZeroShot(JointEmbedding):
         """
         sums: dict[str, FloatArray] = {}
         counts: dict[str, int] = {}
-        for views, *_ in make_batches():
+        for views, *_ in batches_of(make_batches):
             for modality, x in as_views(views, max_views=None, min_views=1).items():
                 before = sums.get(modality)
                 as_matrix(x, f"views[{modality!r}]", dim=None if before is None else len(before))
