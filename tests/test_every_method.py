@@ -199,7 +199,8 @@ def test_it_finds_its_training_classes_better_than_chance(name: str) -> None:
     ],
 )
 def test_a_number_of_components_is_kept_or_refused(name: str) -> None:
-    model = earsight.method(name, n_components=2).fit(views(), labels=LABELS)
+    labels = None if name == "auto" else LABELS  # with labels its width is not free
+    model = earsight.method(name, n_components=2).fit(views(), labels=labels)
     assert model.n_components_ == 2 == model.transform("text", views()["text"]).shape[1]
     for wrong in (0, -1, 1.5):
         with pytest.raises(InputError, match="`n_components`"):

@@ -1,12 +1,13 @@
 """The recommended learner, without having to know its name."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from earsight import discovery
 from earsight.arrays import FloatArray
-from earsight.methods._base import JointEmbedding, Rows
+from earsight.errors import InputError
+from earsight.methods._base import JointEmbedding, Rows, check_number
 
 SUPERVISED, UNSUPERVISED = "concord", "cca"
 
@@ -15,9 +16,9 @@ SUPERVISED, UNSUPERVISED = "concord", "cca"
 class Auto(JointEmbedding):
     """The learner that Earsight recommends: one if `fit` gets labels, another if it does not.
 
-    It has no size of its own: the learner takes what suits it (`n_components_`).
-
     Attributes:
+        n_components: Width of the joint space, for a learner that lets it be chosen (cca does,
+            concord's follows from the classes); None: what suits the learner.
         chosen_: Name of the learner that was fitted.
 
     >>> import numpy as np
@@ -29,9 +30,16 @@ class Auto(JointEmbedding):
     name: ClassVar[str] = "auto"
     needs_pairs: ClassVar[bool] = False  # the learner that is chosen may; then it says so
 
+    n_components: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.n_components is not None:
+            check_number("n_components", self.n_components, whole=True, at_least=1)
+
     def _fit(self, rows: Rows) -> None:
         self.chosen_ = UNSUPERVISED if rows.labels is None else SUPERVISED
-        self._model = _make(self.chosen_, self.seed)
+        self._model = self._make(self.chosen_)
         labels: Any = rows.labels
         groups: Any = rows.groups
         if rows.paired:
@@ -49,11 +57,20 @@ class Auto(JointEmbedding):
     def restore(self, learned: Mapping[str, Any]) -> None:
         """Take back what `learned` returned."""
         own = dict(learned)
-        self._model = _make(own["chosen_"], self.seed)
+        self._model = self._make(own["chosen_"])
         self._model.restore(own.pop("model"))
         super().restore(own)
 
-
-def _make(name: str, seed: int) -> JointEmbedding:
-    model: JointEmbedding = discovery.make("methods", name, {"seed": seed})
-    return model
+    def _make(self, name: str) -> JointEmbedding:
+        parameters = {"seed": self.seed}
+        if self.n_components is not None:
+            known = {each.name for each in fields(discovery.load("methods", name))}
+            if "n_components" not in known:
+                raise InputError(
+                    f"`n_components` must be None here: auto chose {name}, whose width follows "
+                    f"from the classes; got {self.n_components}. Leave it out, or choose a method "
+                    "that has it, such as cluster_cca."
+                )
+            parameters["n_components"] = self.n_components
+        model: JointEmbedding = discovery.make("methods", name, parameters)
+        return model
