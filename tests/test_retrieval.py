@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import earsight
-from earsight.errors import InputError, LabelError, NotAvailableError
+from earsight.errors import InputError, LabelError, NotAvailableError, UnknownPairError
 from earsight.retrieval import GRID, top
 
 
@@ -180,6 +180,31 @@ def test_what_evaluate_refuses() -> None:
     for wrong in (0, 2.5, True):
         with pytest.raises(InputError, match="`ks` must be whole numbers of at least 1"):
             earsight.evaluate(z, ks=[wrong])
+    for none in (5, None):
+        with pytest.raises(InputError, match=f"`ks` must be a list .* got {none}"):
+            earsight.evaluate(z, ks=none)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="`embeddings` must be a mapping"):
+        earsight.evaluate(z["audio"])
+    with pytest.raises(InputError, match=r"`embeddings\['visual'\]` must be finite"):
+        earsight.evaluate(z | {"visual": z["visual"] * np.nan})
+    with pytest.raises(InputError, match="`embeddings` must hold 2 or more modalities"):
+        earsight.evaluate({"audio": z["audio"]})
+
+
+def test_ks_may_come_from_an_iterator() -> None:
+    z, labels = embeddings(n=8)
+    assert list(earsight.evaluate(z, labels, ks=iter([1, 3]))["audio", "visual"].recall) == [1, 3]
+
+
+def test_a_pair_that_was_not_compared_lists_those_that_were() -> None:
+    scores = earsight.evaluate(embeddings(n=8)[0])
+    for wrong in (("audio", "zz"), "audio", ["audio", "visual"]):
+        with pytest.raises(UnknownPairError) as caught:
+            scores[wrong]  # type: ignore[index]
+        known = "Known: ('audio', 'visual'), ('visual', 'audio')."
+        assert str(caught.value) == f"There is no direction {wrong!r}. {known}"
+        assert isinstance(caught.value, KeyError) and isinstance(caught.value, InputError)
+        assert wrong not in scores and scores.get(wrong) is None  # type: ignore[call-overload]
 
 
 def test_top_is_the_head_of_a_full_sort() -> None:

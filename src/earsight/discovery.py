@@ -9,9 +9,11 @@ is imported.
 import dataclasses
 import importlib
 import pkgutil
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -39,7 +41,7 @@ def load(floor: str, name: str) -> type[Any]:
         UnknownNameError: No file and no entry point has that name; the names are listed.
     """
     known = names(floor)
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise UnknownNameError(floor.removesuffix("s"), name, known)
     module = importlib.import_module(known[name])
     kinds = [
@@ -83,19 +85,51 @@ def make(floor: str, name: str, parameters: dict[str, Any]) -> Any:
 def _read(kind: str, key: str, annotation: Any, value: Any) -> Any:
     if isinstance(value, str) and value in ("None", "none") and type(None) in _members(annotation):
         return None
+    wrong = f"`{key}` of {kind} must be {_in_words(annotation)}; got {value!r}."
+    allowed = {annotation, *_members(annotation)}
+    if isinstance(value, bool) and allowed & {int, float} and bool not in allowed:
+        raise InputError(wrong)  # pydantic would read True as 1
     try:
         return TypeAdapter(annotation).validate_python(value)
     except ValidationError as error:
-        wanted = (
-            annotation.__name__
-            if isinstance(annotation, type)
-            else str(annotation).replace("typing.", "")
-        )
-        raise InputError(f"`{key}` of {kind} must be {wanted}; got {value!r}.") from error
+        raise InputError(wrong) from error
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:
-    return getattr(annotation, "__args__", ())
+    """Return the types of a union; none for any other type."""
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ()
+
+
+def _in_words(annotation: Any) -> str:
+    """Say what a type allows.
+
+    >>> _in_words(float | Literal["auto"])
+    "a number, or 'auto'"
+    >>> _in_words(tuple[int, ...] | None)
+    'a list of whole numbers, or None'
+    """
+    if members := _members(annotation):
+        return _listed(map(_in_words, members))
+    if get_origin(annotation) is Literal:
+        return _listed(map(repr, get_args(annotation)))
+    if annotation in _WORDS:
+        return _WORDS[annotation]
+    return str(annotation).replace("typing.", "").replace("collections.abc.", "")
+
+
+def _listed(words: Iterable[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)}, or {last}" if others else last
+
+
+_WORDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    str: "a string",
+    type(None): "None",
+    tuple[int, ...]: "a list of whole numbers",
+}
 
 
 def parse_spec(spec: str) -> tuple[str, dict[str, str]]:

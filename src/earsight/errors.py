@@ -3,7 +3,8 @@
 EarsightError                   everything below; the command line prints it and exits with 1
 ├── InputError                  an argument breaks a rule (also a ValueError)
 │   ├── LabelError              labels are missing, of the wrong length, or of one class
-│   └── UnknownNameError        no method, extractor or weights of that name
+│   ├── UnknownNameError        no method, extractor or weights of that name
+│   └── UnknownPairError        figures of two modalities that were not compared (a KeyError)
 ├── NotFittedError              `transform` or `save` before `fit`
 ├── NotAvailableError           a figure was asked for that the data cannot give
 ├── TrainingError               a network's loss or weights are no longer finite
@@ -33,11 +34,17 @@ class LabelError(InputError):
 class UnknownNameError(InputError):
     """No method, extractor or set of weights has that name."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: object, known: Iterable[str]) -> None:
         known = sorted(known)
-        close = get_close_matches(name, known, n=1)
+        close = get_close_matches(name, known, n=1) if isinstance(name, str) else []
         hint = f" Did you mean {close[0]!r}?" if close else ""
         super().__init__(f"There is no {kind} {name!r}.{hint} Known: {', '.join(known)}.")
+
+
+class UnknownPairError(InputError, KeyError):
+    """Figures were asked for of two modalities that were not compared."""
+
+    __str__ = EarsightError.__str__  # a KeyError's would put the message in quotes
 
 
 class NotFittedError(EarsightError):

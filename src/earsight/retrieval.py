@@ -20,7 +20,7 @@ from earsight.arrays import (
     labels_by_view,
     unit_rows,
 )
-from earsight.errors import InputError, NotAvailableError
+from earsight.errors import InputError, NotAvailableError, UnknownPairError
 from earsight.metrics import (
     ClassFigures,
     Distances,
@@ -241,13 +241,21 @@ class Direction:
 
 
 class Evaluation(Mapping[tuple[str, str], Direction]):
-    """(query modality, gallery modality) → `Direction`, for all ordered pairs of modalities."""
+    """(query modality, gallery modality) → `Direction`, for all ordered pairs of modalities.
+
+    Any other pair raises UnknownPairError, which is a KeyError.
+    """
 
     def __init__(self, directions: Mapping[tuple[str, str], Direction]) -> None:
         self._directions = dict(directions)
 
     def __getitem__(self, pair: tuple[str, str]) -> Direction:
-        return self._directions[pair]
+        try:
+            return self._directions[pair]
+        except (KeyError, TypeError):  # TypeError: of a kind that no key can be, such as a list
+            raise UnknownPairError(
+                f"There is no direction {pair!r}. Known: {', '.join(map(repr, self))}."
+            ) from None
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter(self._directions)
@@ -279,7 +287,7 @@ def evaluate(
 
     Raises:
         InputError: Embeddings of different widths, or of different counts though paired; a k
-            below 1.
+            below 1, or `ks` that is no list.
         LabelError: Labels that do not match the rows.
 
     >>> z = np.eye(3)
@@ -287,10 +295,16 @@ def evaluate(
     >>> scores["audio", "visual"].map, scores["visual", "audio"].precision
     (1.0, {1: 1.0, 2: 0.5})
     """
-    views = as_views(embeddings, max_views=None)
+    views = as_views(embeddings, max_views=None, name="embeddings")
     widths = {name: x.shape[1] for name, x in views.items()}
     if len(set(widths.values())) != 1:
         raise InputError(f"`embeddings` must be points of one space, of one width; got {widths}.")
+    try:
+        ks = tuple(ks)
+    except TypeError:
+        raise InputError(
+            f"`ks` must be a list of whole numbers, such as [1, 5]; got {ks!r}."
+        ) from None
     for k in ks:
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise InputError(f"`ks` must be whole numbers of at least 1; got {k!r}.")
@@ -302,7 +316,7 @@ def evaluate(
     directions = {}
     for query, gallery in permutations(views, 2):
         pair = None if classes is None else (classes[query], classes[gallery])
-        directions[query, gallery] = _rank(units[query], units[gallery], pair, paired, tuple(ks))
+        directions[query, gallery] = _rank(units[query], units[gallery], pair, paired, ks)
     return Evaluation(directions)
 
 
