@@ -8,7 +8,7 @@ import pytest
 import scipy.io
 
 import earsight
-from earsight.errors import InputError, LabelError
+from earsight.errors import InputError, LabelError, UnknownNameError
 
 WIKIPEDIA = Path(__file__).parents[2] / "shared" / "data" / "wikipedia"
 CLOSED_FORMS = ["cca", "cluster_cca", "mean_cca"]
@@ -174,14 +174,62 @@ def test_unpaired_batches_equal_the_whole_bit_for_bit() -> None:
     assert np.array_equal(model.weights_["audio"], whole.weights_["audio"])
 
 
+@pytest.mark.parametrize("name", CLOSED_FORMS)
+def test_batches_may_list_their_views_in_any_order(name: str) -> None:
+    views, labels = related(n=5000, p=5, q=5)  # of one width, so that a swap would go unseen
+    groups = np.arange(5000) // 3
+
+    def make_batches() -> Iterator[tuple]:
+        for i, part in enumerate((slice(0, 2000), slice(2000, 3000), slice(3000, 5000))):
+            names = ("audio", "visual") if i % 2 == 0 else ("visual", "audio")
+            yield {each: views[each][part] for each in names}, labels[part], groups[part]
+
+    whole = earsight.method(name).fit(views, labels=labels, groups=groups)
+    model = earsight.method(name).fit_batches(make_batches)
+    assert list(model.dims_) == ["audio", "visual"]
+    assert np.array_equal(model.correlations_, whole.correlations_)
+    for modality in views:
+        assert np.array_equal(model.weights_[modality], whole.weights_[modality])
+
+
+@pytest.mark.parametrize("name", ["cluster_cca", "mean_cca"])
+@pytest.mark.parametrize("classes", [np.arange(4), np.array(["dog", "cat", "rain", "drum"])])
+def test_one_modality_of_unpaired_batches_may_end_earlier(name: str, classes) -> None:
+    views, codes = related(n=3000)
+    own = {"audio": classes[codes], "visual": classes[codes[:700]]}
+    views["visual"] = views["visual"][:700]
+
+    def make_batches() -> Iterator[tuple]:
+        for part in (slice(0, 500), slice(500, 1000), slice(1000, 3000)):
+            labels = {each: own[each][part].tolist() for each in ("visual", "audio")}
+            yield {each: x[part] for each, x in views.items()}, labels
+
+    model = earsight.method(name).fit_batches(make_batches)
+    whole = earsight.method(name).fit(views, labels=own)
+    for modality in views:
+        assert np.array_equal(model.weights_[modality], whole.weights_[modality])
+    nothing = {"audio": views["audio"], "visual": np.empty((0, 5))}
+    unlabelled = own | {"visual": []}
+    with pytest.raises(InputError, match="rows of each modality; 'visual' has none"):
+        model.fit_batches(lambda: iter([(nothing, unlabelled)]))
+    with pytest.raises(InputError, match="must have rows and features"):
+        model.fit(nothing, labels=unlabelled)
+    with pytest.raises(InputError, match="must have rows and features"):  # paired
+        model.fit_batches(lambda: iter([(nothing, codes)]))
+
+
 def test_batches_that_cannot_be_used_are_refused() -> None:
     views, labels = related(n=30)
     model = earsight.method("cluster_cca").fit(views, labels=labels)
     before = model.transform("audio", views["audio"])
     once = iter([(views, labels)])
+    with pytest.raises(InputError, match=r"must return an iterator .*; it returned None"):
+        model.fit_batches(lambda: None)  # type: ignore[arg-type,return-value]
+    with pytest.raises(InputError, match="`make_batches` must yield at least one batch"):
+        model.fit_batches(lambda: iter([]))
     with pytest.raises(InputError, match="`make_batches` must be a function"):
         model.fit_batches(once)
-    with pytest.raises(InputError, match="must yield at least one batch"):
+    with pytest.raises(InputError, match="must return a fresh iterator each time it is called"):
         model.fit_batches(lambda: once)  # a generator that is spent in the second pass
     with pytest.raises(InputError, match="Batches must be alike"):
         narrow = views | {"audio": views["audio"][:, 1:]}
@@ -368,3 +416,84 @@ def test_auto_is_supervised_if_it_gets_labels() -> None:
         np.testing.assert_array_equal(unsupervised.transform(modality, x), expected)
     with pytest.raises(InputError, match="as many rows as each other"):
         earsight.method("auto").fit({"audio": views["audio"], "visual": views["visual"][:9]})
+
+
+def test_auto_passes_a_number_of_components_on_or_says_why_not(tmp_path) -> None:
+    views, labels = related()
+    model = earsight.method("auto", n_components=3).fit(views)
+    direct = earsight.method("cca", n_components=3).fit(views)
+    x = views["audio"]
+    assert model.n_components_ == 3
+    np.testing.assert_array_equal(model.transform("audio", x), direct.transform("audio", x))
+    model.save(tmp_path)
+    loaded = earsight.load_model(tmp_path)
+    assert loaded.n_components == 3
+    np.testing.assert_array_equal(loaded.transform("audio", x), model.transform("audio", x))
+    with pytest.raises(InputError, match="auto chose concord, whose width follows from the class"):
+        model.fit(views, labels=labels)
+    np.testing.assert_array_equal(loaded.transform("audio", x), model.transform("audio", x))
+
+
+def test_hyperparameters_of_a_wrong_type_are_refused_in_plain_words() -> None:
+    for wrong in (True, "many", 1.5):
+        with pytest.raises(
+            InputError,
+            match=f"`n_components` of cca must be a whole number, or None; got {wrong!r}",
+        ):
+            earsight.method("cca", n_components=wrong)
+    for wrong in (True, "much"):
+        with pytest.raises(InputError, match=f"must be a number, or 'auto'; got {wrong!r}"):
+            earsight.method("cca", ridge=wrong)
+    with pytest.raises(InputError, match="must be 'correlation', or 'none'; got 'rho'"):
+        earsight.method("cca", weighting="rho")
+    with pytest.raises(InputError, match="`seed` of cca must be a whole number; got False"):
+        earsight.method("cca", seed=False)
+    assert earsight.method("cca", n_components="None", ridge="0.5", standardize="no") == (
+        earsight.method("cca", n_components=None, ridge=0.5, standardize=False)
+    )
+    for nameless in (3, None, ["cca"]):
+        with pytest.raises(UnknownNameError, match=r"There is no method .* Known: .*cluster_cca"):
+            earsight.method(nameless)  # type: ignore[arg-type]
+
+
+def test_rows_may_have_any_byte_order_and_precision() -> None:
+    views, _ = related()
+    x = views["audio"].astype(np.float32)
+    model = earsight.method("cca").fit(views)
+    expected = model.transform("audio", x)
+    assert np.array_equal(model.transform("audio", x.astype(">f4")), expected)
+    for dtype in (">f8", np.longdouble):
+        foreign = earsight.method("cca").fit({name: v.astype(dtype) for name, v in views.items()})
+        assert np.array_equal(foreign.transform("audio", x), expected)
+    if np.finfo(np.longdouble).max > np.finfo(np.float64).max:
+        with pytest.raises(InputError, match="must be finite"):
+            model.transform("audio", x.astype(np.longdouble) * np.longdouble("1e4000"))
+
+
+def test_rows_that_are_no_plain_table_are_refused() -> None:
+    views, labels = related()
+    model = earsight.method("cluster_cca").fit(views, labels=labels)
+    masked = np.ma.masked_greater(views["audio"], 2.0)
+    with pytest.raises(InputError, match=r"`x` must not be masked; [0-9]+ of 1050 entries are"):
+        model.transform("audio", masked)
+    bare = np.ma.masked_array(views["audio"])
+    assert np.array_equal(model.transform("audio", bare), model.transform("audio", views["audio"]))
+    with pytest.raises(InputError, match="`x` must have rows of one length"):
+        model.transform("audio", [[1, 2], [3]])
+    with pytest.raises(InputError, match=r"one of those in `fit`.*; got \['audio'\]"):
+        model.transform(["audio"], views["audio"])  # type: ignore[arg-type]
+    with pytest.raises(LabelError, match="`labels` must not be masked"):
+        model.fit(views, labels=np.ma.masked_equal(labels, 1))
+
+
+@pytest.mark.parametrize("missing", [float("nan"), np.float32("nan"), None])
+@pytest.mark.parametrize("as_object", [True, False])
+def test_a_missing_label_is_no_class(missing, as_object: bool) -> None:
+    views, labels = related(n=40)
+    named = ["abcd"[code] for code in labels]
+    named[7] = missing
+    given = np.array(named, dtype=object) if as_object else named
+    with pytest.raises(LabelError, match=r"`labels` must not be missing; row 7 has (nan|None)"):
+        earsight.method("cluster_cca").fit(views, labels=given)
+    named[7] = "nan"  # a class may be called so
+    assert earsight.method("cluster_cca").fit(views, labels=named).n_components_ >= 3
