@@ -497,3 +497,11 @@ def test_a_missing_label_is_no_class(missing, as_object: bool) -> None:
         earsight.method("cluster_cca").fit(views, labels=given)
     named[7] = "nan"  # a class may be called so
     assert earsight.method("cluster_cca").fit(views, labels=named).n_components_ >= 3
+
+
+@pytest.mark.parametrize("dtype", [">i4", "S1", "U1", object, np.dtypes.StringDType()])
+def test_labels_may_be_of_any_type_that_names_classes(dtype) -> None:
+    views, labels = related()
+    expected = earsight.method("cluster_cca").fit(views, labels=labels)
+    named = earsight.method("cluster_cca").fit(views, labels=labels.astype(str).astype(dtype))
+    assert_same_model(named, expected)

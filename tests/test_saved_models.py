@@ -87,3 +87,15 @@ def test_a_folder_that_cannot_be_made_is_told_with_the_reason(tmp_path: Path) ->
     (tmp_path / "file").touch()
     with pytest.raises(ModelFileError, match=r"cannot be written to .*: .*Not a directory"):
         saved(tmp_path / "file" / "model")
+
+
+def test_a_library_hears_of_a_full_disk_itself(tmp_path: Path, monkeypatch) -> None:
+    from earsight.library.space import Space
+
+    def full_disk(source: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full_disk)
+    bridge = earsight.method("zero_shot").fit(VIEWS | {"visual": VIEWS["audio"]})
+    with pytest.raises(OSError, match="No space"):  # it then says how much room there is
+        Space(bridge).save(tmp_path / "model")

@@ -78,7 +78,7 @@ def as_labels(labels: ArrayLike, name: str, *, n: int) -> Labels:
             raise LabelError(f"`{name}` must not be missing; got NaN or infinity.")
         if (array != np.round(array)).any():
             raise LabelError(f"`{name}` must name classes; got fractions such as {array[0]!r}.")
-    if array.dtype.kind == "O" or (array.dtype.kind == "U" and not isinstance(labels, np.ndarray)):
+    if array.dtype.kind in "OT" or (array.dtype.kind == "U" and not isinstance(labels, np.ndarray)):
         # Among strings numpy writes NaN out as "nan", so look at what was given.
         given = np.asarray(labels, dtype=object)
         missing = next((row for row, value in enumerate(given) if _is_missing(value)), None)
@@ -87,7 +87,7 @@ def as_labels(labels: ArrayLike, name: str, *, n: int) -> Labels:
                 f"`{name}` must not be missing; row {missing} has {given[missing]}. "
                 "Remove those rows, or name a class for them."
             )
-        if array.dtype.kind == "O":
+        if array.dtype.kind != "U":
             array = np.asarray([str(value) for value in given])
     return array
 
@@ -108,7 +108,7 @@ def _as_array(x: ArrayLike, name: str, error: type[InputError]) -> npt.NDArray[A
         array = np.asarray(x)
     except ValueError as ragged:
         raise error(f"`{name}` must have rows of one length; got different lengths.") from ragged
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _is_missing(value: object) -> bool:
