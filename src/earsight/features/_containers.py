@@ -159,7 +159,6 @@ class _H5:
     """An HDF5 file. What HDF5 can point to, in this file or in others, is refused by name."""
 
     def __init__(self, path: Path, file: Any) -> None:
-
         self.path, self.file = path, file
         self.attributes = {name: _json(value) for name, value in file.attrs.items()}
         self.names = []
