@@ -120,3 +120,18 @@ def test_the_drawn_clips_are_indexed_and_shown(tmp_path: Path) -> None:
     assert done.returncode == 0, text
     assert "20 clips" in text and "MAP, same class" in text
     assert (tmp_path / "demo" / "answers.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_nothing_is_left_in_the_home_folder(clips: Path, tmp_path: Path) -> None:
+    """ONNX Runtime's telemetry would keep a device's id there, and look for its maker's host."""
+    home = tmp_path / "home"
+    home.mkdir()
+    kept = os.environ.get("EARSIGHT_HOME", str(Path.home() / ".cache" / "earsight"))
+    environment = os.environ | {"HOME": str(home), "EARSIGHT_HOME": kept}
+    environment.pop("XDG_CACHE_HOME", None)
+    command = [sys.executable, "-m", "earsight", "index", str(clips), "--audio", "log_mel"]
+    done = subprocess.run(command, capture_output=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    command[3:] = ["search", "--text", "blue", "--library", str(clips)]
+    assert subprocess.run(command, capture_output=True, env=environment).returncode == 0
+    assert [str(path) for path in home.rglob("*") if path.is_file()] == []

@@ -17,6 +17,7 @@ from earsight.errors import InputError, LabelError, LibraryError
 from earsight.library import reading
 from earsight.library.build import index
 from earsight.library.place import FOLDER, locked
+from earsight.library.search import search
 from earsight.library.sources import Extracted, Sources
 from earsight.library.space import Space
 from earsight.library.store import Store
@@ -86,6 +87,18 @@ def test_what_is_missing_is_made_anew(library: Path, gone: str) -> None:
     assert rows(library) == before and names(library, "sound.wav")
 
 
+@pytest.mark.parametrize("damaged", ["words.audio", "embedding"])
+def test_what_is_damaged_is_made_anew_by_rebuild(library: Path, damaged: str) -> None:
+    before = rows(library)
+    for path in (library / FOLDER / "vectors").glob(f"{damaged}-*/data/*"):
+        path.write_bytes(path.read_bytes()[:40])
+    if damaged == "embedding":
+        with pytest.raises(LibraryError, match="index again with --rebuild"):
+            search(library, text="blue")
+    assert index(library, rebuild=True).rebuilt
+    assert rows(library) == before and names(library, "sound.wav")
+
+
 def test_rows_that_were_lost_are_read_again(library: Path) -> None:
     before = rows(library)
     with Store.open(library / FOLDER) as store:
@@ -122,7 +135,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(
 
 
 def test_a_setting_that_does_not_work_is_not_remembered(library: Path) -> None:
-    with pytest.raises(LibraryError, match="holds no media now"):
+    with pytest.raises(LibraryError, match="left out by --exclude"):
         index(library, exclude=("*",))
     bad = library.parent / "bad.csv"
     bad.write_text("path,label\nred/a.mp4\n")

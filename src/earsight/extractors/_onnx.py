@@ -1,5 +1,6 @@
 """Converted networks in ONNX Runtime: loaded at their first run, once a process, fed in batches."""
 
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -24,6 +25,8 @@ def load(path: Path) -> Any:
     Raises:
         WeightsError: The file is not a network that ONNX Runtime can run.
     """
+    # Nothing leaves the machine: ONNX Runtime's telemetry is on unless told before its import.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime as ort
 
     options = ort.SessionOptions()

@@ -84,11 +84,14 @@ def index(
     begun = time.monotonic()
     folder = Path(folder)
     if not folder.is_dir():
-        raise LibraryError(f"There is no folder {folder}.")
+        what = "is a file; index takes the folder it lies in" if folder.exists() else "is not there"
+        raise LibraryError(f"{folder} {what}.")
     place = place_for(folder, library)
+    if place.exists() and not place.is_dir():
+        raise LibraryError(f"The library is a folder; {place} is a file. Name another place.")
     settings = Settings().changed(changes)
     if not (place / "library.db").is_file():
-        refuse_empty(folder, place, scan(folder, (), settings.exclude))
+        refuse_empty(folder, place, scan(folder, (), settings.exclude), settings.exclude)
     with locked(place), Store.create(place, folder) as store:
         try:
             _check_root(store, folder)
@@ -118,7 +121,7 @@ def _update(
     mended: bool = False,
 ) -> IndexReport:
     found = scan(store.root, store.clips(), settings.exclude)
-    refuse_empty(store.root, store.folder, found)
+    refuse_empty(store.root, store.folder, found, settings.exclude)
     here = [clip.path for clip in found.same] + [file.path for file in found.fresh]
     check_labels(settings.labels, here)
     settings.keep(store)  # nothing is wrong with them; a killed run goes on as it was asked to
@@ -176,7 +179,13 @@ def _mend(store: Store, tables: Tables, progress: Progress) -> bool:
     contents = store.contents(tables.features)
     unused = set(store.unused_contents(tables.features))
     believed = {c: found.report["rows"] for c, found in contents.items() if c not in unused}
-    lost, strays = tables.faults(believed)
+    try:
+        lost, strays = tables.faults(believed)
+    except LibraryError as error:
+        progress.say(f"The clips are read again, because their tables are damaged: {error}")
+        store.drop_contents(tables.features, list(contents))
+        tables.drop()
+        return True
     store.drop_contents(tables.features, [*lost, *unused])
     tables.delete([*lost, *strays])
     if lost:

@@ -15,7 +15,7 @@ from earsight.arrays import FloatArray, IntArray, Labels
 from earsight.datasets import folds, n_folds_for
 from earsight.discovery import make, parse_spec
 from earsight.errors import InputError
-from earsight.library.progress import Progress
+from earsight.library.progress import Progress, Silent
 from earsight.library.settings import Settings
 from earsight.library.sources import MODALITIES, Sources
 from earsight.library.space import Space, method_name
@@ -109,7 +109,9 @@ def learn(
         decision = Decision("words", "Nothing is learned, as asked (--learn never).")
     else:
         rows, note = load_pairs(tables, contents, labels)
-        decision, learned = choose(rows, settings.learn, settings.sources, note=note)
+        decision, learned = choose(
+            rows, settings.learn, settings.sources, note=note, progress=progress
+        )
         if learned is not None:
             progress.say(_told(decision))
             return Space(bridge, learned, WEIGHT), decision
@@ -218,7 +220,13 @@ def trainable(rows: PairedRows, share: float = 1.0) -> Trainable:
 
 
 def choose(
-    rows: PairedRows, method: str, sources: Sources, *, share: float = 1.0, note: str = ""
+    rows: PairedRows,
+    method: str,
+    sources: Sources,
+    *,
+    share: float = 1.0,
+    note: str = "",
+    progress: Progress | None = None,
 ) -> tuple[Decision, JointEmbedding | None]:
     """Compare the bridge with and without `method` on held-out folds, and fit what won.
 
@@ -228,6 +236,7 @@ def choose(
         sources: The extractors (for the bridge's prior).
         share: The part of a library that these rows are (see `trainable`).
         note: Put before the reason.
+        progress: Is told of each fold.
     """
     usable = trainable(rows, share)
     if usable.mask is None:
@@ -235,7 +244,7 @@ def choose(
     rows = rows.take(usable.mask)
     note += usable.note
     try:
-        alone, joined = _held_out(rows, method, sources)
+        alone, joined = _held_out(rows, method, sources, progress or Silent())
         learned = fit_learned(rows, method)
     except InputError as error:
         why = f"{parse_spec(method)[0]} cannot learn from these clips: {error}"
@@ -259,16 +268,21 @@ def fit_learned(rows: PairedRows, method: str) -> JointEmbedding:
     return model.fit(views, labels=labels, groups=rows.clips)
 
 
-def _held_out(rows: PairedRows, method: str, sources: Sources) -> tuple[Scores, Scores]:
+def _held_out(
+    rows: PairedRows, method: str, sources: Sources, progress: Progress
+) -> tuple[Scores, Scores]:
     """Score every clip while it is held out: by the bridge alone, and with the method beside it."""
     alone, joined = [], []
     n_folds = n_folds_for(rows.n_clips) or 2
+    progress.start("Learning, fold by fold", n_folds)
     for train, test in folds(rows.labels, rows.clips, n_folds, seed=0):
         fitted, held_out = rows.take(train), rows.take(test)
         bridge = fit_bridge(words_of(fitted), sources)
         alone.append(score(Space(bridge), held_out))
         beside = Space(bridge, fit_learned(fitted, method), WEIGHT)
         joined.append(score(beside, held_out))
+        progress.advance()
+    progress.finish()
     return _joined(alone), _joined(joined)
 
 

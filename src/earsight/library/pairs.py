@@ -45,7 +45,7 @@ def stored_pairs(library: Path) -> StoredPairs:
         if current is None:
             raise LibraryError(
                 f"The library {store.folder} has nothing that answers yet; its indexing did not "
-                f"finish. Run: earsight index {store.root}"
+                f"finish, or is at work just now. Run: {store.index_command}"
             )
         settings = replace(Settings.of(store), **current.info["sources"])
         read = store.contents(current.features)

@@ -4,14 +4,14 @@ import hashlib
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from earsight import engine
 from earsight.errors import LibraryError, WeightsError
 from earsight.library.progress import Progress
-from earsight.library.scan import File, Scan, content_of, match_moves
+from earsight.library.scan import File, Scan, content_of, match_moves, scan
 from earsight.library.sources import Extracted, Sources, read_clip, report_of
 from earsight.library.store import Content, Store
 from earsight.library.tables import Tables
@@ -74,7 +74,7 @@ def read_changes(
         len(stale),
         len(moved),
         len(gone),
-        len(found.same) - len(stale),
+        len(found.same) + len(found.fresh) - len(stale) - len(changed),
     )
 
 
@@ -217,7 +217,7 @@ class _Writer:
         self._fresh, self._files = {}, []
 
 
-def refuse_empty(root: Path, library: Path, found: Scan) -> None:
+def refuse_empty(root: Path, library: Path, found: Scan, exclude: Sequence[str]) -> None:
     """Refuse to forget a whole library because its folder looks empty.
 
     Raises:
@@ -225,6 +225,11 @@ def refuse_empty(root: Path, library: Path, found: Scan) -> None:
     """
     if found.same or found.fresh:
         return
+    if any(exclude) and scan(root, ()).fresh:
+        raise LibraryError(
+            f"Everything in {root} is left out by --exclude {' '.join(exclude)}. Nothing was "
+            "changed. To leave out nothing: --exclude ''."
+        )
     if found.missing:
         raise LibraryError(
             f"{root} holds no media now, but its library knows {len(found.missing)} clips. "

@@ -151,7 +151,7 @@ class _Session:
         if current is None:
             raise LibraryError(
                 f"The library {store.folder} has nothing that answers yet; its indexing did not "
-                f"finish. Run: earsight index {store.root}"
+                f"finish, or is at work just now. Run: {store.index_command}"
             )
         self.store = store
         self.embedding: Embedding = current
@@ -228,7 +228,7 @@ class _Session:
             raise LibraryError(
                 f"The library {self.store.folder} was made with other weights or another version "
                 "of the extractors than are installed now; their vectors cannot be compared. "
-                f"Run: earsight index {self.store.root}"
+                f"Run: {self.store.index_command}"
             )
 
     def _embed(self, modality: str, rows: dict[str, Any]) -> FloatArray:

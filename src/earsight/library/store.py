@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from earsight.errors import LibraryError
-from earsight.library.place import unwritten
+from earsight.library.place import FOLDER, unwritten
 
-FORMAT = 1
+FORMAT = 2
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -143,7 +143,11 @@ class Store:
             db.close()
             raise LibraryError(
                 f"The library {folder} has format {version}; this Earsight reads format {FORMAT}. "
-                + ("Update Earsight." if version > FORMAT else "Index the clips anew.")
+                + (
+                    "Update Earsight."
+                    if version > FORMAT
+                    else f"Delete {folder} and index again; the clips themselves are not touched."
+                )
             )
         return cls(folder, db)
 
@@ -179,6 +183,12 @@ class Store:
             return
         with self.writing() as db:
             db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+
+    @property
+    def index_command(self) -> str:
+        """The command that brings this library up to date."""
+        inside = self.folder == self.root / FOLDER
+        return f"earsight index {self.root}" + ("" if inside else f" --library {self.folder}")
 
     @property
     def root(self) -> Path:

@@ -4,6 +4,7 @@ One table for each role ("words.audio", "visual", …) and one for the sequences
 fingerprint of the extractors that filled them, so that two sets can stand side by side.
 """
 
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,6 +78,11 @@ class Tables:
         for role, (rows, vectors) in roles.items():
             self._table(role).upsert(rows, np.stack(vectors))
         self.sequences.upsert(stored)
+
+    def drop(self) -> None:
+        """Remove all tables, readable or not."""
+        for name in (*(f"{role}-{self.features}" for role in ROLES), self.sequences.name):
+            shutil.rmtree(self.folder / f"{name}.lance", ignore_errors=True)
 
     def delete(self, contents: Sequence[str]) -> None:
         """Remove contents that no clip holds."""

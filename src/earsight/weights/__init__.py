@@ -1,6 +1,6 @@
 """Pretrained weights: a catalogue, a cache, and nothing believed before its checksum is right.
 
-    folder = converted("yamnet", 1, convert)  # made once, checked, and the same from then on
+folder = converted("yamnet", 1, convert)  # made once, checked, and the same from then on
 """
 
 from pathlib import Path
