@@ -115,7 +115,8 @@ def _advice(cause: str) -> str:
         return "the disk is full. What was acknowledged is still there; make room and run again."
     if "os error 13" in cause or "os error 30" in cause:  # EACCES, EROFS
         return "the folder is read-only. Give yourself write access, or use another folder."
-    return f"it is damaged or was changed by hand ({cause}). To make it anew, index again with --rebuild."
+    anew = "To make it anew, index again with --rebuild."
+    return f"it is damaged or was changed by hand ({cause}). {anew}"
 
 
 def sql(where: Where | None, columns: Sequence[str]) -> str | None:
