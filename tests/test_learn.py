@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from earsight.errors import TrainingError
 from earsight.library.learn import NO_LABEL, PairedRows, Scores, choose, compare, trainable
 from earsight.library.sources import Sources
 from earsight.library.space import Space
@@ -160,3 +161,12 @@ def test_a_space_is_saved_whole(tmp_path: Any) -> None:
         np.testing.assert_array_equal(
             again.embed(modality, rows.vectors), space.embed(modality, rows.vectors)
         )
+
+
+def test_a_training_that_diverges_leaves_the_bridge(monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverge(*_: object) -> None:
+        raise TrainingError("The loss is NaN.")
+
+    monkeypatch.setattr("earsight.library.learn.fit_learned", diverge)
+    decision, learned = choose(drawn(80, 4, features="class"), "s_dcca", Plain())
+    assert learned is None and decision.why.endswith("The loss is NaN.")

@@ -224,3 +224,12 @@ def test_a_reader_that_is_overtaken_takes_the_new_embedding(
 
     monkeypatch.setattr(Space, "load", overtaken)
     assert names(library, "sound.wav") == before
+
+
+def test_a_clip_whose_vectors_are_gone_is_read_for_its_query(library: Path) -> None:
+    before = names(library, "red/b.mp4", by="audio")
+    with Store.open(library / FOLDER) as store:
+        current = store.current()
+        assert current is not None
+        Tables(store.folder, current.features).delete([c.content for c in store.clips()])
+    assert names(library, "red/b.mp4", by="audio") == before

@@ -14,7 +14,7 @@ import numpy as np
 from earsight.arrays import FloatArray, IntArray, Labels
 from earsight.datasets import folds, n_folds_for
 from earsight.discovery import make, parse_spec
-from earsight.errors import InputError
+from earsight.errors import InputError, TrainingError
 from earsight.library.progress import Progress, Silent
 from earsight.library.settings import Settings
 from earsight.library.sources import MODALITIES, Sources
@@ -246,7 +246,7 @@ def choose(
     try:
         alone, joined = _held_out(rows, method, sources, progress or Silent())
         learned = fit_learned(rows, method)
-    except InputError as error:
+    except (InputError, TrainingError) as error:
         why = f"{parse_spec(method)[0]} cannot learn from these clips: {error}"
         return Decision("words", note + why), None
     figures, joins = compare(alone, joined)

@@ -204,17 +204,18 @@ class _Session:
         )
 
     def _stored(self, content: str) -> dict[str, Any] | None:
-        """Return the vectors of a clip of the library, if it is one and of a single window."""
+        """Return the vectors of a clip of the library, if it is one, of one window, and here."""
         known = self.store.contents(self.embedding.features).get(content)
         if known is None or known.windows != 1:
             return None
         tables = Tables(self.store.folder, self.embedding.features)
-        return {
+        found = {
             role: x
             for modality in MODALITIES
             for piece in tables.read(modality, {content: 1})
             for role, x in piece.vectors.items()
         }
+        return found or None
 
     def _extracted(self, path: Path) -> dict[str, Any]:
         extracted = read_clip(path, self.sources, whole=True)
