@@ -49,13 +49,16 @@ class FeatureExtractor(ABC):
         name: The file's name, and the kind's.
         heads: The named outputs; the first is the one that `extract` returns.
         version: Raised whenever the code's output changes, so that fingerprints change with it.
-        pretrained: Names in the catalogue of weights; empty: no weights.
     """
 
     name: ClassVar[str]
     heads: ClassVar[tuple[str, ...]] = ("embedding",)
     version: ClassVar[int] = 1
-    pretrained: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def pretrained(self) -> tuple[str, ...]:
+        """Names in the catalogue of weights; empty: no weights. A hyper-parameter may choose."""
+        return ()
 
     @property
     @abstractmethod
@@ -71,6 +74,11 @@ class FeatureExtractor(ABC):
     def dim(self) -> int:
         """Width of the vectors that `extract` returns."""
         return self.dims[self.heads[0]]
+
+    @property
+    def variant(self) -> str:
+        """What tells features apart that must never be mixed, as a part of `key`; often empty."""
+        return str(self._fields().get("modality", ""))
 
     @property
     def space(self) -> str | None:
@@ -103,10 +111,11 @@ class FeatureExtractor(ABC):
     def key(self, head: str | None = None) -> str:
         """Return the name under which `extract_all` files a head: "yamnet", "yamnet.scores".
 
-        A kind that serves several modalities has them in its keys: "words.audio".
+        A `variant` comes between: "i3d.kinetics.scores". A kind that serves several modalities
+        has them for variants: "words.audio".
         """
-        name = self.name if "modality" not in self._fields() else f"{self.name}.{self.modality}"
-        return name if head in (None, self.heads[0]) else f"{name}.{head}"
+        parts = (self.name, self.variant, "" if head in (None, self.heads[0]) else head)
+        return ".".join(part for part in parts if part)
 
     @final
     def fetch_weights(self) -> None:
