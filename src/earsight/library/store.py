@@ -131,7 +131,9 @@ class Store:
         mode = "rw" if writable else "ro"
         quoted = "".join(f"%{byte:02x}" for byte in os.fsencode(path))
         try:
-            db = sqlite3.connect(f"file:{quoted}?mode={mode}", uri=True, timeout=30)
+            db = sqlite3.connect(
+                f"file:{quoted}?mode={mode}", uri=True, timeout=30, check_same_thread=False
+            )
             found = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
         except sqlite3.Error as error:
             raise LibraryError(
@@ -195,6 +197,11 @@ class Store:
         """The folder of the clips."""
         kept = Path(os.fsdecode(bytes.fromhex(self.get("root"))))
         return Path(os.path.normpath(self.folder / kept))
+
+    @property
+    def version(self) -> int:
+        """A number that is another one after another process or connection wrote here."""
+        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
 
     # -- clips and contents ----------------------------------------------------------------------
 

@@ -2,11 +2,13 @@
 
 from earsight.vectors._base import EXACT_ROWS, Hit, Row, VectorIndex, Where
 from earsight.vectors._table import Table, table_names
+from earsight.vectors.held import HeldIndex
 from earsight.vectors.lance import LanceIndex
 from earsight.vectors.sequences import SequenceStore, StoredSequence
 
 __all__ = [
     "EXACT_ROWS",
+    "HeldIndex",
     "Hit",
     "LanceIndex",
     "Row",

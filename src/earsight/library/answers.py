@@ -1,0 +1,76 @@
+"""What a search gives back."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from earsight.arrays import FloatArray
+
+
+@dataclass(frozen=True)
+class Result:
+    """One answer: a file, with the span of it that fits best.
+
+    Attributes:
+        rank: From 1; equal scores keep the order of their paths.
+        score: Cosine in the space that answered, in [−1, 1].
+        path: Absolute; bytes outside UTF-8 as %XX.
+        id: The clip's number in the library.
+        label: Its class, or None.
+        start, end: Seconds.
+        is_query: It is the query's own clip (the same content).
+    """
+
+    rank: int
+    score: float
+    path: str
+    id: int
+    label: str | None
+    start: float
+    end: float
+    is_query: bool
+    raw_path: bytes = b""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A ranked list, and what was asked; iterating gives the results.
+
+    Attributes:
+        query: The file's path, or the words.
+        by: "audio", "visual" or "text": what of the query was used.
+        for_: "audio" or "visual": what was ranked.
+        space: What answered: "words", or "words + NAME".
+        results: Best first.
+        notes: For people: choices that were made for them.
+        point: (k,) the query in the joint space.
+    """
+
+    query: str
+    by: str
+    for_: str
+    space: str
+    results: list[Result]
+    notes: list[str]
+    point: FloatArray = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self.results)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object that `--json` prints."""
+        rows = [asdict(result) for result in self.results]
+        for row in rows:
+            del row["raw_path"]
+        return {
+            "query": self.query,
+            "by": self.by,
+            "for": self.for_,
+            "space": self.space,
+            "results": rows,
+        }

@@ -1,0 +1,106 @@
+"""The clips of a library as people meet them: where, how long, what is in them, what went wrong."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from earsight.errors import InputError
+from earsight.library.sources import MODALITIES
+from earsight.library.store import Store
+from earsight.media import Status
+from earsight.paths import as_text
+
+
+@dataclass(frozen=True)
+class LibraryClip:
+    """One clip of a library.
+
+    Attributes:
+        id: Its number; it stays as long as the file stays in the library, also where it moves.
+        path: Relative to the clips folder; bytes outside UTF-8 as %XX.
+        label: Its class, or None.
+        seconds: How long it is; None where it could not be read.
+        has: Of "audio" and "visual", what it answers with.
+        status: "ok", "partial", "no_audio", "no_video", "unreadable", or "not read".
+        message: What was wrong; empty where nothing was.
+        content: SHA-256 of the file; copies share it.
+        file: Where it is on this machine.
+        size, mtime_ns: Of the file as it was read.
+    """
+
+    id: int
+    path: str
+    label: str | None
+    seconds: float | None
+    has: tuple[str, ...]
+    status: str
+    message: str
+    content: str
+    file: Path
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which clips are wanted; what is None does not matter.
+
+    Attributes:
+        label: Of this class.
+        min_seconds, max_seconds: At least, and at most, so long.
+        name: Part of the path, in any case.
+    """
+
+    label: str | None = None
+    min_seconds: float | None = None
+    max_seconds: float | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("min_seconds", "max_seconds"):
+            value = getattr(self, field)
+            if value is not None and not 0 <= value < float("inf"):
+                raise InputError(f"`{field}` must be 0 or more, and finite; got {value}.")
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every clip passes."""
+        return self == Filter()
+
+    def passes(self, clip: LibraryClip) -> bool:
+        """Whether a clip is wanted; a length that is unknown is no length."""
+        if self.label is not None and clip.label != self.label:
+            return False
+        if self.name is not None and self.name.casefold() not in clip.path.casefold():
+            return False
+        if self.min_seconds is None and self.max_seconds is None:
+            return True
+        if clip.seconds is None:
+            return False
+        return (self.min_seconds or 0.0) <= clip.seconds <= (self.max_seconds or float("inf"))
+
+
+def listing(store: Store, features: str) -> list[LibraryClip]:
+    """Return the clips of a library by path, with what the extractors `features` found in them."""
+    contents = store.contents(features)
+    root = os.fsencode(store.root)
+    clips = []
+    for clip in store.clips():
+        found = contents.get(clip.content)
+        rows = found.report["rows"] if found else {}
+        clips.append(
+            LibraryClip(
+                clip.id,
+                as_text(clip.path),
+                clip.label,
+                found.duration if found and found.status != Status.UNREADABLE else None,
+                tuple(modality for modality in MODALITIES if rows.get(modality)),
+                found.status if found else "not read",
+                found.report["message"] if found else "",
+                clip.content,
+                Path(os.fsdecode(os.path.join(root, clip.path))),
+                clip.size,
+                clip.mtime_ns,
+            )
+        )
+    return clips

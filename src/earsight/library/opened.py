@@ -1,0 +1,270 @@
+"""One embedding of a library, opened: it places a query in the space and ranks the clips."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from earsight.arrays import FloatArray
+from earsight.discovery import make
+from earsight.errors import InputError, LibraryError, MediaError
+from earsight.library.answers import Result
+from earsight.library.clips import Filter, LibraryClip, listing
+from earsight.library.scan import content_of
+from earsight.library.sources import MODALITIES, Sources, read_clip
+from earsight.library.space import Space
+from earsight.library.store import Embedding, Store
+from earsight.library.tables import Tables, embedding_table
+from earsight.paths import as_text
+from earsight.vectors import HeldIndex, Hit, LanceIndex
+
+_PERCEIVED = {"audio": "sound", "visual": "sight"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A query in the space: shown to people as `shown`, asked by "audio", "visual" or "text"."""
+
+    shown: str
+    by: str
+    vector: FloatArray  # (k,)
+    content: str | None
+    notes: list[str]
+
+
+class Opened:
+    """One embedding of a library, loaded as far as it has been needed.
+
+    Attributes:
+        embedding: What answers.
+        sources: The extractors it was made with.
+    """
+
+    def __init__(self, store: Store, current: Embedding | None, hold: bool) -> None:
+        if current is None:
+            raise LibraryError(
+                f"The library {store.folder} has nothing that answers yet; its indexing did not "
+                f"finish, or is at work just now. Run: {store.index_command}"
+            )
+        self.embedding = current
+        self.sources = Sources(**current.info["sources"])
+        self._store = store
+        self._hold = hold
+        self._table: LanceIndex = embedding_table(store.folder, current.table)
+        self._held: dict[str, HeldIndex | LanceIndex] = {}
+
+    # -- what is loaded once -----------------------------------------------------------------------
+
+    @cached_property
+    def space(self) -> Space:
+        """The model."""
+        return Space.load(self._store.folder / "models" / str(self.embedding.id))
+
+    @cached_property
+    def clips(self) -> list[LibraryClip]:
+        """All clips, by path."""
+        return listing(self._store, self.embedding.features)
+
+    @cached_property
+    def by_id(self) -> Mapping[int, LibraryClip]:
+        """The clips by their number."""
+        return {clip.id: clip for clip in self.clips}
+
+    @cached_property
+    def by_content(self) -> Mapping[str, list[LibraryClip]]:
+        """The clips by their content."""
+        return _by_content(self.clips)
+
+    def forget_clips(self) -> None:
+        """Read the list of clips again when it is next needed."""
+        for name in ("clips", "by_id", "by_content"):
+            self.__dict__.pop(name, None)
+
+    @cached_property
+    def _fits(self) -> bool:
+        """Whether the extractors that are installed now made this embedding."""
+        return self.sources.fingerprint == self.embedding.features
+
+    def index(self, modality: str) -> HeldIndex | LanceIndex:
+        """Return the vectors of one modality, in memory where they are held and fit."""
+        if modality not in self._held:
+            held = HeldIndex.of(self._table, {"modality": modality}) if self._hold else None
+            self._held[modality] = held or self._table
+        return self._held[modality]
+
+    # -- questions ---------------------------------------------------------------------------------
+
+    def words(self, text: str) -> Asked:
+        """Ask by typed words."""
+        if not text.strip():
+            raise InputError("--text must hold words; got nothing.")
+        self._check_sources()
+        vectors = make("extractors", "minilm", {}).embed([text])
+        return Asked(text, "text", self._embed("text", {"words.text": vectors}), None, [])
+
+    def clip(self, number: int, by: str | None) -> Asked:
+        """Ask by a clip of the library, by its number."""
+        if number not in self.by_id:
+            raise InputError(f"There is no clip {number} in this library.")
+        clip = self.by_id[number]
+        return self._ask(clip.file, clip.path, clip.content, by)
+
+    def file(self, query: str, by: str | None, name: str | None = None) -> Asked:
+        """Ask by a file, here or in the library's folder."""
+        path = self._locate(query)
+        try:
+            content = self._known_content(path) or content_of(path)
+        except OSError as error:
+            raise MediaError(f"{name or query} cannot be opened: {error.strerror}.") from error
+        return self._ask(path, name or as_text(os.fsencode(path)), content, by)
+
+    def _ask(self, path: Path, shown: str, content: str, by: str | None) -> Asked:
+        known = self.by_content.get(content)
+        vectors: dict[str, Any] | None = None
+        have = list(known[0].has) if known else []
+        if not have:
+            vectors = self._extracted(path, shown)
+            have = [modality for modality in MODALITIES if modality in vectors]
+        notes = []
+        if by is None:
+            by = "visual" if "visual" in have else "audio"
+            if len(have) == 2:
+                notes.append(
+                    f"{os.path.basename(shown)} has both; asking by its sight. "
+                    "For its sound: --by audio"
+                )
+        elif by not in have:
+            raise InputError(
+                f"{shown} has no {_PERCEIVED[by]} to search by; "
+                f"it has {_PERCEIVED[have[0]]}: --by {have[0]}."
+            )
+        stored = self._stored(content, by) if vectors is None else None
+        if stored is not None:
+            return Asked(shown, by, stored, content, notes)
+        if vectors is None:  # a power cut took them: they are in the file
+            vectors = self._extracted(path, shown)
+        roles = {role: x for role, x in vectors.items() if role in (f"words.{by}", by)}
+        if not roles:
+            raise MediaError(f"{shown} has changed since it was indexed; index again.")
+        return Asked(shown, by, self._embed(by, roles), content, notes)
+
+    def _locate(self, query: str) -> Path:
+        for path in (Path(query), self._store.root / query):
+            if os.path.isfile(path):  # noqa: PTH113 - False where the name is no possible one
+                return Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they are
+        raise InputError(
+            f"There is no file {query}, neither here nor in {self._store.root}. "
+            "To search by words: --text."
+        )
+
+    def _known_content(self, path: Path) -> str | None:
+        """Return the content of a clip that is as it was indexed, without reading it."""
+        here = path.stat()
+        for clip in self.clips:
+            if (clip.size, clip.mtime_ns, clip.file) == (here.st_size, here.st_mtime_ns, path):
+                return clip.content
+        return None
+
+    def _stored(self, content: str, modality: str) -> FloatArray | None:
+        """Return a known content in the space, as one vector (k,); None where it is not here."""
+        rows = {"content": content, "modality": modality}
+        found = self.index(modality)
+        if found.count(rows) == 1:
+            held = found if isinstance(found, HeldIndex) else HeldIndex.of(found, rows)
+            return None if held is None else np.asarray(held.read(rows)[1][0], dtype=np.float32)
+        # A long clip has many windows. As a query it is the mean of its steps, as any other file.
+        kept = Tables(self._store.folder, self.embedding.features).sequences
+        roles = {f"{content}:{role}": role for role in (f"words.{modality}", modality)}
+        sequences = kept.get(roles)
+        if len(sequences) < len(roles):
+            return None
+        means = {roles[key]: one.sequence.mean()[None, :] for key, one in sequences.items()}
+        return self._embed(modality, means)
+
+    def _extracted(self, path: Path, shown: str) -> dict[str, Any]:
+        self._check_sources()
+        extracted = read_clip(path, self.sources, whole=True)
+        if not extracted.windows:
+            raise MediaError(f"{shown}: {extracted.report.message}")
+        return {role: x[None, :] for role, x in extracted.windows[0].vectors.items()}
+
+    def _check_sources(self) -> None:
+        """Refuse to mix embeddings of two models."""
+        if not self._fits:
+            raise LibraryError(
+                f"The library {self._store.folder} was made with other weights or another version "
+                "of the extractors than are installed now; their vectors cannot be compared. "
+                f"Run: {self._store.index_command}"
+            )
+
+    def _embed(self, modality: str, rows: dict[str, Any]) -> FloatArray:
+        return np.asarray(self.space.embed(modality, rows)[0])
+
+    # -- answers -----------------------------------------------------------------------------------
+
+    def rank(
+        self, asked: Asked, wanted: str, top: int, min_score: float | None, within: Filter
+    ) -> list[Result]:
+        """Return the `top` clips that fit best, of those that pass."""
+        clips = self.by_content
+        if not within.is_empty:
+            clips = _by_content([clip for clip in self.clips if within.passes(clip)])
+        best = self._best_by_content(asked.vector, wanted, top, clips, within.is_empty)
+        found = [
+            (hit.score / self.space.scale(asked.by), clip, hit)
+            for hit in best
+            for clip in clips[hit.row.content]
+        ]
+        found.sort(key=lambda one: (-one[0], os.fsencode(one[1].file)))
+        return [
+            Result(
+                rank,
+                score,
+                as_text(os.fsencode(clip.file)),
+                clip.id,
+                clip.label,
+                hit.row.start,
+                hit.row.end,
+                clip.content == asked.content,
+                os.fsencode(clip.file),
+            )
+            for rank, (score, clip, hit) in enumerate(found[:top], start=1)
+            if min_score is None or score >= min_score
+        ]
+
+    def _best_by_content(
+        self,
+        vector: FloatArray,
+        wanted: str,
+        top: int,
+        known: Mapping[str, object],
+        all_of_them: bool,
+    ) -> list[Hit]:
+        """Return the best window of each of the `top` best contents that a clip still holds."""
+        index = self.index(wanted)
+        where: dict[str, Any] = {"modality": wanted}
+        if not all_of_them:
+            where["content"] = list(known)
+        total = index.count(where)
+        k = min(4 * top, total)
+        while k:
+            hits = index.search(vector[None, :], k, where)[0]
+            best: dict[str, Hit] = {}
+            for hit in hits:
+                if hit.row.content in known:
+                    best.setdefault(hit.row.content, hit)
+            if len(best) >= top or k == total:
+                return list(best.values())[:top]
+            k = min(4 * k, total)
+        return []
+
+
+def _by_content(clips: list[LibraryClip]) -> dict[str, list[LibraryClip]]:
+    found: dict[str, list[LibraryClip]] = {}
+    for clip in clips:
+        found.setdefault(clip.content, []).append(clip)
+    return found

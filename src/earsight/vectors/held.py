@@ -1,0 +1,84 @@
+"""Rows of a table held in memory, for a reader that asks many times."""
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from earsight.arrays import FloatArray, unit_rows
+from earsight.retrieval import GRID, distance_blocks
+from earsight.vectors._base import Hit, Row, Where, check_query, merge, reaching
+from earsight.vectors.lance import LanceIndex
+
+MAX_BYTES = 1 << 28
+"""A table whose vectors take more than this in float64 (65,000 rows of 512) is not held."""
+
+
+class HeldIndex:
+    """What a `LanceIndex` answers, bit for bit, without reading its files again.
+
+    Args:
+        rows: n rows.
+        vectors: (n, dim).
+
+    >>> rows = [Row(key, "content", "audio", 0, 0.0, 1.0) for key in ("a", "b")]
+    >>> held = HeldIndex(rows, np.eye(2))
+    >>> [hit.row.key for hit in held.search(np.array([[0.1, 0.9]]), 1)[0]]
+    ['b']
+    """
+
+    def __init__(self, rows: Sequence[Row], vectors: FloatArray) -> None:
+        self._rows = list(rows)
+        self._units = unit_rows(np.asarray(vectors, dtype=np.float64))  # (n, dim)
+
+    @classmethod
+    def of(cls, table: LanceIndex, where: Where | None = None) -> "HeldIndex | None":
+        """Read the rows of a table that pass the filter; None where they are too many to hold."""
+        if table.count(where) * table.dim * 8 > MAX_BYTES:
+            return None
+        parts = list(table.read(where))
+        rows = [row for part, _ in parts for row in part]
+        vectors = [x for _, x in parts]
+        return cls(rows, np.concatenate(vectors) if vectors else np.zeros((0, table.dim)))
+
+    def search(self, queries: FloatArray, k: int, where: Where | None = None) -> list[list[Hit]]:
+        """Return the k nearest rows for each query, best first; fewer where fewer are there.
+
+        Args:
+            queries: (m, dim).
+            k: How many rows, at least 1.
+            where: Columns and the values wanted, such as `{"modality": "audio"}`.
+
+        Raises:
+            InputError: Another width, NaN, or a k below 1.
+        """
+        matrix = check_query(queries, k, self._units.shape[1])
+        places = self._places(where)
+        if not len(places):
+            return [[] for _ in matrix]
+        found: list[list[Hit]] = []
+        units = unit_rows(matrix.astype(np.float64))
+        for _, distances in distance_blocks(units, self._units):
+            for line in distances[:, places] / -GRID + 0.0:  # (rows that pass,)
+                kept = reaching(line, k, -np.inf)
+                hits = (Hit(self._rows[places[i]], float(line[i])) for i in kept)
+                found.append(merge([], hits, k))
+        return found
+
+    def count(self, where: Where | None = None) -> int:
+        """Return the number of rows that pass the filter."""
+        return len(self._places(where))
+
+    def read(self, where: Where | None = None) -> tuple[list[Row], FloatArray]:
+        """Return the rows that pass the filter, and their vectors at unit length (n, dim)."""
+        places = self._places(where)
+        return [self._rows[i] for i in places], self._units[places]
+
+    def _places(self, where: Where | None) -> npt.NDArray[np.intp]:
+        passing = np.ones(len(self._rows), dtype=bool)
+        for column, wanted in (where or {}).items():
+            several = isinstance(wanted, Collection) and not isinstance(wanted, str)
+            values = set(wanted) if several else {wanted}  # type: ignore[arg-type]
+            here = (getattr(row, column) in values for row in self._rows)
+            passing &= np.fromiter(here, dtype=bool, count=len(self._rows))
+        return np.flatnonzero(passing)
