@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from earsight.extractors._base import FeatureExtractor, extract_all
+    from earsight.extractors._base import FeatureExtractor, extract_all, extract_text
 
-__all__ = ["FeatureExtractor", "extract_all"]
+__all__ = ["FeatureExtractor", "extract_all", "extract_text"]
 
 
 def __getattr__(name: str) -> Any:

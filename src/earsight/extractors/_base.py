@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, final
 
 from earsight.errors import InputError, MediaError
+from earsight.extractors._texts import read_text
 from earsight.extractors._threads import n_threads
 from earsight.features import FeatureSequence
 from earsight.media import AudioBlock, Decoder, FrameBlock, FrameRequest, Report, Status
 
-TEXT_SUFFIXES = frozenset({".txt", ".md"})
+TEXT_SUFFIXES = frozenset({".txt", ".md", ".srt"})
 _PERCEIVED = {"audio": "sound", "visual": "sight", "text": "text"}
 
 
@@ -172,7 +173,7 @@ def extract_all(
     """Run several extractors on one clip: one opening, one decoding, each network once.
 
     Args:
-        clip: A video, a sound file, a picture, or a text file (.txt, .md).
+        clip: A video, a sound file, a picture, or a text file (.txt, .md, .srt).
         extractors: Any kinds; two that need the same network with the same hyper-parameters, by
             themselves or as their source, share one run of it.
 
@@ -214,6 +215,23 @@ def extract_all(
     return found, reader.report
 
 
+def extract_text(text: str, extractor: FeatureExtractor) -> FeatureSequence:
+    """Run an extractor of text on a text at hand: (n_steps, dim) float32 and its times.
+
+    Raises:
+        InputError: The extractor reads no text, or refuses this one (empty, too long).
+    """
+    network = _network(extractor)
+    if network.needs is not TextBlock:
+        raise InputError(f"{extractor.name} reads {_PERCEIVED[extractor.modality]}, not text.")
+    session = network._session()
+    session.feed(TextBlock(text))
+    heads = session.close()
+    if extractor.source is None:
+        return heads[extractor.heads[0]]
+    return extractor._derive(heads[extractor.source[1]])
+
+
 def _network(extractor: FeatureExtractor) -> FeatureExtractor:
     return extractor if extractor.source is None else extractor.source[0]
 
@@ -252,8 +270,8 @@ class _TextFile:
 
     def __iter__(self) -> Iterator[TextBlock]:
         try:
-            text = self._path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_text(self._path)
+        except (OSError, ValueError) as error:
             self.report.message = f"It cannot be read as UTF-8 text: {error}."
             return
         self.report.status = Status.OK

@@ -1,38 +1,88 @@
-"""What a library stores of each clip: the extractors, the windows, and the job of one worker."""
+"""What a library stores of each clip: the extractors, the windows, and the job of one worker.
+
+Answers come from a bridge, a space in which the modalities meet with nothing learned. By default
+it is words: what is heard and what is seen, as vectors of a text model. Where all the extractors
+that were chosen share a space of their own (`FeatureExtractor.space`), that space is the bridge,
+its own reading of text included, and nothing is stored twice.
+"""
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from earsight.arrays import FloatArray
-from earsight.discovery import make, parse_spec
+from earsight.discovery import load, make, parse_spec
 from earsight.errors import InputError
 from earsight.extractors import FeatureExtractor, extract_all
 from earsight.features import FeatureSequence
 from earsight.media import Report, Status
 
-MODALITIES = ("audio", "visual")
+MODALITIES = ("audio", "visual")  # what a media file holds, and what is learned
+TEXT = "text"  # what lies beside it
+WORDS = "words"  # the default bridge
+OFF = "none"  # in place of an extractor
 SPLIT_ABOVE = 30.0  # seconds; a longer file is kept as windows
 WINDOW = 10.0
 HOP = 5.0
+
+
+def bridge_role(bridge: str, modality: str) -> str:
+    """Return the role under which a modality's vectors in the bridge are kept.
+
+    >>> bridge_role("words", "audio"), bridge_role("pe_av", "audio")
+    ('words.audio', 'audio')
+    """
+    return f"{WORDS}.{modality}" if bridge == WORDS else modality
+
+
+def modality_of(role: str) -> str:
+    """Return the modality that a role is about.
+
+    >>> modality_of("words.audio"), modality_of("audio")
+    ('audio', 'audio')
+    """
+    return role.removeprefix(f"{WORDS}.")
 
 
 @dataclass(frozen=True)
 class Sources:
     """The extractors of a library, as the command line writes them.
 
-    `audio` and `visual` feed what is learned; the words bridge is stored always.
+    `audio` and `visual` feed what is learned; one of them may be "none", for a library of pictures
+    or of sounds. The words bridge is stored beside them, unless they share a space of their own.
     """
 
     audio: str = "yamnet"
     visual: str = "efficientnet"
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Those of audio and visual that have an extractor."""
+        return tuple(m for m in MODALITIES if getattr(self, m) != OFF)
+
     def extractors(self) -> dict[str, FeatureExtractor]:
-        """Return role → extractor: "words.audio", "words.visual", "audio", "visual"."""
-        return _extractors(self)
+        """Return role → extractor: "words.audio", "audio", …, and the one that reads text."""
+        return _made(self).extractors
+
+    @property
+    def bridge(self) -> str:
+        """What answers before anything is learned: "words", or the name of the shared space."""
+        return _made(self).bridge
+
+    @property
+    def text(self) -> FeatureExtractor | None:
+        """What reads texts and typed words into the bridge; None where its space has no text."""
+        return self.extractors().get(bridge_role(self.bridge, TEXT))
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles that are stored."""
+        return tuple(self.extractors())
 
     def prepare(self) -> None:
         """Fetch the weights that are not here yet, before any worker starts."""
@@ -40,10 +90,16 @@ class Sources:
             extractor.fetch_weights()
 
     def priors(self) -> dict[str, FloatArray]:
-        """Return where the bridge expects each modality to centre: modality → (384,)."""
-        return {
-            m: make("extractors", "words", {"modality": m}).prior for m in (*MODALITIES, "text")
-        }
+        """Return where the bridge expects each modality to centre: modality → (d,).
+
+        Words lie around the mean of the class names. A space that was trained as one is taken as
+        it is: its prior is 0, from which a collection draws it away as it grows.
+        """
+        read = [*self.modalities, *([TEXT] if self.text else [])]
+        if self.bridge == WORDS:
+            return {m: make("extractors", WORDS, {"modality": m}).prior for m in read}
+        extractors = self.extractors()
+        return {m: np.zeros(extractors[m].dim, np.float32) for m in read}
 
     @property
     def fingerprint(self) -> str:
@@ -55,23 +111,63 @@ class Sources:
         return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
 
+@dataclass(frozen=True)
+class _Made:
+    extractors: dict[str, FeatureExtractor]
+    bridge: str
+
+
 @cache
-def _extractors(sources: Sources) -> dict[str, FeatureExtractor]:
-    made = {f"words.{m}": make("extractors", "words", {"modality": m}) for m in MODALITIES}
-    for modality, spec in asdict(sources).items():
-        extractor = make("extractors", *parse_spec(spec))
-        if extractor.modality != modality:
-            raise InputError(
-                f"--{modality} takes an extractor of {modality} features; "
-                f"{spec} reads {extractor.modality}."
-            )
-        made[modality] = extractor
-    return made
+def _made(sources: Sources) -> _Made:
+    if not sources.modalities:
+        raise InputError("--audio and --visual cannot both be none; a library needs one of them.")
+    own = {m: _extractor(m, getattr(sources, m)) for m in sources.modalities}
+    spaces = {extractor.space for extractor in own.values()}
+    shared = next(iter(spaces)) if len(spaces) == 1 else None
+    if shared is None:
+        read = (*sources.modalities, TEXT)
+        words = {f"{WORDS}.{m}": make("extractors", WORDS, {"modality": m}) for m in read}
+        return _Made(words | own, WORDS)
+    names = {extractor.name for extractor in own.values()}
+    texts = [text for spec in asdict(sources).values() if (text := _reader(spec, shared))]
+    return _Made(own | ({TEXT: texts[0]} if texts else {}), "/".join(sorted(names)))
+
+
+def _extractor(modality: str, spec: str) -> FeatureExtractor:
+    """Make one extractor; a kind that serves several modalities is told which one is meant."""
+    name, parameters = parse_spec(spec)
+    if name == WORDS:
+        raise InputError(f"--{modality} takes what is learned from; words is the bridge beside it.")
+    if _serves_several(name):
+        parameters.setdefault("modality", modality)
+    extractor: FeatureExtractor = make("extractors", name, dict(parameters))
+    if extractor.modality != modality:
+        raise InputError(
+            f"--{modality} takes an extractor of {modality} features; "
+            f"{spec} reads {extractor.modality}."
+        )
+    return extractor
+
+
+def _serves_several(name: str) -> bool:
+    return "modality" in [field.name for field in fields(load("extractors", name))]
+
+
+def _reader(spec: str, space: str) -> FeatureExtractor | None:
+    """Return the same kind's own reader of text, where it has one in this space."""
+    name, parameters = parse_spec(spec)
+    if spec == OFF or not _serves_several(name):
+        return None
+    try:
+        reader: FeatureExtractor = make("extractors", name, {**parameters, "modality": TEXT})
+    except InputError:  # it serves sound and sight alone
+        return None
+    return reader if reader.space == space else None
 
 
 @dataclass(frozen=True)
 class Window:
-    """One row of a clip: the vectors of `start` to `end` seconds, by role."""
+    """One row of a file: the vectors of `start` to `end` seconds, by role."""
 
     index: int
     start: float
@@ -113,7 +209,8 @@ def read_clip(path: Path, sources: Sources, *, whole: bool = False) -> Extracted
         sources: The library's extractors.
         whole: One window over all of it, however long (for a query).
     """
-    extractors = sources.extractors()
+    perceived = (TEXT, bridge_role(sources.bridge, TEXT))
+    extractors = {r: one for r, one in sources.extractors().items() if r not in perceived}
     found, report = extract_all(path, extractors.values())
     by_role = {
         role: found[extractor.key()]
@@ -129,14 +226,15 @@ def read_clip(path: Path, sources: Sources, *, whole: bool = False) -> Extracted
             part = sequence if len(cuts) == 1 else sequence.between(start, end)
             if len(part):
                 vectors[role] = part.mean()
-        for modality in MODALITIES:
+        for modality in sources.modalities:
             # The bridge and the features answer together, so a row has both or neither.
-            if (f"words.{modality}" in vectors) != (modality in vectors):
-                vectors.pop(f"words.{modality}", None)
-                vectors.pop(modality, None)
+            both = {modality, bridge_role(sources.bridge, modality)}
+            if not both <= vectors.keys():
+                vectors = {role: x for role, x in vectors.items() if role not in both}
         if vectors:
             windows.append(Window(index, start, end, vectors))
-    if not windows and report.status != Status.UNREADABLE:
+    all_on = sources.modalities == MODALITIES
+    if not windows and all_on and report.status != Status.UNREADABLE:
         report = replace(
             report, status=Status.UNREADABLE, message="Nothing in it could be seen or heard."
         )
@@ -145,7 +243,8 @@ def read_clip(path: Path, sources: Sources, *, whole: bool = False) -> Extracted
 
 def report_of(extracted: Extracted) -> dict[str, Any]:
     """Return what the library keeps of a report, ready for JSON."""
-    rows = {m: sum(m in window.vectors for window in extracted.windows) for m in MODALITIES}
+    windows = [{modality_of(role) for role in one.vectors} for one in extracted.windows]
+    rows = {m: sum(m in one for one in windows) for m in (*MODALITIES, TEXT)}
     kept = asdict(extracted.report) | {"again": extracted.again, "rows": rows}
     del kept["status"], kept["duration"]
     return kept
