@@ -42,7 +42,7 @@ def test_two_at_once(library: Path) -> None:
         process = run_index(library)
         _, told = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert f"Another earsight (process {os.getpid()}) is indexing" in told
+    assert f"Another earsight (process {os.getpid()}) is at work on" in told
 
 
 def test_two_first_runs_at_once(tmp_path: Path) -> None:

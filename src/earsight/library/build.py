@@ -6,26 +6,30 @@ embedding that stands answers until the next one stands.
 
 import hashlib
 import json
+import logging
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from earsight import engine
 from earsight.errors import LibraryError
-from earsight.library.labels import Labelling, check_labels, label_clips
+from earsight.library.forget import leave_out
+from earsight.library.labels import check_labels, label_clips
 from earsight.library.learn import LEARN_VERSION, learn
 from earsight.library.place import locked, place_for, unwritten
 from earsight.library.progress import Progress, Silent
 from earsight.library.reading import Changes, read_changes, refuse_empty
-from earsight.library.scan import scan
+from earsight.library.scan import Scan, scan
 from earsight.library.settings import Settings
 from earsight.library.store import Embedding, Store, now
 from earsight.library.tables import Tables, drop_others, embedding_table, write_embedding
 from earsight.media import Status
 from earsight.paths import as_text
+
+LOG = logging.getLogger(__name__)
 
 _TROUBLE = (Status.PARTIAL, Status.UNREADABLE)
 
@@ -41,6 +45,7 @@ class IndexReport:
         trouble: (path, status, message) of every clip in the library that is not whole.
         labels: Class → number of clips.
         passed_over: Files that are not media by the end of their name.
+        forgotten: Files left out because `forget` was asked to.
         rebuilt: Whether a new embedding was made.
         embedding: What answers now; its `info["decision"]` tells why.
         seconds: Wall-clock time.
@@ -52,6 +57,7 @@ class IndexReport:
     trouble: list[tuple[str, str, str]] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
     passed_over: int = 0
+    forgotten: int = 0
     rebuilt: bool = False
     embedding: Embedding | None = None
     seconds: float = 0.0
@@ -63,6 +69,7 @@ def index(
     library: Path | None = None,
     workers: int | None = None,
     rebuild: bool = False,
+    skip: Collection[bytes] = (),
     progress: Progress | None = None,
     **changes: Any,
 ) -> IndexReport:
@@ -73,6 +80,8 @@ def index(
         library: Where the library is kept; default `folder/.earsight`.
         workers: Processes that decode and extract; default: the cores.
         rebuild: Make the embedding anew even if nothing changed.
+        skip: New or changed files (paths relative to the clips) to leave for later, because they
+            are still being written.
         progress: Is told what happens.
         changes: Fields of `Settings` to change; the others stay as they were.
 
@@ -96,7 +105,8 @@ def index(
         try:
             _check_root(store, folder)
             settings = Settings.of(store).changed(changes)
-            report = _update(store, settings, workers, rebuild, progress or Silent())
+            work = _Work(settings, workers or engine.default_workers(), rebuild, frozenset(skip))
+            report = _update(store, work, progress or Silent())
         except OSError as error:
             raise LibraryError(unwritten(place, error)) from error
     report.seconds = time.monotonic() - begun
@@ -111,17 +121,49 @@ def _check_root(store: Store, folder: Path) -> None:
         )
 
 
-def _update(
-    store: Store,
-    settings: Settings,
-    workers: int | None,
-    rebuild: bool,
-    progress: Progress,
-    *,
-    mended: bool = False,
-) -> IndexReport:
-    found = scan(store.root, store.clips(), settings.exclude)
-    refuse_empty(store.root, store.folder, found, settings.exclude)
+@dataclass(frozen=True)
+class Plan:
+    """What an embedding is made from.
+
+    Attributes:
+        features: Fingerprint of the extractors.
+        windows: Content → its number of windows.
+        labels: Content → label.
+        digest: Of all that decides the outcome.
+    """
+
+    features: str
+    windows: dict[str, int]
+    labels: Mapping[str, str]
+    digest: str
+
+
+def plan_of(store: Store, features: str, settings: Settings, labels: Mapping[str, str]) -> Plan:
+    """Return what an embedding of the clips as they were read would be made from."""
+    contents = store.contents(features)
+    held = {clip.content for clip in store.clips()}
+    windows = {c: contents[c].windows for c in held if c in contents and contents[c].windows}
+    facts = [features, settings.learn, LEARN_VERSION, [(c, labels.get(c)) for c in sorted(windows)]]
+    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    return Plan(features, windows, labels, digest)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What one `index` was asked for."""
+
+    settings: Settings
+    workers: int
+    rebuild: bool
+    skip: frozenset[bytes]
+
+
+def _update(store: Store, work: _Work, progress: Progress, *, mended: bool = False) -> IndexReport:
+    settings = work.settings
+    whole = scan(store.root, store.clips(), settings.exclude)
+    refuse_empty(store.root, store.folder, whole, settings.exclude)
+    found, forgotten = leave_out(store, whole, keep=True)
+    found.fresh = [file for file in found.fresh if file.path not in work.skip]
     here = [clip.path for clip in found.same] + [file.path for file in found.fresh]
     check_labels(settings.labels, here)
     settings.keep(store)  # nothing is wrong with them; a killed run goes on as it was asked to
@@ -130,26 +172,25 @@ def _update(
     if store.contents(features) and not tables.complete:
         progress.say("Tables of the library are missing; its clips are read again.")
         store.drop_contents(features, list(store.contents(features)))
-    changes = read_changes(
-        store,
-        found,
-        settings.sources,
-        workers=workers or engine.default_workers(),
-        progress=progress,
-    )
+    _say_why(store, work, found, features)
+    changes = read_changes(store, found, settings.sources, workers=work.workers, progress=progress)
     labelling = label_clips(store, settings.labels, progress)
-    plan = _plan(store, settings, labelling)
+    plan = plan_of(store, features, settings, labelling.by_content)
+    if not plan.windows:
+        first = "; ".join(f"{path}: {why}" for path, _, why in trouble(store, features)[:3])
+        n_clips = len(store.clips())
+        raise LibraryError(f"None of the {n_clips} clips in {store.root} could be read. {first}")
     current = store.current()
-    rebuilt = rebuild or current is None or current.digest != plan.digest
-    rebuilt = rebuilt or not _stands(store, current)
-    if rebuilt:
+    why = _why_anew(store, current, plan, work.rebuild)
+    if why:
+        LOG.info("What answers is made anew: %s.", why)
         if _mend(store, tables, progress):
             if mended:
                 raise LibraryError(
                     f"Vectors written to {store.folder} do not stay there. Check the disk, delete "
                     "that folder, and index again."
                 )
-            return _update(store, settings, workers, rebuild, progress, mended=True)
+            return _update(store, work, progress, mended=True)
         current = _embed(store, settings, plan, tables, progress)
     _sweep(store, current)
     told = [(as_text(folder) + "/", "unreadable", why) for folder, why in found.closed.items()]
@@ -160,18 +201,47 @@ def _update(
         trouble(store, features) + told,
         labelling.counts,
         found.passed_over,
-        rebuilt,
+        forgotten,
+        bool(why),
         current,
     )
 
 
-def _stands(store: Store, current: Embedding | None) -> bool:
+def _say_why(store: Store, work: _Work, found: Scan, features: str) -> None:
+    """Log what is about to be done, and the reason for each file."""
+    read_by = ", ".join(f"{m} by {spec}" for m, spec in asdict(work.settings.sources).items())
+    LOG.info("Features: %s; %d processes; tables %s.", read_by, work.workers, features)
+    known = {clip.path for clip in store.clips()}
+    for file in found.fresh:
+        why = "its size or time changed" if file.path in known else "it is new"
+        LOG.info("%s is looked at: %s.", as_text(file.path), why)
+    for clip in found.missing:
+        LOG.info("%s is gone, or has moved.", as_text(clip.path))
+    done = store.contents(features)
+    for clip in found.same:
+        if clip.content not in done:
+            LOG.info("%s is read: these extractors have not read it.", as_text(clip.path))
+        elif done[clip.content].report["again"]:
+            LOG.info("%s is read again: it failed before.", as_text(clip.path))
+
+
+def _why_anew(store: Store, current: Embedding | None, plan: Plan, asked: bool) -> str:
+    """Say why the embedding must be made; empty where it stands."""
+    if current is None:
+        return "nothing answers yet"
+    if current.features != plan.features:
+        return "the extractors are others"
+    if current.digest != plan.digest:
+        return "the clips, their labels or what is to be learned changed"
+    if not _stands(store, current):
+        return "its files are missing"
+    return "it was asked for" if asked else ""
+
+
+def _stands(store: Store, current: Embedding) -> bool:
     """Whether what the embedding is made of is there."""
-    return (
-        current is not None
-        and embedding_table(store.folder, current.table).exists
-        and (store.folder / "models" / str(current.id)).is_dir()
-    )
+    model = store.folder / "models" / str(current.id)
+    return embedding_table(store.folder, current.table).exists and model.is_dir()
 
 
 def _mend(store: Store, tables: Tables, progress: Progress) -> bool:
@@ -193,37 +263,8 @@ def _mend(store: Store, tables: Tables, progress: Progress) -> bool:
     return bool(lost)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What an embedding is made from.
-
-    Attributes:
-        windows: Content → its number of windows.
-        labels: Content → label.
-        digest: Of all that decides the outcome.
-    """
-
-    windows: dict[str, int]
-    labels: Mapping[str, str]
-    digest: str
-
-
-def _plan(store: Store, settings: Settings, labelling: Labelling) -> _Plan:
-    features = settings.sources.fingerprint
-    contents = store.contents(features)
-    held = {clip.content for clip in store.clips()}
-    windows = {c: contents[c].windows for c in held if c in contents and contents[c].windows}
-    if not windows:
-        first = "; ".join(f"{path}: {why}" for path, _, why in trouble(store, features)[:3])
-        raise LibraryError(f"None of the {len(held)} clips in {store.root} could be read. {first}")
-    labels = labelling.by_content
-    facts = [features, settings.learn, LEARN_VERSION, [(c, labels.get(c)) for c in sorted(windows)]]
-    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    return _Plan(windows, labels, digest)
-
-
 def _embed(
-    store: Store, settings: Settings, plan: _Plan, tables: Tables, progress: Progress
+    store: Store, settings: Settings, plan: Plan, tables: Tables, progress: Progress
 ) -> Embedding:
     """Make a new embedding beside the one that answers, and let it answer."""
     space, decision = learn(tables, plan.windows, plan.labels, settings, progress)

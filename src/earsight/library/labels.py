@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from earsight.datasets import folder_labels, read_label_csv
@@ -75,6 +75,15 @@ def check_labels(setting: str, paths: Iterable[bytes]) -> None:
         )
 
 
+def agreed_labels(clips: Iterable[Clip]) -> dict[str, str]:
+    """Return content → label, without the contents that clips give two labels."""
+    found: dict[str, set[str]] = {}
+    for clip in clips:
+        if clip.label:
+            found.setdefault(clip.content, set()).add(clip.label)
+    return {content: min(labels) for content, labels in found.items() if len(labels) == 1}
+
+
 def _from_csv(path: Path, clips: list[Clip], progress: Progress) -> dict[str, str]:
     listed = read_label_csv(path)
     here = {as_text(clip.path) for clip in clips}
@@ -88,14 +97,12 @@ def _from_csv(path: Path, clips: list[Clip], progress: Progress) -> dict[str, st
 def _by_content(
     clips: list[Clip], by_path: Mapping[str, str], progress: Progress
 ) -> dict[str, str]:
-    found: dict[str, set[str]] = {}
-    for clip in clips:
-        if label := by_path.get(as_text(clip.path)):
-            found.setdefault(clip.content, set()).add(label)
-    torn = [content for content, labels in found.items() if len(labels) > 1]
+    labelled = [replace(clip, label=by_path.get(as_text(clip.path))) for clip in clips]
+    agreed = agreed_labels(labelled)
+    torn = {clip.content for clip in labelled if clip.label} - agreed.keys()
     if torn:
         progress.say(
             f"{len(torn)} contents lie in files with different labels; "
             "they are searched, but count as unlabelled in learning and evaluation."
         )
-    return {content: min(labels) for content, labels in found.items() if len(labels) == 1}
+    return agreed

@@ -3,13 +3,16 @@
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from earsight.errors import LibraryError
 
 FOLDER = ".earsight"
+_TRIES, _PAUSE = 3, 0.05  # seconds
 
 
 def find(place: Path) -> Path:
@@ -46,14 +49,11 @@ def locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise LibraryError(unwritten(folder, error)) from error
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
+        if not _held(file, fcntl.LOCK_EX):
             raise LibraryError(
-                f"Another earsight (process {file.read().strip() or 'unknown'}) is indexing "
+                f"Another earsight (process {_holder(file)}) is at work on "
                 f"the library {folder}. Wait for it, or stop it; nothing was changed."
-            ) from error
+            )
         try:
             file.truncate(0)
             file.write(str(os.getpid()))
@@ -61,6 +61,32 @@ def locked(folder: Path) -> Iterator[None]:
         except OSError as error:
             raise LibraryError(unwritten(folder, error)) from error
         yield
+
+
+def held_by(folder: Path) -> str | None:
+    """Return the process that writes in this library just now, None where there is none."""
+    try:
+        with (folder / "lock").open() as file:
+            return None if _held(file, fcntl.LOCK_SH) else _holder(file)
+    except OSError:  # none has ever written here, or it may not be looked at
+        return None
+
+
+def _held(file: TextIO, kind: int) -> bool:
+    """Take the lock if it is free; one that only looks (`held_by`) lets go at once."""
+    for left in reversed(range(_TRIES)):
+        try:
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if left:
+                time.sleep(_PAUSE)
+    return False
+
+
+def _holder(file: TextIO) -> str:
+    file.seek(0)
+    return file.read().strip() or "unknown"
 
 
 def unwritten(folder: Path, error: Exception) -> str:

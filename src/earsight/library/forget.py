@@ -1,0 +1,192 @@
+"""Let clips leave a library while their files stay on disk, and keep them out.
+
+What is forgotten is what a file holds, as everything here belongs to contents: its copies leave
+with it, and it stays out wherever it is moved and whatever it is called, until it is taken back.
+To leave out a place or a name there is `index --exclude`. What reading gave of a forgotten clip is
+removed from disk by the next `index`; no answer shows it from now on.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from earsight.errors import InputError, LibraryError
+from earsight.library.place import find, locked
+from earsight.library.scan import File, Scan, content_of
+from earsight.library.store import Clip, Store
+from earsight.paths import as_text
+
+_KEY = "forgotten"
+_Places = dict[str, list[File]]  # content → the files that hold it, as last seen
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What left a library, or was taken back.
+
+    Attributes:
+        paths: Files, relative to the clips folder.
+        copies: How many of them were not named, but hold what a named one holds.
+        n_clips: Clips that the library has now.
+    """
+
+    paths: list[str]
+    copies: int
+    n_clips: int
+
+
+def forget(library: Path, clips: Sequence[str | Path]) -> Forgotten:
+    """Let clips leave the library; their files are not touched.
+
+    Args:
+        library: The clips folder, or the library folder itself.
+        clips: Files as seen from here, or relative to the clips folder.
+
+    Raises:
+        InputError: One of them is no clip of the library; nothing was changed.
+        LibraryError: No library, no clip would be left, or it cannot be written.
+    """
+    place = find(Path(library))
+    with locked(place), Store.open(place, write=True) as store:
+        known = {clip.path: clip for clip in store.clips()}
+        named = [_named(store, known, clip) for clip in clips]
+        contents = {clip.content for clip in named}
+        leaving = [clip for clip in known.values() if clip.content in contents]
+        if len(leaving) == len(known):
+            raise LibraryError(
+                f"These are all {len(known)} clips of {store.folder}. To forget a whole library, "
+                "delete that folder; the clips themselves are not in it."
+            )
+        places = _load(store)
+        for clip in leaving:
+            file = File(clip.path, clip.size, clip.mtime_ns)
+            places.setdefault(_true_content(store, clip), []).append(file)
+        _save(store, places)  # first: what is in this list goes, should a kill come between
+        store.move_and_drop({}, [clip.path for clip in leaving])
+        return Forgotten(
+            [as_text(clip.path) for clip in leaving],
+            len(leaving) - len({clip.path for clip in named}),
+            len(known) - len(leaving),
+        )
+
+
+def take_back(library: Path, clips: Sequence[str | Path]) -> Forgotten:
+    """Let forgotten clips come back at the next `index`.
+
+    Args:
+        library: The clips folder, or the library folder itself.
+        clips: Files as seen from here, or relative to the clips folder.
+
+    Raises:
+        InputError: One of them was not forgotten; nothing was changed.
+        LibraryError: No library, or it cannot be written.
+    """
+    place = find(Path(library))
+    with locked(place), Store.open(place, write=True) as store:
+        places = _load(store)
+        by_path = {file.path: content for content, files in places.items() for file in files}
+        back = set()
+        for clip in clips:
+            path = next((one for one in _ways(store, clip) if one in by_path), None)
+            if path is None:
+                raise InputError(f"{clip} was not forgotten. What was: earsight forget --list.")
+            back.add(by_path[path])
+        paths = [as_text(file.path) for content in sorted(back) for file in places[content]]
+        _save(store, {c: files for c, files in places.items() if c not in back})
+        return Forgotten(paths, len(paths) - len(clips), len(store.clips()))
+
+
+def forgotten_paths(store: Store) -> list[str]:
+    """Return the files that were forgotten, where they were last seen."""
+    return sorted(as_text(file.path) for files in _load(store).values() for file in files)
+
+
+def leave_out(store: Store, found: Scan, *, keep: bool = False) -> tuple[Scan, int]:
+    """Return a scan without what was forgotten, and how many files that were.
+
+    Only files of a forgotten one's size are hashed, and each once: where it lies is remembered.
+
+    Args:
+        store: The library.
+        found: Its folder, scanned.
+        keep: Remember where forgotten contents were found now (for writers).
+    """
+    places = _load(store)
+    if not places:
+        return found, 0
+    sizes = {file.size for files in places.values() for file in files}
+    seen = {file: content for content, files in places.items() for file in files}
+    fresh: list[File] = []
+    here: _Places = {}
+    for file in found.fresh:
+        content = seen.get(file)
+        if content is None and file.size in sizes:
+            content = _hash(store, file.path)
+        if content in places:
+            here.setdefault(content, []).append(file)
+        else:
+            fresh.append(file)
+    hidden = {file.path for files in here.values() for file in files}
+    # A clip may hold now what was forgotten; or a kill came before its row had gone.
+    gone = [clip for clip in store.clips() if clip.content in places or clip.path in hidden]
+    if keep:
+        _save(store, places | here)
+    same = [clip for clip in found.same if clip not in gone]
+    missing = found.missing + [clip for clip in gone if clip not in found.missing]
+    return replace(found, same=same, fresh=fresh, missing=missing), len(hidden)
+
+
+def _named(store: Store, known: dict[bytes, Clip], clip: str | Path) -> Clip:
+    for path in _ways(store, clip):
+        if path in known:
+            return known[path]
+        if any(one.startswith(path + b"/") for one in known):
+            raise InputError(
+                f"{clip} is a folder; forget takes clips. To leave out a folder: "
+                f"earsight index CLIPS --exclude '{as_text(path)}'."
+            )
+    raise InputError(
+        f"{clip} is no clip of the library {store.folder}; nothing was changed. Its clips are "
+        "named relative to their folder, or as seen from here."
+    )
+
+
+def _ways(store: Store, clip: str | Path) -> Iterator[bytes]:
+    """Yield the paths, relative to the clips folder, that a name may mean."""
+    given = Path(os.path.abspath(clip))  # noqa: PTH100 - a link to a clip is a clip
+    for path in (given, given.parent.resolve() / given.name):
+        for root in (store.root, store.root.resolve()):
+            if path.is_relative_to(root):
+                yield os.fsencode(path.relative_to(root))
+    yield os.fsencode(os.path.normpath(clip))
+
+
+def _true_content(store: Store, clip: Clip) -> str:
+    """Return the hash of the file; that of a clip which could not be read is not its file's."""
+    return _hash(store, clip.path) or clip.content
+
+
+def _hash(store: Store, path: bytes) -> str | None:
+    try:
+        return content_of(store.root / os.fsdecode(path))
+    except OSError:
+        return None
+
+
+def _load(store: Store) -> _Places:
+    kept: dict[str, list[tuple[str, int, int]]] = store.get(_KEY, {})
+    return {
+        content: [File(bytes.fromhex(path), size, mtime_ns) for path, size, mtime_ns in files]
+        for content, files in kept.items()
+    }
+
+
+def _save(store: Store, places: _Places) -> None:
+    store.set(
+        _KEY,
+        {
+            content: [[file.path.hex(), file.size, file.mtime_ns] for file in files]
+            for content, files in places.items()
+        },
+    )

@@ -1,0 +1,167 @@
+"""What is in a library, what made it, and whether it is up to date; nothing is read or changed."""
+
+import os
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from earsight.errors import LibraryError
+from earsight.library.build import plan_of, trouble
+from earsight.library.forget import forgotten_paths, leave_out
+from earsight.library.labels import agreed_labels
+from earsight.library.place import find, held_by
+from earsight.library.scan import scan
+from earsight.library.settings import Settings
+from earsight.library.sources import Sources
+from earsight.library.store import Content, Embedding, Store
+from earsight.paths import as_text
+
+
+@dataclass(frozen=True)
+class Pending:
+    """How the folder differs from its library.
+
+    Attributes:
+        new, changed, gone: Relative paths; a moved file is new and gone until it is indexed.
+        unfinished: What answers was not made from what the library holds now: clips were
+            forgotten, or the last `index` did not come to its end.
+    """
+
+    new: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    unfinished: bool = False
+
+    @property
+    def nothing(self) -> bool:
+        """Whether `index` would have nothing to do."""
+        return not (self.new or self.changed or self.gone or self.unfinished)
+
+
+@dataclass(frozen=True)
+class LibraryStatus:
+    """A library as it is.
+
+    Attributes:
+        library: Its folder.
+        clips: The folder of its clips.
+        n_clips: Files; `n_contents` of them differ.
+        n_contents: Different contents; the other files are copies.
+        seconds: Playing time of the different contents.
+        has: Modality → number of contents that have it.
+        labels: Class → number of clips, largest first.
+        settings: What `index` was last asked for and will do again.
+        space: What answers: "words", or "words + NAME"; None before the first `index` has ended.
+        made: When it was made (UTC).
+        why: Why that answers.
+        extractors: Modality → the extractor whose features were learned from.
+        n_vectors: Rows that are searched.
+        bytes: Part of the library → bytes on disk.
+        trouble: (path, status, message) of every clip that is not whole.
+        forgotten: Files that stay out until they are taken back.
+        pending: What `index` would work on; None where the clips' folder is not there.
+        indexing: The process that is indexing just now, or None.
+    """
+
+    library: Path
+    clips: Path
+    n_clips: int
+    n_contents: int
+    seconds: float
+    has: dict[str, int]
+    labels: dict[str, int]
+    settings: dict[str, Any]
+    space: str | None
+    made: str | None
+    why: str
+    extractors: dict[str, str]
+    n_vectors: int
+    bytes: dict[str, int]
+    trouble: list[tuple[str, str, str]]
+    forgotten: list[str]
+    pending: Pending | None
+    indexing: str | None
+    index_command: str
+
+
+def status(library: Path) -> LibraryStatus:
+    """Describe a library; its folder of clips is walked, no clip is opened.
+
+    Args:
+        library: The clips folder, or the library folder itself.
+
+    Raises:
+        LibraryError: No library, or one that cannot be read.
+    """
+    with Store.open(find(Path(library))) as store:
+        clips, current = store.clips(), store.current()
+        settings = Settings.of(store)
+        contents = store.contents(current.features) if current else {}
+        held = {clip.content: contents[clip.content] for clip in clips if clip.content in contents}
+        info = current.info if current else {}
+        return LibraryStatus(
+            library=store.folder,
+            clips=store.root,
+            n_clips=len(clips),
+            n_contents=len({clip.content for clip in clips}),
+            seconds=sum(content.duration for content in held.values()),
+            has=_modalities(held),
+            labels=dict(Counter(clip.label for clip in clips if clip.label).most_common()),
+            settings=asdict(settings),
+            space=info.get("space"),
+            made=current.made if current else None,
+            why=info.get("decision", {}).get("why", ""),
+            extractors=info.get("sources", {}),
+            n_vectors=current.n_rows if current else 0,
+            bytes=_sizes(store.folder),
+            trouble=trouble(store, current.features) if current else [],
+            forgotten=forgotten_paths(store),
+            pending=_pending(store, settings, current),
+            indexing=held_by(store.folder),
+            index_command=store.index_command,
+        )
+
+
+def _modalities(held: dict[str, Content]) -> dict[str, int]:
+    """Return modality → how many contents have rows of it."""
+    counts: Counter[str] = Counter()
+    for content in held.values():
+        counts.update(m for m, rows in content.report["rows"].items() if rows)
+    return dict(sorted(counts.items()))
+
+
+def _pending(store: Store, settings: Settings, current: Embedding | None) -> Pending | None:
+    try:
+        found, _ = leave_out(store, scan(store.root, store.clips(), settings.exclude))
+    except LibraryError:  # the disk of the clips is not there; the library can still tell
+        return None
+    known = {clip.path for clip in store.clips()}
+    return Pending(
+        new=[as_text(file.path) for file in found.fresh if file.path not in known],
+        changed=[as_text(file.path) for file in found.fresh if file.path in known],
+        gone=[as_text(clip.path) for clip in found.missing],
+        unfinished=current is None or _stale(store, settings, current),
+    )
+
+
+def _stale(store: Store, settings: Settings, current: Embedding) -> bool:
+    """Whether the clips, labels and settings in the library would give another embedding."""
+    if Sources(**current.info["sources"]) != settings.sources:
+        return True
+    plan = plan_of(store, current.features, settings, agreed_labels(store.clips()))
+    return current.digest != plan.digest
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Return part → bytes: "clips" (the SQLite file), "models", "vectors"."""
+    sizes = {"clips": 0, "models": 0, "vectors": 0}
+    for path, _, files in os.walk(folder):
+        parts = Path(path).relative_to(folder).parts
+        part = parts[0] if parts and parts[0] in sizes else "clips"
+        for name in files:
+            try:
+                sizes[part] += (Path(path) / name).lstat().st_size
+            except OSError:  # removed just now by an index at work
+                continue
+    return sizes
