@@ -51,19 +51,22 @@ MAY_KNOW = {
         "metrics",
         "retrieval",
     },
-    "cli": {"experiments", "library", "weights", "demo", "pictures", "discovery"},
+    "web": {"library"},
+    "cli": {"experiments", "library", "weights", "web", "demo", "pictures", "discovery"},
     "__main__": {"cli"},
-    "__init__": {"discovery", "extractors", "methods", "retrieval"},
+    "__init__": {"discovery", "extractors", "library", "methods", "retrieval"},
 }
 # Imported where they are used, never when a module of ours is imported.
 HEAVY = {
-    "av", "h5py", "lancedb", "matplotlib", "onnx", "onnxruntime", "PIL", "pyarrow", "safetensors",
-    "scipy", "sklearn", "tokenizers", "torch",
+    "av", "fastapi", "h5py", "lancedb", "matplotlib", "onnx", "onnxruntime", "PIL", "pyarrow",
+    "safetensors", "scipy", "sklearn", "starlette", "tokenizers", "torch", "uvicorn",
 }  # fmt: skip
 # Modules that are nothing but torch, and are imported by functions that need them.
 TORCH_ONLY = {
     "extractors/_bert.py",
     "extractors/_lite0.py",
+    "extractors/_soundnet.py",
+    "extractors/_vggish.py",
     "methods/_checkpoint.py",
     "methods/_losses.py",
     "methods/_network.py",
@@ -71,7 +74,12 @@ TORCH_ONLY = {
     "methods/_triplets.py",
 }
 # A room that is nothing without one of them, and is itself imported only when used.
-AT_HOME = {"demo": {"PIL"}, "pictures": {"PIL"}, "linalg": {"scipy"}}
+AT_HOME = {
+    "demo": {"PIL"},
+    "pictures": {"PIL"},
+    "linalg": {"scipy"},
+    "web": {"fastapi", "starlette", "uvicorn"},
+}
 MAX_LINES = 400
 
 

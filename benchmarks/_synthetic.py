@@ -1,0 +1,53 @@
+"""A library of as many clips as wanted, with made-up vectors and no files; for benchmarks."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from earsight.library.learn import fit_bridge
+from earsight.library.place import FOLDER
+from earsight.library.settings import Settings
+from earsight.library.sources import MODALITIES
+from earsight.library.space import Space
+from earsight.library.store import Content, Embedding, Store, now
+from earsight.library.tables import embedding_table
+from earsight.vectors import Row
+
+
+def synthetic_library(clips: Path, n: int, seed: int = 0) -> None:
+    """Write a library of `n` clips of ten classes into the folder `clips`, which must be empty.
+
+    The bridge is the real one, so that typed words are embedded as ever.
+    """
+    rng = np.random.default_rng(seed)
+    settings = Settings()
+    features = settings.sources.fingerprint
+    folder = clips / FOLDER
+    folder.mkdir(parents=True)
+    space = Space(fit_bridge({}, settings.sources))
+    space.save(folder / "models" / "1")
+    contents = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(n)]
+    with Store.create(folder, clips) as store:
+        report = {"message": "", "rows": dict.fromkeys(MODALITIES, 1)}
+        read = [Content(c, "ok", float(5 + i % 20), report, 1) for i, c in enumerate(contents)]
+        paths = [f"class {i % 10}/clip {i:05d}.mp4".encode() for i in range(n)]
+        files = [(path, 1, 1, c) for path, c in zip(paths, contents, strict=True)]
+        store.put_clips(files, features, read)
+        store.set_labels({path: path.split(b"/")[0].decode() for path in paths})
+        settings.keep(store)
+        table = embedding_table(folder, "embedding-1")
+        width = space.embed("text", {"words.text": rng.normal(size=(1, 384))}).shape[1]
+        table.create(width)
+        centres = rng.normal(size=(10, width))
+        for modality in MODALITIES:
+            x = centres[np.arange(n) % 10] + rng.normal(size=(n, width))
+            rows = [Row(f"{c}:000000:{modality}", c, modality, 0, 0.0, 10.0) for c in contents]
+            table.upsert(rows, x / np.linalg.norm(x, axis=1, keepdims=True))
+        table.optimize()
+        info = {
+            "space": space.name,
+            "decision": {},
+            "sources": {"audio": settings.audio, "visual": settings.visual},
+        }
+        store.switch(Embedding(1, features, "synthetic", 2 * n, now(), info))

@@ -1,0 +1,240 @@
+"""`earsight.Library`: a library that stays open, for scripts, notebooks and the page."""
+
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from earsight.arrays import FloatArray
+from earsight.errors import InputError, LibraryError
+from earsight.library.answers import Answer
+from earsight.library.clips import Filter, LibraryClip
+from earsight.library.opened import Opened
+from earsight.library.place import find
+from earsight.library.search import Searcher
+from earsight.library.sources import MODALITIES
+from earsight.library.store import Store
+from earsight.vectors import HeldIndex
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The points of one modality in the joint space, a row for each window of each clip.
+
+    Attributes:
+        clips: n clips; a long one comes as often as it has windows.
+        starts, ends: (n,) seconds.
+        vectors: (n, k) float32 of unit length.
+    """
+
+    clips: list[LibraryClip]
+    starts: FloatArray
+    ends: FloatArray
+    vectors: FloatArray
+
+
+class Library:
+    """A library of clips, opened to answer many questions.
+
+    The model, the vectors and the list of clips are loaded when they are first needed and stay;
+    where the folder is indexed again meanwhile, the next question is answered by what is new. It
+    may be used from several threads, which take turns.
+
+    Args:
+        folder: The clips folder, or the library folder itself.
+
+    Raises:
+        LibraryError: There is no library, or it is damaged or newer.
+
+    Example, with a folder that `earsight index my-clips` has read:
+
+        with earsight.Library("my-clips") as library:
+            for answer in library.search("bark.wav", top=5):
+                print(f"{answer.score:.3f}  {answer.path}")
+            library.search(text="a dog barks", label="outdoors")
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self._place = find(Path(folder)).resolve()
+        self._lock = threading.RLock()
+        self._open()
+
+    def _open(self) -> None:
+        self._store = Store.open(self._place)
+        self._file = (self._place / "library.db").stat().st_ino
+        self._searcher = Searcher(self._store, hold=True)
+
+    def close(self) -> None:
+        """Close its files; what was loaded goes."""
+        with self._lock:
+            self._store.close()
+            self._closed = True
+
+    _closed = False
+
+    def __enter__(self) -> "Library":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def folder(self) -> Path:
+        """The library's own folder."""
+        return self._place
+
+    @property
+    def root(self) -> Path:
+        """The folder of the clips."""
+        with self._lock:
+            return self._asked().root
+
+    @property
+    def name(self) -> str:
+        """What people call it: the name of its clips folder."""
+        return self.root.name
+
+    def _asked(self) -> Store:
+        """Return the store, opened anew where the library was deleted and made again."""
+        if self._closed:
+            raise LibraryError(f"The library {self._place} was closed; open it again.")
+        try:
+            same = (self._place / "library.db").stat().st_ino == self._file
+        except OSError as error:
+            raise LibraryError(f"The library {self._place} is gone: {error.strerror}.") from error
+        if not same:
+            self._store.close()
+            self._open()
+        return self._store
+
+    def opened(self) -> Opened:
+        """Return what answers now, for those who need more of it than answers.
+
+        Raises:
+            LibraryError: Nothing does yet.
+        """
+        with self._lock:
+            self._asked()
+            return self._searcher.opened
+
+    def warm(self) -> None:
+        """Load everything that a question by a clip or by words needs."""
+        with self._lock:
+            for modality in MODALITIES:
+                self.opened().index(modality)
+            self.search(text="warm", top=1)
+
+    def search(
+        self,
+        query: Path | str | None = None,
+        *,
+        text: str | None = None,
+        clip: int | None = None,
+        by: str | None = None,
+        for_: str | None = None,
+        top: int = 10,
+        min_score: float | None = None,
+        label: str | None = None,
+        min_seconds: float | None = None,
+        max_seconds: float | None = None,
+        name: str | None = None,
+    ) -> Answer:
+        """Rank the clips for a file, for words, or for one of the clips.
+
+        Args:
+            query: A file, or a path inside the clips folder.
+            text: Typed words, instead.
+            clip: The number of a clip of the library, instead; its file is not opened.
+            by: What of the query to use: "audio" or "visual"; default: its sight if it has it.
+            for_: What to rank: "audio" or "visual"; default: the other one (for words: "visual").
+            top: How many files at most.
+            min_score: Leave out answers that score lower.
+            label: Rank clips of this class alone.
+            min_seconds, max_seconds: Rank clips of this length alone.
+            name: What to call the file in notes and errors, if not by its path.
+
+        Raises:
+            InputError: Not exactly one query, or it lacks what is asked for.
+            MediaError: The query cannot be read.
+            LibraryError: Nothing answers yet, or it was made with other extractors.
+        """
+        within = Filter(label, min_seconds, max_seconds)
+        with self._lock:
+            self._asked()
+            return self._searcher.answer(
+                query,
+                text=text,
+                clip=clip,
+                by=by,
+                for_=for_,
+                top=top,
+                min_score=min_score,
+                within=within,
+                name=name,
+            )
+
+    def clips(
+        self,
+        *,
+        label: str | None = None,
+        min_seconds: float | None = None,
+        max_seconds: float | None = None,
+        name: str | None = None,
+    ) -> list[LibraryClip]:
+        """Return the clips by path; those of a label, a length, or with `name` in their path."""
+        within = Filter(label, min_seconds, max_seconds, name)
+        with self._lock:
+            return [clip for clip in self.opened().clips if within.passes(clip)]
+
+    def clip(self, number: int) -> LibraryClip:
+        """Return one clip by its number.
+
+        Raises:
+            InputError: There is none.
+        """
+        with self._lock:
+            found = self.opened().by_id.get(number)
+        if found is None:
+            raise InputError(f"There is no clip {number} in this library.")
+        return found
+
+    def labels(self) -> dict[str, int]:
+        """Return class → number of clips, by name; clips without a class are not counted."""
+        return dict(sorted(Counter(clip.label for clip in self.clips() if clip.label).items()))
+
+    def embeddings(self, modality: str) -> Embedded:
+        """Return where the clips lie in the joint space.
+
+        Args:
+            modality: "audio" or "visual"; clips without it are left out.
+
+        Raises:
+            InputError: Another modality.
+            LibraryError: Nothing answers yet.
+        """
+        if modality not in MODALITIES:
+            raise InputError(f"`modality` must be audio or visual; got {modality!r}.")
+        with self._lock:
+            opened = self.opened()
+            index = opened.index(modality)
+            if isinstance(index, HeldIndex):
+                rows, matrix = index.read({"modality": modality})
+            else:
+                parts = list(index.read({"modality": modality}))
+                rows = [row for part, _ in parts for row in part]
+                matrix = np.concatenate([x for _, x in parts])
+            known = opened.by_content
+        places = {}
+        for place, row in enumerate(rows):
+            for clip in known.get(row.content, ()):
+                places[clip.path, row.window] = (place, clip)
+        order = [places[key] for key in sorted(places)]
+        chosen = [place for place, _ in order]
+        return Embedded(
+            [clip for _, clip in order],
+            np.array([rows[place].start for place in chosen]),
+            np.array([rows[place].end for place in chosen]),
+            np.asarray(matrix[chosen], dtype=np.float32),
+        )
