@@ -1,0 +1,173 @@
+// Search: ask the server, show what was asked and what answers, narrow it, take it away.
+
+import * as api from "./api.js";
+import { makeCard, makeFace, walkWithArrows } from "./card.js";
+import { $, after, clock, el, nameOf, perceived, plural, save, tell } from "./dom.js";
+import { stop } from "./player.js";
+
+let onAsk = null; // asks anew: set by page.js
+let query = null; // {kind, text | clip | file, by, for}
+let found = null; // the server's answer to it
+let running = null; // AbortController of the request under way
+let preview = null; // object URL of a dropped file
+
+export function setUpAnswers(ask) {
+  onAsk = ask;
+  for (const id of ["label", "top"]) $(id).addEventListener("change", again);
+  for (const id of ["min", "max"]) $(id).addEventListener("input", after(350, again));
+  $("csv").addEventListener("click", () => save("earsight.csv", "text/csv", asCsv()));
+  $("json").addEventListener("click", () => save("earsight.json", "application/json", asJson()));
+  walkWithArrows($("answers"));
+  walkWithArrows($("starter-list"));
+}
+
+const again = () => query && run(query);
+
+function parameters() {
+  const base = { by: query.by, for: query.for, top: $("top").value, label: $("label").value,
+    min_seconds: $("min").value, max_seconds: $("max").value };
+  if (query.kind === "text") return { ...base, by: null, text: query.text };
+  if (query.kind === "clip") return { ...base, clip: query.clip.id };
+  return base;
+}
+
+/** Ask; returns the server's answer, or null where it was refused or overtaken. */
+export async function run(asked) {
+  running?.abort();
+  running = new AbortController();
+  const { signal } = running;
+  query = asked;
+  stop();
+  tell($("failed"), "");
+  $("answers").setAttribute("aria-busy", "true");
+  $("said").textContent = asked.kind === "file" ? `Listening to and looking at ${asked.file.name} …` : "";
+  try {
+    const reply = asked.kind === "file"
+      ? await api.searchFile(asked.file, parameters(), signal)
+      : await api.search(parameters(), signal);
+    if (signal.aborted) return null;
+    found = reply;
+    show();
+    return reply;
+  } catch (error) {
+    if (signal.aborted) return null;
+    found = null;
+    $("said").textContent = "";
+    $("answers").replaceChildren();
+    showAsked();
+    $("refine").hidden = true;
+    tell($("failed"), error.message);
+    return null;
+  } finally {
+    if (!signal.aborted) $("answers").removeAttribute("aria-busy");
+  }
+}
+
+/** Say that a query cannot even be asked, and why. */
+export function refuse(message) {
+  running?.abort();
+  $("said").textContent = "";
+  tell($("failed"), message);
+}
+
+/** Back to the start: no query. */
+export function clear() {
+  running?.abort();
+  [query, found] = [null, null];
+  for (const id of ["asked", "answers"]) $(id).replaceChildren();
+  $("asked").hidden = $("refine").hidden = true;
+  $("said").textContent = "";
+  tell($("failed"), "");
+}
+
+function show() {
+  const wanted = found.query.for;
+  showAsked();
+  $("refine").hidden = false;
+  $("answers").replaceChildren(...found.answers.map((clip, at) =>
+    el("li", {}, makeCard(clip, wanted, onAsk, at + 1))));
+  const what = `${perceived[wanted] ?? wanted}s`;
+  const n = found.answers.length;
+  $("said").textContent = n
+    ? `${plural(n, perceived[wanted] ?? wanted)}, best first, in ${Math.max(1, Math.round(found.seconds * 1000))} ms.`
+    : `No ${what} answer that. Widen the class or the length.`;
+  for (const id of ["csv", "json"]) $(id).disabled = !n;
+}
+
+/** The panel of the query: what it is, which side of it asks, and the server's notes. */
+function showAsked() {
+  const panel = $("asked");
+  panel.hidden = false;
+  panel.replaceChildren();
+  const by = found?.query.by ?? query.by;
+  const title = query.kind === "text" ? `“${query.text}”`
+    : query.kind === "clip" ? nameOf(query.clip.path) : query.file.name;
+  if (query.kind === "clip") panel.append(makeFace(query.clip, by ?? "visual"));
+  if (query.kind === "file") panel.append(previewOf(query.file));
+  const words = el("div", { class: "asked-words" },
+    el("h2", {}, el("bdi", {}, title)));
+  if (query.kind !== "text") words.append(sides(by));
+  for (const note of found?.notes ?? []) words.append(el("p", { class: "hint" }, note));
+  panel.append(words, el("button", { type: "button", class: "quiet", id: "start-over",
+    onclick: () => { location.hash = "#search"; } }, "Start over"));
+}
+
+function sides(by) {
+  const have = query.kind === "clip" ? query.clip.has : ["audio", "visual"];
+  const group = el("fieldset", { class: "switch small" }, el("legend", { class: "unseen" }, "Asked by"));
+  for (const side of ["audio", "visual"]) {
+    if (!have.includes(side)) continue;
+    const radio = el("input", { type: "radio", name: "by", value: side, checked: side === by,
+      onchange: () => onAsk({ ...query, by: side }) });
+    group.append(el("label", {}, radio, el("span", {}, `by its ${perceived[side]}`)));
+  }
+  return group;
+}
+
+function previewOf(file) {
+  if (preview) URL.revokeObjectURL(preview);
+  preview = URL.createObjectURL(file);
+  const kind = file.type.split("/")[0];
+  if (kind === "image") return el("img", { class: "preview", src: preview, alt: `The picture ${file.name}` });
+  if (kind === "video" || kind === "audio") {
+    return el(kind, { class: `preview ${kind}`, src: preview, controls: true, playsinline: true,
+      "aria-label": `The query ${file.name}` });
+  }
+  return el("span", { class: "preview blank" }, "file");
+}
+
+const COLUMNS = ["rank", "score", "path", "label", "start", "end", "seconds"];
+
+const rows = () => found.answers.map((one, at) => ({ rank: at + 1, score: one.score, path: one.path,
+  label: one.label, start: one.start, end: one.end, seconds: one.seconds }));
+
+function asCsv() {
+  const cell = (value) => {
+    const text = value === null || value === undefined ? "" : String(value);
+    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  return [COLUMNS, ...rows().map((row) => COLUMNS.map((name) => row[name]))]
+    .map((line) => `${line.map(cell).join(",")}\r\n`).join("");
+}
+
+function asJson() {
+  return `${JSON.stringify({ query: found.query, answers: rows() }, null, 2)}\n`;
+}
+
+/** A few clips to begin with, of as many classes as there are. */
+export async function showStarters(info) {
+  const labels = Object.keys(info.labels).slice(0, 8);
+  const asked = labels.length > 1 ? labels.map((label) => ({ label, limit: 1 })) : [{ limit: 8 }];
+  const pages = await Promise.all(asked.map((one) => api.clips(one)));
+  const clips = pages.flatMap((page) => page.clips).filter((clip) => clip.has.length);
+  $("starter-list").replaceChildren(...clips.map((clip) => {
+    const by = clip.has.includes("visual") ? "visual" : "audio";
+    return el("li", {}, el("article", { class: "card" }, makeFace(clip, by),
+      el("div", { class: "line" }, el("span", { class: "label" }, clip.label ?? nameOf(clip.path)),
+        el("span", { class: "length" }, clock(clip.seconds))),
+      el("div", { class: "acts" }, ...clip.has.map((side) =>
+        el("button", { type: "button", class: "quiet", "aria-label": `Ask by the ${perceived[side]} of ${nameOf(clip.path)}`,
+          onclick: () => onAsk({ kind: "clip", clip, by: side, for: null }) }, `its ${perceived[side]}`)))));
+  }));
+  return clips.length > 0;
+}

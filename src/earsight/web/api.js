@@ -1,0 +1,62 @@
+// What the page asks the server. A refusal becomes an Error whose message is for people.
+
+export class Refused extends Error {}
+
+async function request(path, options = {}) {
+  let reply;
+  try {
+    reply = await fetch(path, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused("The server of this page does not answer. Is `earsight serve` still running?");
+  }
+  const body = await reply.json().catch(() => null);
+  if (reply.ok && body !== null) return body;
+  throw new Refused(body?.error || `The server answered ${reply.status} without a reason.`);
+}
+
+function withQuery(path, parameters) {
+  const given = Object.entries(parameters).filter(
+    ([, value]) => value !== null && value !== undefined && value !== "",
+  );
+  const query = new URLSearchParams(given).toString();
+  return query ? `${path}?${query}` : path;
+}
+
+const post = (path) => request(path, { method: "POST" });
+
+export const library = () => request("/api/library");
+export const clip = (id) => request(`/api/clips/${id}`);
+export const clips = (parameters, signal) =>
+  request(withQuery("/api/clips", parameters), { signal });
+export const search = (parameters, signal) =>
+  request(withQuery("/api/search", parameters), { signal });
+export function searchFile(file, parameters, signal) {
+  const body = new FormData();
+  body.append("file", file, file.name);
+  return request(withQuery("/api/search", parameters), { method: "POST", body, signal });
+}
+export const map = () => request("/api/map");
+export const quality = () => request("/api/quality");
+export const measure = () => post("/api/quality");
+export const indexing = () => request("/api/index");
+export const index = () => post("/api/index");
+export const trouble = () => request("/api/trouble");
+export const open = (id) => post(`/api/clips/${id}/open`);
+
+export const mediaOf = (id) => `/api/clips/${id}/media`;
+export const thumbnailOf = (id, at) =>
+  withQuery(`/api/clips/${id}/thumbnail`, { at: at ? at.toFixed(2) : "" });
+
+const waves = new Map(); // id → promise of {peaks, seconds}; small, and asked for again and again
+export function waveform(id) {
+  if (!waves.has(id)) {
+    const asked = request(`/api/clips/${id}/waveform`);
+    waves.set(id, asked);
+    asked.catch(() => waves.delete(id));
+  }
+  return waves.get(id);
+}
+
+/** After indexing, other clips may stand behind what was remembered. */
+export const forget = () => waves.clear();

@@ -1,0 +1,169 @@
+// A clip as a card: its picture or its waveform, what is known of it, and what can be done with it.
+
+import * as api from "./api.js";
+import { clock, el, icon, nameOf, perceived, toast } from "./dom.js";
+import { isPlaying, play, stop } from "./player.js";
+import { waveform } from "./waveform.js";
+
+const HOVER = 250; // ms before a card that the mouse rests on begins to play
+
+let root = null; // the absolute folder, where the server tells it
+
+export function setRoot(folder) {
+  root = folder;
+}
+
+const pathOf = (clip) => (root ? `${root.replace(/\/$/, "")}/${clip.path}` : clip.path);
+
+/** The button that shows a clip and plays it in place. */
+export function makeFace(clip, modality, { rank, said = "" } = {}) {
+  const seen = modality === "visual" && clip.has.includes("visual");
+  const heard = !seen && clip.has.includes("audio");
+  const where = clip.start ? `, from ${clock(clip.start)}` : "";
+  const face = el("button", {
+    type: "button",
+    class: `face ${seen ? "seen" : "heard"}`,
+    "aria-pressed": "false",
+    "aria-label": `Play ${nameOf(clip.path)}, ${seen ? "sight" : "sound"}${said}${where}`,
+  });
+  if (seen) {
+    const at = clip.start ? (clip.start + clip.end) / 2 : null;
+    face.append(el("img", { src: api.thumbnailOf(clip.id, at), alt: "", loading: "lazy", decoding: "async" }));
+    face.append(el("span", { class: "played" }));
+  } else if (heard) {
+    face.append(waveform(clip.id));
+  } else {
+    face.append(el("span", { class: "nothing" }, clip.message || "nothing to show"));
+  }
+  if (rank) face.append(el("span", { class: "rank", "aria-hidden": "true" }, String(rank)));
+  face.append(el("span", { class: "cue", "aria-hidden": "true" }, icon("play")));
+  wire(face, clip, seen ? "visual" : "audio");
+  return face;
+}
+
+function wire(face, clip, modality) {
+  let waiting = 0;
+  let hovered = false;
+  face.addEventListener("click", () => {
+    clearTimeout(waiting);
+    if (isPlaying(face) && !hovered) stop();
+    else play(face, clip, modality);
+    hovered = false;
+  });
+  face.addEventListener("pointerenter", (event) => {
+    if (event.pointerType !== "mouse" || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+    waiting = setTimeout(() => {
+      if (isPlaying(face)) return;
+      hovered = true;
+      play(face, clip, modality, true);
+    }, HOVER);
+  });
+  face.addEventListener("pointerleave", () => {
+    clearTimeout(waiting);
+    if (hovered && isPlaying(face)) stop();
+    hovered = false;
+  });
+}
+
+/**
+ * A whole card.
+ *
+ * @param clip As the API gives it, with score, start and end where it is an answer.
+ * @param modality What of it answers: "audio" or "visual".
+ * @param onAsk Called with the next query, {kind, clip, by, for}.
+ */
+export function makeCard(clip, modality, onAsk, rank = 0) {
+  const score = clip.score ?? null;
+  const shown = score === null ? "" : score.toFixed(2).replace("-", "−");
+  const said = `${clip.label ? `, class ${clip.label}` : ""}${rank ? `, answer ${rank}` : ""}${shown ? `, score ${shown}` : ""}`;
+  const name = nameOf(clip.path);
+  const span = clip.start || (clip.seconds || 0) > 30 ? `${clock(clip.start)}–${clock(clip.end)} of ` : "";
+  const card = el("article", { class: "card", "data-id": clip.id, "data-label": clip.label ?? "" },
+    makeFace(clip, modality, { rank, said }),
+    el("div", { class: "line" },
+      el("span", { class: "label" }, clip.label ?? "no class"),
+      shown ? el("span", { class: "score", title: "Cosine similarity" }, shown) : null),
+    el("div", { class: "line small" },
+      el("bdi", { class: "name", title: clip.path }, name),
+      el("span", { class: "length" }, span + clock(clip.seconds))),
+    clip.is_query ? el("p", { class: "itself" }, "the query itself") : null,
+    actions(clip, modality, onAsk, name));
+  return card;
+}
+
+function actions(clip, modality, onAsk, name) {
+  const ask = (by, wanted) => () => onAsk({ kind: "clip", clip, by, for: wanted });
+  const menu = el("details", { class: "menu" },
+    el("summary", { "aria-label": `More with ${name}` }, icon("more")));
+  const entries = el("div", { class: "entries" });
+  for (const by of ["audio", "visual"]) {
+    if (!clip.has.includes(by)) continue;
+    entries.append(el("button", { type: "button", "data-do": `by-${by}`, onclick: ask(by, null) },
+      `By its ${perceived[by]}`));
+  }
+  entries.append(
+    el("button", { type: "button", "data-do": "copy", onclick: () => copy(pathOf(clip)) }, "Copy path"),
+    el("button", { type: "button", "data-do": "open", onclick: () => openFolder(clip) }, "Open folder"));
+  menu.append(entries);
+  entries.addEventListener("click", () => { menu.open = false; });
+  const row = el("div", { class: "acts" });
+  if (clip.has.includes(modality)) {
+    row.append(el("button", { type: "button", class: "quiet like", "data-do": "like",
+      onclick: ask(modality, modality), "aria-label": `More like ${name}` }, "More like this"));
+  }
+  row.append(menu);
+  return row;
+}
+
+async function copy(path) {
+  try {
+    await navigator.clipboard.writeText(path);
+    toast(`Copied: ${path}`);
+  } catch {
+    toast(`The browser does not let the page copy. The path: ${path}`);
+  }
+}
+
+async function openFolder(clip) {
+  try {
+    await api.open(clip.id);
+    toast("The folder is open.");
+  } catch (error) {
+    toast(error.message);
+  }
+}
+
+// A menu closes when one clicks elsewhere, and with Escape, which gives the focus back.
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+});
+document.addEventListener("keydown", (event) => {
+  const menu = event.key === "Escape" && event.target.closest?.("details.menu[open]");
+  if (!menu) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
+});
+
+/** Arrow keys go from card to card, as they lie on the screen. */
+export function walkWithArrows(list) {
+  list.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] }[event.key];
+    if (!step || !event.target.classList.contains("face")) return;
+    const faces = [...list.querySelectorAll(".face")];
+    const here = event.target.getBoundingClientRect();
+    let best = null;
+    for (const face of faces) {
+      const box = face.getBoundingClientRect();
+      const [dx, dy] = [box.left - here.left, box.top - here.top];
+      const along = dx * step[0] + dy * step[1];
+      const aside = Math.abs(dx * step[1]) + Math.abs(dy * step[0]);
+      if (along < 8) continue;
+      const cost = along + 3 * aside;
+      if (!best || cost < best.cost) best = { face, cost };
+    }
+    event.preventDefault();
+    best?.face.focus();
+  });
+}

@@ -1,0 +1,190 @@
+// The map of the joint space: legend, the clip that was chosen, the query, and the keys.
+
+import * as api from "./api.js";
+import { makeCard } from "./card.js";
+import { paletteFor } from "./colours.js";
+import { $, el, nameOf, perceived, plural, tell } from "./dom.js";
+import { Plane } from "./plane.js";
+
+let plane = null;
+let onAsk = null;
+let points = null; // as the API gives them, in the order of the plane
+let hidden = new Set(); // numbers of classes that the legend switched off
+let palette = null;
+let fit = { x: 0, y: 0, scale: 1 }; // from the API's plane into −1…1
+let query = null; // {point, name} of the last answer
+let stale = true;
+
+export function setUpMap(ask) {
+  onAsk = ask;
+  plane = new Plane($("canvas"), { hover, choose });
+  $("zoom-in").addEventListener("click", () => plane.zoomBy(1.5));
+  $("zoom-out").addEventListener("click", () => plane.zoomBy(1 / 1.5));
+  $("zoom-all").addEventListener("click", () => plane.all());
+  for (const modality of ["audio", "visual"]) $(`show-${modality}`).addEventListener("change", show);
+  $("canvas").addEventListener("keydown", onKey);
+}
+
+/** The clips have changed: fetch the map again when it is next looked at. */
+export function mapIsStale() {
+  stale = true;
+}
+
+export function setMapQuery(point, name) {
+  query = point ? { point, name } : null;
+  placeQuery();
+}
+
+export function recolourMap() {
+  if (points) show();
+}
+
+/** Show the view; fetches the points the first time. */
+export async function openMap(info) {
+  if (!stale) {
+    plane.redraw();
+    return;
+  }
+  tell($("map-failed"), "");
+  $("map-note").textContent = "Drawing the map …";
+  let found;
+  try {
+    found = await api.map();
+  } catch (error) {
+    $("map-note").textContent = "";
+    tell($("map-failed"), error.message);
+    return;
+  }
+  stale = false;
+  points = found.points.filter((point) => point.modality in perceived);
+  palette = paletteFor(Object.keys(info.labels));
+  hidden = new Set();
+  const share = Math.round(100 * found.explained);
+  $("map-note").textContent = `${plural(points.length, "point")}. Two directions of the joint space, which hold ${share} % of its spread: what lies together here may lie apart there.`;
+  legend();
+  spread();
+  show();
+  placeQuery();
+}
+
+function spread() {
+  const xs = points.map((point) => point.x);
+  const ys = points.map((point) => point.y);
+  const range = (values) => values.reduce(([low, high], v) => [Math.min(low, v), Math.max(high, v)], [Infinity, -Infinity]);
+  const [[left, right], [low, high]] = [range(xs), range(ys)];
+  fit = { x: (left + right) / 2, y: (low + high) / 2, scale: 2 / Math.max(right - left, high - low, 1e-9) };
+}
+
+const place = (x, y) => [(x - fit.x) * fit.scale, (y - fit.y) * fit.scale];
+
+function show() {
+  const n = points.length;
+  const made = { n, x: new Float32Array(n), y: new Float32Array(n), group: new Uint8Array(n),
+    round: new Uint8Array(n), shown: new Uint8Array(n), colours: palette.colours() };
+  const wanted = { audio: $("show-audio").checked, visual: $("show-visual").checked };
+  points.forEach((point, i) => {
+    [made.x[i], made.y[i]] = place(point.x, point.y);
+    made.group[i] = palette.number(point.label);
+    made.round[i] = point.modality === "audio" ? 1 : 0;
+    made.shown[i] = (wanted[point.modality] ?? true) && !hidden.has(made.group[i]) ? 1 : 0;
+  });
+  const { chosen } = plane;
+  plane.set(made);
+  if (chosen >= 0 && chosen < n && made.shown[chosen]) plane.chosen = chosen;
+  for (const swatch of $("classes").querySelectorAll("[data-group]")) {
+    swatch.style.background = made.colours[swatch.dataset.group];
+  }
+}
+
+function legend() {
+  const counts = new Map();
+  for (const point of points) {
+    const group = palette.number(point.label);
+    counts.set(group, (counts.get(group) || 0) + 1);
+  }
+  const names = [...palette.ranked, "others, or no class"];
+  const entries = names.map((name, group) => {
+    if (!counts.has(group)) return null;
+    const box = el("input", { type: "checkbox", checked: true, onchange: () => {
+      if (box.checked) hidden.delete(group);
+      else hidden.add(group);
+      show();
+    } });
+    return el("label", { class: "check" }, box, el("span", { class: "swatch", "data-group": group }),
+      el("bdi", {}, name));
+  });
+  $("classes").replaceChildren($("classes").firstElementChild, ...entries.filter(Boolean));
+}
+
+function placeQuery() {
+  if (!plane) return;
+  if (query && points) {
+    const [x, y] = place(...query.point);
+    plane.query = { x, y, name: query.name };
+  } else {
+    plane.query = null;
+  }
+  plane.redraw();
+}
+
+const described = (point) =>
+  `${point.path ? nameOf(point.path) : `clip ${point.id}`}, ${perceived[point.modality] ?? point.modality}${point.label ? `, ${point.label}` : ""}`;
+
+function hover(index, px, py) {
+  const tip = $("tip");
+  tip.hidden = index < 0;
+  $("canvas").classList.toggle("over", index >= 0);
+  if (index < 0) return;
+  tip.textContent = described(points[index]);
+  const room = $("plane").clientWidth;
+  tip.style.left = `${Math.min(px + 14, Math.max(4, room - tip.offsetWidth - 4))}px`;
+  tip.style.top = `${Math.max(4, py - 34)}px`;
+}
+
+/** A click or Enter: the clip comes into the side panel and plays. */
+async function choose(index) {
+  if (index < 0) return;
+  pointAt(index);
+  const point = points[index];
+  let clip;
+  try {
+    clip = await api.clip(point.id);
+  } catch (error) {
+    tell($("map-failed"), error.message);
+    return;
+  }
+  const card = makeCard(clip, point.modality, onAsk);
+  $("map-clip").replaceChildren(card);
+  card.querySelector(".face").click();
+}
+
+function pointAt(index) {
+  plane.chosen = index;
+  plane.reveal(index);
+  plane.redraw();
+  $("map-said").textContent = described(points[index]);
+}
+
+const ARROWS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+function onKey(event) {
+  const arrow = ARROWS[event.key];
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (arrow && event.shiftKey) plane.panBy(-60 * arrow[0], -60 * arrow[1]);
+  else if (arrow) step(arrow);
+  else if (event.key === "+" || event.key === "=") plane.zoomBy(1.5);
+  else if (event.key === "-") plane.zoomBy(1 / 1.5);
+  else if (event.key === "0") plane.all();
+  else if (event.key === "Enter" || event.key === " ") choose(plane.chosen);
+  else return;
+  event.preventDefault();
+}
+
+/** From the chosen point to its neighbour; the first step goes to the one nearest the middle. */
+function step([dx, dy]) {
+  const { clientWidth: width, clientHeight: height } = $("canvas");
+  const index = plane.chosen < 0
+    ? plane.nearest(width / 2, height / 2, Infinity)
+    : plane.next(plane.chosen, dx, dy);
+  if (index >= 0) pointAt(index);
+}

@@ -1,0 +1,205 @@
+// The page of `earsight serve`: which view is shown, which query stands, and the theme.
+// A query by words or by a clip is in the address (#search?clip=12&by=audio&for=visual), so that
+// going back goes back to it; a dropped file is not, it stays here.
+
+import * as answers from "./answers.js";
+import * as api from "./api.js";
+import { setUpAsk } from "./ask.js";
+import { setRoot } from "./card.js";
+import { $, fillClasses, nameOf, tell } from "./dom.js";
+import { leaveLibrary, openLibrary, setUpLibrary, showFacts } from "./library.js";
+import { mapIsStale, openMap, recolourMap, setMapQuery, setUpMap } from "./map.js";
+import { setUpPicker } from "./picker.js";
+import { stop } from "./player.js";
+import { leaveQuality, openQuality, setUpQuality } from "./quality.js";
+
+const VIEWS = ["search", "map", "quality", "library"];
+const OTHER = { audio: "visual", visual: "audio" };
+const TITLES = { search: "Search", map: "Map", quality: "Trust", library: "Library" };
+
+let info = null; // the library, as the API has it
+let upload = null; // the dropped or recorded file that is the query
+let last = null; // the query that stands: changed filters and the switch ask it again
+
+const wanted = () => document.querySelector('input[name="for"]:checked').value;
+
+function want(modality) {
+  const radio = document.querySelector(`input[name="for"][value="${modality}"]`);
+  if (radio) radio.checked = true;
+}
+
+/** Ask, from wherever: words, a file, a clip of the library. */
+function ask(query) {
+  // By a side and for nothing said: the other side is looked for.
+  const target = query.for ?? (query.by ? OTHER[query.by] : wanted());
+  want(target);
+  if (query.kind === "file") {
+    if (info?.max_upload && query.file.size > info.max_upload) {
+      show("search");
+      answers.refuse(tooLarge(query.file));
+      return;
+    }
+    upload = query.file;
+    const before = location.hash;
+    location.hash = address({ file: query.file.name, by: query.by, for: target });
+    if (location.hash === before) route();
+  } else if (query.kind === "clip") {
+    go(address({ clip: query.clip.id, by: query.by, for: target }));
+  } else {
+    go(address({ text: query.text, for: target }));
+  }
+}
+
+function tooLarge(file) {
+  const mib = (bytes) => `${Math.ceil(bytes / 2 ** 20).toLocaleString("en")} MiB`;
+  return `A dropped file must have at most ${mib(info.max_upload)}; ${file.name} has ${mib(file.size)}. `
+    + "Cut out the part that matters, or put it into the library.";
+}
+
+function address(parameters) {
+  const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined);
+  return `#search?${new URLSearchParams(given)}`;
+}
+
+function go(hash) {
+  if (location.hash === hash) route();
+  else location.hash = hash;
+}
+
+function show(view) {
+  stop();
+  leaveQuality();
+  leaveLibrary();
+  for (const name of VIEWS) $(`view-${name}`).hidden = name !== view;
+  for (const link of document.querySelectorAll("nav a[data-view]")) {
+    if (link.dataset.view === view) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  document.title = `${TITLES[view]} · Earsight`;
+}
+
+async function route() {
+  const [name, rest = ""] = location.hash.slice(1).split("?");
+  if (name === "main") return; // the skip link
+  const view = VIEWS.includes(name) ? name : "search";
+  show(view);
+  if (!info) return;
+  if (view === "map") openMap(info);
+  else if (view === "quality") openQuality();
+  else if (view === "library") openLibrary(info);
+  else await openSearch(new URLSearchParams(rest));
+}
+
+async function openSearch(parameters) {
+  const [side, target] = [parameters.get("by"), parameters.get("for")];
+  if (target) want(target);
+  const common = { by: side, for: wanted() };
+  let query = null;
+  if (parameters.has("text")) {
+    query = { kind: "text", text: parameters.get("text"), ...common };
+    $("text").value = query.text;
+  } else if (parameters.has("clip")) {
+    try {
+      query = { kind: "clip", clip: await api.clip(Number(parameters.get("clip"))), ...common };
+    } catch (error) {
+      tell($("failed"), error.message);
+      return;
+    }
+  } else if (parameters.has("file") && upload) {
+    query = { kind: "file", file: upload, ...common };
+  }
+  const starting = query === null;
+  $("starters").hidden = !starting || !$("starter-list").children.length;
+  last = query;
+  if (starting) {
+    $("text").value = "";
+    answers.clear();
+    setMapQuery(null);
+    return;
+  }
+  if (query.kind !== "text") $("text").value = "";
+  scrollTo({ top: 0 });
+  const reply = await answers.run(query);
+  if (reply) setMapQuery(reply.point, nameOf(reply.query.name ?? ""));
+}
+
+async function refresh() {
+  try {
+    info = await api.library();
+  } catch (error) {
+    tell($("failed"), error.message);
+    return;
+  }
+  setRoot(info.root ?? null);
+  for (const id of ["label", "picker-label"]) fillClasses($(id), info.labels);
+  $("text").disabled = $("go").disabled = !info.text;
+  $("no-words").hidden = info.text;
+  for (const modality of ["audio", "visual"]) {
+    document.querySelector(`input[name="for"][value="${modality}"]`).disabled =
+      info.modalities && !info.modalities.includes(modality);
+  }
+  const count = $("trouble-count");
+  count.hidden = !info.trouble;
+  count.textContent = info.trouble;
+  count.setAttribute("aria-label", `, ${info.trouble} with trouble`);
+  showFacts(info);
+  try {
+    $("starters").hidden = !(await answers.showStarters(info)) || last !== null;
+  } catch (error) {
+    tell($("failed"), error.message);
+  }
+}
+
+function setUpTheme() {
+  const root = document.documentElement;
+  const names = { "": "as the system has them", light: "light", dark: "dark" };
+  const told = () => {
+    $("theme").setAttribute("aria-label", `Colours: ${names[root.dataset.theme ?? ""]}`);
+    $("theme").title = $("theme").getAttribute("aria-label");
+    recolourMap();
+  };
+  $("theme").addEventListener("click", () => {
+    const next = { "": "light", light: "dark", dark: "" }[root.dataset.theme ?? ""];
+    if (next) root.dataset.theme = next;
+    else delete root.dataset.theme;
+    localStorage.setItem("earsight-theme", next);
+    told();
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolourMap);
+  told();
+}
+
+function setUpKeys() {
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest?.("input, select, textarea, dialog");
+    if (event.key !== "/" || typing || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    go("#search");
+    $("text").focus();
+  });
+  $("skip").addEventListener("click", (event) => {
+    event.preventDefault(); // the address names the view, not this place
+    $("main").focus();
+  });
+}
+
+setUpAsk(ask);
+setUpPicker(ask);
+answers.setUpAnswers(ask);
+setUpMap(ask);
+setUpQuality();
+setUpLibrary(async () => {
+  api.forget();
+  mapIsStale();
+  await refresh();
+});
+setUpTheme();
+setUpKeys();
+for (const radio of document.querySelectorAll('input[name="for"]')) {
+  radio.addEventListener("change", () => last && ask({ ...last, for: radio.value }));
+}
+window.addEventListener("hashchange", route);
+show("search");
+await refresh();
+await route();
+document.documentElement.dataset.ready = "yes";
