@@ -64,6 +64,8 @@ HEAVY = {
 # Modules that are nothing but torch, and are imported by functions that need them.
 TORCH_ONLY = {
     "extractors/_bert.py",
+    "extractors/_i3d.py",
+    "extractors/_inception.py",
     "extractors/_lite0.py",
     "extractors/_soundnet.py",
     "extractors/_vggish.py",

@@ -27,3 +27,25 @@ def imagenet_names() -> tuple[str, ...]:
     """
     text = files(__name__).joinpath("imagenet_1000.txt").read_text(encoding="utf-8")
     return tuple(text.splitlines())
+
+
+@cache
+def kinetics_names() -> tuple[str, ...]:
+    """Return the 400 actions of Kinetics-400 in the order of I3D's outputs.
+
+    >>> len(kinetics_names()), kinetics_names()[0]
+    (400, 'abseiling')
+    """
+    text = files(__name__).joinpath("kinetics_400.txt").read_text(encoding="utf-8")
+    return tuple(text.splitlines())
+
+
+@cache
+def places_names() -> tuple[str, ...]:
+    """Return the 401 Places scenes that SoundNet scores, in the order of its outputs.
+
+    >>> len(places_names()), places_names()[9]
+    (401, 'apartment_building/outdoor')
+    """
+    text = files(__name__).joinpath("places_401.txt").read_text(encoding="utf-8")
+    return tuple(text.splitlines())

@@ -6,14 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
-from earsight.arrays import FloatArray
 from earsight.extractors import _onnx
 from earsight.extractors._base import FeatureExtractor
-from earsight.extractors._frames import frames_at
-from earsight.features import FeatureSequence
-from earsight.media import FrameBlock, FrameRequest
+from earsight.extractors._frames import FrameSession, centre, frames_at
+from earsight.media import FrameRequest
 
 SIDE, SHORT_SIDE = 224, 256  # pixels: what the network sees, and the scaled frame it is cut from
 BATCH = 4  # frames; larger ones are no faster and need more memory
@@ -50,27 +46,8 @@ class EfficientNet(FeatureExtractor):
         """Frames at `fps`, scaled."""
         return frames_at(self.fps, SHORT_SIDE)
 
-    def _session(self) -> "_Session":
-        return _Session()
-
-
-class _Session:
-    def __init__(self) -> None:
-        self._times: list[FloatArray] = []
-        self._batches = _onnx.Batches(_network, BATCH)
-
-    def feed(self, block: FrameBlock) -> None:
-        height, width = block.frames.shape[1:3]
-        top, left = (height - SIDE) // 2, (width - SIDE) // 2
-        for frame in block.frames[:, top : top + SIDE, left : left + SIDE]:
-            self._batches.add(frame)  # (224, 224, 3)
-        self._times.append(block.times)
-
-    def close(self) -> dict[str, FeatureSequence]:
-        return {
-            head: FeatureSequence(values, np.concatenate(self._times))
-            for head, values in self._batches.close().items()
-        }
+    def _session(self) -> FrameSession:
+        return FrameSession(lambda frame: centre(frame, SIDE), _network, BATCH)
 
 
 def _network(frames: _onnx.Array) -> _onnx.Heads:

@@ -263,6 +263,7 @@ _INCEPTION = Weights(
             size=81_040_647,
             licence="MIT",
             fetched=_TRIED,
+            loaded=_TRIED,
             members=(
                 Member(
                     name="default_1.pt",
@@ -325,6 +326,7 @@ _I3D_SCRATCH = Weights(
             size=47_158_331,
             licence="MIT",
             fetched=_TRIED,
+            loaded=_TRIED,
             members=(
                 Member(
                     name="i3d-kinetics-400.ckpt",
