@@ -21,7 +21,7 @@ from earsight.library.search import search
 from earsight.library.sources import Extracted, Sources
 from earsight.library.space import Space
 from earsight.library.store import Store
-from earsight.library.tables import Tables
+from earsight.library.tables import stored_tables
 
 
 def test_killed_in_the_middle_and_resumed(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_rows_that_were_lost_are_read_again(library: Path) -> None:
     with Store.open(library / FOLDER) as store:
         current = store.current()
         assert current is not None
-        tables = Tables(store.folder, current.features)
+        tables = stored_tables(store, current)
         tables.delete([store.clips()[0].content])
     assert index(library, rebuild=True).rebuilt
     assert rows(library) == before
@@ -231,5 +231,5 @@ def test_a_clip_whose_vectors_are_gone_is_read_for_its_query(library: Path) -> N
     with Store.open(library / FOLDER) as store:
         current = store.current()
         assert current is not None
-        Tables(store.folder, current.features).delete([c.content for c in store.clips()])
+        stored_tables(store, current).delete([c.content for c in store.clips()])
     assert names(library, "red/b.mp4", by="audio") == before

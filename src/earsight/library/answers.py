@@ -21,6 +21,8 @@ class Result:
         label: Its class, or None.
         start, end: Seconds.
         is_query: It is the query's own clip (the same content).
+        raw_path: The path's own bytes.
+        whole: Whether start to end is all of it; otherwise it is a window of a longer file.
     """
 
     rank: int
@@ -32,6 +34,7 @@ class Result:
     end: float
     is_query: bool
     raw_path: bytes = b""
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,8 @@ class Answer:
     Attributes:
         query: The file's path, or the words.
         by: "audio", "visual" or "text": what of the query was used.
-        for_: "audio" or "visual": what was ranked.
-        space: What answered: "words", or "words + NAME".
+        for_: "audio", "visual" or "text": what was ranked.
+        space: What answered: the bridge ("words", by default), or "words + NAME".
         results: Best first.
         notes: For people: choices that were made for them.
         point: (k,) the query in the joint space.
@@ -66,7 +69,7 @@ class Answer:
         """Return the object that `--json` prints."""
         rows = [asdict(result) for result in self.results]
         for row in rows:
-            del row["raw_path"]
+            del row["raw_path"], row["whole"]
         return {
             "query": self.query,
             "by": self.by,

@@ -44,7 +44,9 @@ class IndexReport:
         changes: How many were added, read again, moved, gone, unchanged.
         trouble: (path, status, message) of every clip in the library that is not whole.
         labels: Class → number of clips.
-        passed_over: Files that are not media by the end of their name.
+        passed_over: Files that are neither media by the end of their name nor a clip's text.
+        linked: Folders that are links, which are not followed; relative paths.
+        n_texts: Texts beside clips.
         forgotten: Files left out because `forget` was asked to.
         rebuilt: Whether a new embedding was made.
         embedding: What answers now; its `info["decision"]` tells why.
@@ -57,6 +59,8 @@ class IndexReport:
     trouble: list[tuple[str, str, str]] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
     passed_over: int = 0
+    linked: list[str] = field(default_factory=list)
+    n_texts: int = 0
     forgotten: int = 0
     rebuilt: bool = False
     embedding: Embedding | None = None
@@ -127,13 +131,15 @@ class Plan:
 
     Attributes:
         features: Fingerprint of the extractors.
-        windows: Content → its number of windows.
+        windows: Content of a clip → its number of windows.
+        texts: The same for the texts beside clips.
         labels: Content → label.
         digest: Of all that decides the outcome.
     """
 
     features: str
     windows: dict[str, int]
+    texts: dict[str, int]
     labels: Mapping[str, str]
     digest: str
 
@@ -141,11 +147,15 @@ class Plan:
 def plan_of(store: Store, features: str, settings: Settings, labels: Mapping[str, str]) -> Plan:
     """Return what an embedding of the clips as they were read would be made from."""
     contents = store.contents(features)
-    held = {clip.content for clip in store.clips()}
-    windows = {c: contents[c].windows for c in held if c in contents and contents[c].windows}
+    read = {name: content.windows for name, content in contents.items() if content.windows}
+    windows, texts = (
+        {file.content: read[file.content] for file in files if file.content in read}
+        for files in (store.clips(), store.texts())
+    )
     facts = [features, settings.learn, LEARN_VERSION, [(c, labels.get(c)) for c in sorted(windows)]]
+    facts += [sorted(texts)]
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    return Plan(features, windows, labels, digest)
+    return Plan(features, windows, texts, labels, digest)
 
 
 @dataclass(frozen=True)
@@ -160,7 +170,7 @@ class _Work:
 
 def _update(store: Store, work: _Work, progress: Progress, *, mended: bool = False) -> IndexReport:
     settings = work.settings
-    whole = scan(store.root, store.clips(), settings.exclude)
+    whole = scan(store.root, store.files(), settings.exclude)
     refuse_empty(store.root, store.folder, whole, settings.exclude)
     found, forgotten = leave_out(store, whole, keep=True)
     found.fresh = [file for file in found.fresh if file.path not in work.skip]
@@ -168,7 +178,7 @@ def _update(store: Store, work: _Work, progress: Progress, *, mended: bool = Fal
     check_labels(settings.labels, here)
     settings.keep(store)  # nothing is wrong with them; a killed run goes on as it was asked to
     features = settings.sources.fingerprint
-    tables = Tables(store.folder, features)
+    tables = Tables(store.folder, features, settings.sources.roles)
     if store.contents(features) and not tables.complete:
         progress.say("Tables of the library are missing; its clips are read again.")
         store.drop_contents(features, list(store.contents(features)))
@@ -201,6 +211,8 @@ def _update(store: Store, work: _Work, progress: Progress, *, mended: bool = Fal
         trouble(store, features) + told,
         labelling.counts,
         found.passed_over,
+        [as_text(folder) for folder in found.linked],
+        len(store.texts()),
         forgotten,
         bool(why),
         current,
@@ -211,7 +223,7 @@ def _say_why(store: Store, work: _Work, found: Scan, features: str) -> None:
     """Log what is about to be done, and the reason for each file."""
     read_by = ", ".join(f"{m} by {spec}" for m, spec in asdict(work.settings.sources).items())
     LOG.info("Features: %s; %d processes; tables %s.", read_by, work.workers, features)
-    known = {clip.path for clip in store.clips()}
+    known = {file.path for file in store.files()}
     for file in found.fresh:
         why = "its size or time changed" if file.path in known else "it is new"
         LOG.info("%s is looked at: %s.", as_text(file.path), why)
@@ -267,13 +279,13 @@ def _embed(
     store: Store, settings: Settings, plan: Plan, tables: Tables, progress: Progress
 ) -> Embedding:
     """Make a new embedding beside the one that answers, and let it answer."""
-    space, decision = learn(tables, plan.windows, plan.labels, settings, progress)
+    space, decision = learn(tables, plan.windows, plan.labels, settings, progress, texts=plan.texts)
     number = store.next_embedding()
     model = store.folder / "models" / str(number)
     shutil.rmtree(model, ignore_errors=True)  # left by a killed run
     space.save(model)
     table = embedding_table(store.folder, f"embedding-{number}")
-    n_rows = write_embedding(tables, table, space, plan.windows)
+    n_rows = write_embedding(tables, table, space, plan.windows | plan.texts)
     info = {
         "space": space.name,
         "decision": asdict(decision),
@@ -297,10 +309,10 @@ def _sweep(store: Store, current: Embedding | None) -> None:
 
 
 def trouble(store: Store, features: str) -> list[tuple[str, str, str]]:
-    """Return (path, status, message) of the clips that could not be read, or not to their end."""
+    """Return (path, status, message) of the files that could not be read, or not to their end."""
     contents = store.contents(features)
     return [
         (as_text(clip.path), found.status, found.report["message"])
-        for clip in store.clips()
+        for clip in store.files()
         if (found := contents.get(clip.content)) and found.status in _TROUBLE
     ]

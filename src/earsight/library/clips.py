@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earsight.errors import InputError
+from earsight.library.beside import beside
 from earsight.library.sources import MODALITIES
 from earsight.library.store import Store
 from earsight.media import Status
@@ -26,6 +27,7 @@ class LibraryClip:
         content: SHA-256 of the file; copies share it.
         file: Where it is on this machine.
         size, mtime_ns: Of the file as it was read.
+        text: Content of the text beside it that it answers with; None where there is none.
     """
 
     id: int
@@ -39,6 +41,7 @@ class LibraryClip:
     file: Path
     size: int
     mtime_ns: int
+    text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,12 @@ def listing(store: Store, features: str) -> list[LibraryClip]:
     """Return the clips of a library by path, with what the extractors `features` found in them."""
     contents = store.contents(features)
     root = os.fsencode(store.root)
+    known = store.clips()
+    texts = beside(known, store.texts())
     clips = []
-    for clip in store.clips():
+    for clip in known:
         found = contents.get(clip.content)
+        text = contents.get(texts[clip.path].content) if clip.path in texts else None
         rows = found.report["rows"] if found else {}
         clips.append(
             LibraryClip(
@@ -101,6 +107,7 @@ def listing(store: Store, features: str) -> list[LibraryClip]:
                 Path(os.fsdecode(os.path.join(root, clip.path))),
                 clip.size,
                 clip.mtime_ns,
+                text.content if text and text.windows else None,
             )
         )
     return clips

@@ -12,16 +12,10 @@ import numpy as np
 
 from earsight.datasets import folds, n_folds_for
 from earsight.errors import LibraryError
-from earsight.library.learn import (
-    NO_LABEL,
-    WEIGHT,
-    PairedRows,
-    choose,
-    fit_bridge,
-    words_of,
-)
+from earsight.library.learn import WEIGHT, bridge_views, choose, fit_bridge
 from earsight.library.pairs import stored_pairs
 from earsight.library.progress import Progress, Silent
+from earsight.library.rows import NO_LABEL, PairedRows
 from earsight.library.settings import Settings
 from earsight.library.sources import MODALITIES
 from earsight.library.space import Space
@@ -89,11 +83,12 @@ def evaluate_library(library: Path, *, progress: Progress | None = None) -> Libr
             "learning and the choice of what answers were made in the training part."
         )
     else:
-        space = Space(fit_bridge({}, settings.sources))
+        bridge = settings.sources.bridge
+        space = Space(fit_bridge({}, settings.sources), bridge_name=bridge)
         result.directions = _figures(space, rows)
-        result.answers = ["words"]
+        result.answers = [bridge]
         result.note = (
-            f"{note}With fewer than 20 clips nothing is fitted: all are ranked by the words "
+            f"{note}With fewer than 20 clips nothing is fitted: all are ranked by the {bridge} "
             "bridge, centred by its prior alone."
         )
     return result
@@ -109,14 +104,15 @@ def _cross_validate(
     progress.start("Evaluating folds", result.folds)
     for train, test in folds(rows.labels, rows.clips, result.folds, seed=0):
         inside = rows.take(train)
-        bridge = fit_bridge(words_of(inside), settings.sources)
+        bridge = fit_bridge(bridge_views(inside, settings.sources), settings.sources)
+        name = settings.sources.bridge
         if settings.learn == "never":
-            learned, answers = None, "words"
+            learned, answers = None, name
         else:
             share = inside.n_clips / rows.n_clips
             decision, learned = choose(inside, settings.learn, settings.sources, share=share)
             answers = decision.answers
-        space = Space(bridge, learned, WEIGHT) if learned else Space(bridge)
+        space = Space(bridge, learned, WEIGHT if learned else 1.0, name)
         result.answers.append(answers)
         found.append(_figures(space, rows.take(test)))
         progress.advance()

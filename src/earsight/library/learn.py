@@ -1,4 +1,4 @@
-"""Decide what answers: the words bridge alone, or with a learned embedding beside it.
+"""Decide what answers: the bridge alone (words, by default), or with a learned part beside it.
 
 The learned part joins only where there is enough to learn from and it shows on clips that were
 held out: better than the bridge alone in one of MAP by class and reciprocal rank of the own half
@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from earsight.arrays import FloatArray, IntArray, Labels
+from earsight.arrays import FloatArray, Labels
 from earsight.datasets import folds, n_folds_for
 from earsight.discovery import make, parse_spec
 from earsight.errors import InputError, TrainingError
 from earsight.library.progress import Progress, Silent
+from earsight.library.rows import NO_LABEL, PairedRows, load_pairs
 from earsight.library.settings import Settings
-from earsight.library.sources import MODALITIES, Sources
+from earsight.library.sources import MODALITIES, TEXT, Sources, bridge_role
 from earsight.library.space import Space, method_name
 from earsight.library.tables import Tables
 from earsight.methods._base import JointEmbedding
@@ -27,45 +28,8 @@ from earsight.retrieval import evaluate
 LEARN_VERSION = 2  # raised when the same clips would give another embedding
 MIN_CLIPS = 50
 MIN_PER_CLASS = 5
-MAX_ROWS = 50_000  # more rows than this are sampled, by whole clips, to learn from
 WEIGHT = 0.5  # the bridge's share where a learned part stands beside it
 _LEVEL = 0.05
-NO_LABEL = ""
-
-
-@dataclass(frozen=True)
-class PairedRows:
-    """Rows with both sound and sight, in memory.
-
-    Attributes:
-        clips: (n,) content of each row; rows of one content are not independent.
-        labels: (n,) class of each row, `NO_LABEL` where it has none.
-        vectors: Role → (n, d).
-    """
-
-    clips: Labels
-    labels: Labels
-    vectors: dict[str, FloatArray]
-
-    def __len__(self) -> int:
-        return len(self.clips)
-
-    def take(self, which: IntArray | Labels) -> "PairedRows":
-        """Return some of the rows, by index or truth value."""
-        vectors = {role: x[which] for role, x in self.vectors.items()}
-        return PairedRows(self.clips[which], self.labels[which], vectors)
-
-    def one_per_clip(self) -> "PairedRows":
-        """Return each clip's middle window: the units of every figure are clips."""
-        places: dict[str, list[int]] = {}
-        for i, clip in enumerate(self.clips):
-            places.setdefault(clip, []).append(i)
-        return self.take(np.array([rows[len(rows) // 2] for rows in places.values()], dtype=int))
-
-    @property
-    def n_clips(self) -> int:
-        """Number of contents."""
-        return len(np.unique(self.clips))
 
 
 @dataclass(frozen=True)
@@ -73,7 +37,7 @@ class Decision:
     """What answers, and the figures behind it.
 
     Attributes:
-        answers: "words", or "words + NAME".
+        answers: The bridge ("words" by default), or "words + NAME".
         why: One sentence for people.
         figures: Means over held-out clips and p-values; empty where nothing was compared.
     """
@@ -102,11 +66,24 @@ def learn(
     labels: Mapping[str, str],
     settings: Settings,
     progress: Progress,
+    *,
+    texts: Mapping[str, int],
 ) -> tuple[Space, Decision]:
-    """Fit the bridge, and what stands beside it if that helps; say which and why."""
-    bridge = _fit_bridge(tables, contents, settings.sources)
+    """Fit the bridge, and what stands beside it if that helps; say which and why.
+
+    Args:
+        tables: What was read.
+        contents: Content of a clip → its number of windows.
+        labels: Content → label.
+        settings: What is to be learned, and the extractors.
+        progress: Is told.
+        texts: Content of a text → its number of windows; the bridge is centred on them too.
+    """
+    bridge = _fit_bridge(tables, {**contents, **texts}, settings.sources)
     if settings.learn == "never":
-        decision = Decision("words", "Nothing is learned, as asked (--learn never).")
+        decision = Decision(
+            settings.sources.bridge, "Nothing is learned, as asked (--learn never)."
+        )
     else:
         rows, note = load_pairs(tables, contents, labels)
         decision, learned = choose(
@@ -114,62 +91,23 @@ def learn(
         )
         if learned is not None:
             progress.say(_told(decision))
-            return Space(bridge, learned, WEIGHT), decision
+            return Space(bridge, learned, WEIGHT, settings.sources.bridge), decision
     progress.say(_told(decision))
-    return Space(bridge), decision
-
-
-def load_pairs(
-    tables: Tables, contents: Mapping[str, int], labels: Mapping[str, str], *, seed: int = 0
-) -> tuple[PairedRows, str]:
-    """Read the rows that have both sound and sight; a note tells if they had to be sampled."""
-    contents, note = _sampled(contents, seed)
-    keys: dict[str, list[str]] = {}
-    parts: dict[str, list[FloatArray]] = {}
-    for modality in MODALITIES:
-        keys[modality] = []
-        for piece in tables.read(modality, contents):
-            keys[modality] += [row.key for row in piece.rows]
-            for role, part in piece.vectors.items():
-                parts.setdefault(role, []).append(part)
-    both = sorted(set(keys["audio"]) & set(keys["visual"]))
-    if not both:
-        return PairedRows(np.array([]), np.array([]), {}), note
-    vectors: dict[str, FloatArray] = {}
-    for modality in MODALITIES:
-        where = {key: i for i, key in enumerate(keys[modality])}
-        order = [where[key] for key in both]
-        for role in (f"words.{modality}", modality):
-            vectors[role] = np.concatenate(parts[role])[order]
-    clips = [key.partition(":")[0] for key in both]
-    classes = [labels.get(clip, NO_LABEL) for clip in clips]
-    return PairedRows(np.array(clips), np.array(classes), vectors), note
-
-
-def _sampled(contents: Mapping[str, int], seed: int) -> tuple[Mapping[str, int], str]:
-    n_rows = sum(contents.values())
-    if n_rows <= MAX_ROWS:
-        return contents, ""
-    share = MAX_ROWS / n_rows
-    order = np.random.default_rng(seed).permutation(len(contents))
-    names = sorted(contents)
-    chosen = [names[i] for i in order[: int(share * len(contents))]]
-    note = f"Learned from {len(chosen)} of {len(contents)} clips, drawn with seed {seed}. "
-    return {name: contents[name] for name in chosen}, note
+    return Space(bridge, bridge_name=settings.sources.bridge), decision
 
 
 def _fit_bridge(tables: Tables, contents: Mapping[str, int], sources: Sources) -> JointEmbedding:
     def batches() -> Iterator[tuple[dict[str, FloatArray]]]:
-        for modality in MODALITIES:
+        for modality in (*MODALITIES, TEXT):
             for piece in tables.read(modality, contents):
-                yield ({modality: piece.vectors[f"words.{modality}"]},)
+                yield ({modality: piece.vectors[bridge_role(sources.bridge, modality)]},)
 
     bridge: JointEmbedding = make("methods", "zero_shot", {"prior": sources.priors()})
     return bridge.fit_batches(batches)
 
 
 def fit_bridge(views: Mapping[str, FloatArray], sources: Sources) -> JointEmbedding:
-    """Fit `zero_shot` to words vectors; with no rows it is centred by its prior alone."""
+    """Fit `zero_shot` to vectors of the bridge; with no rows it is centred by its prior alone."""
     bridge = make("methods", "zero_shot", {"prior": sources.priors()})
     fitted: JointEmbedding = bridge.fit(views) if views else bridge.fit_prior()
     return fitted
@@ -240,7 +178,7 @@ def choose(
     """
     usable = trainable(rows, share)
     if usable.mask is None:
-        return Decision("words", f"{note}Nothing is learned: {usable.note}."), None
+        return Decision(sources.bridge, f"{note}Nothing is learned: {usable.note}."), None
     rows = rows.take(usable.mask)
     note += usable.note
     try:
@@ -248,15 +186,15 @@ def choose(
         learned = fit_learned(rows, method)
     except (InputError, TrainingError) as error:
         why = f"{parse_spec(method)[0]} cannot learn from these clips: {error}"
-        return Decision("words", note + why), None
+        return Decision(sources.bridge, note + why), None
     figures, joins = compare(alone, joined)
     figures |= {"clips": rows.n_clips}
     name = method_name(learned)
     if not joins:
         why = f"{name} beside the bridge does not help on held-out clips."
-        return Decision("words", note + why, figures), None
+        return Decision(sources.bridge, note + why, figures), None
     why = f"{name} beside the bridge is better on held-out clips."
-    return Decision(f"words + {name}", note + why, figures), learned
+    return Decision(f"{sources.bridge} + {name}", note + why, figures), learned
 
 
 def fit_learned(rows: PairedRows, method: str) -> JointEmbedding:
@@ -277,9 +215,9 @@ def _held_out(
     progress.start("Learning, fold by fold", n_folds)
     for train, test in folds(rows.labels, rows.clips, n_folds, seed=0):
         fitted, held_out = rows.take(train), rows.take(test)
-        bridge = fit_bridge(words_of(fitted), sources)
-        alone.append(score(Space(bridge), held_out))
-        beside = Space(bridge, fit_learned(fitted, method), WEIGHT)
+        bridge = fit_bridge(bridge_views(fitted, sources), sources)
+        alone.append(score(Space(bridge, bridge_name=sources.bridge), held_out))
+        beside = Space(bridge, fit_learned(fitted, method), WEIGHT, sources.bridge)
         joined.append(score(beside, held_out))
         progress.advance()
     progress.finish()
@@ -292,9 +230,9 @@ def _joined(parts: list[Scores]) -> Scores:
     )
 
 
-def words_of(rows: PairedRows) -> dict[str, FloatArray]:
+def bridge_views(rows: PairedRows, sources: Sources) -> dict[str, FloatArray]:
     """Return modality → the vectors of the bridge."""
-    return {modality: rows.vectors[f"words.{modality}"] for modality in MODALITIES}
+    return {m: rows.vectors[bridge_role(sources.bridge, m)] for m in MODALITIES}
 
 
 def score(space: Space, rows: PairedRows) -> Scores:

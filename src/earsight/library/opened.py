@@ -10,19 +10,28 @@ from typing import Any
 import numpy as np
 
 from earsight.arrays import FloatArray
-from earsight.discovery import make
 from earsight.errors import InputError, LibraryError, MediaError
+from earsight.extractors import extract_text
 from earsight.library.answers import Result
+from earsight.library.beside import is_text, text_beside
 from earsight.library.clips import Filter, LibraryClip, listing
 from earsight.library.scan import content_of
-from earsight.library.sources import MODALITIES, Sources, read_clip
+from earsight.library.sources import (
+    MODALITIES,
+    TEXT,
+    Sources,
+    bridge_role,
+    modality_of,
+    read_clip,
+    read_text,
+)
 from earsight.library.space import Space
 from earsight.library.store import Embedding, Store
-from earsight.library.tables import Tables, embedding_table
+from earsight.library.tables import embedding_table, stored_tables
 from earsight.paths import as_text
 from earsight.vectors import HeldIndex, Hit, LanceIndex
 
-_PERCEIVED = {"audio": "sound", "visual": "sight"}
+_PERCEIVED = {"audio": "sound", "visual": "sight", "text": "text"}
 
 
 @dataclass(frozen=True)
@@ -103,24 +112,58 @@ class Opened:
         if not text.strip():
             raise InputError("--text must hold words; got nothing.")
         self._check_sources()
-        vectors = make("extractors", "minilm", {}).embed([text])
-        return Asked(text, "text", self._embed("text", {"words.text": vectors}), None, [])
+        if self.sources.text is None:
+            raise InputError(
+                f"{self.sources.bridge} has no text, so this library takes no words. "
+                "Search it by a file."
+            )
+        vector = extract_text(text, self.sources.text).mean()
+        return Asked(text, TEXT, self._embed_text(vector), None, [])
 
     def clip(self, number: int, by: str | None) -> Asked:
         """Ask by a clip of the library, by its number."""
         if number not in self.by_id:
             raise InputError(f"There is no clip {number} in this library.")
         clip = self.by_id[number]
+        if by == TEXT:
+            return self._ask_text(text_beside(clip.file), clip.path, clip.content)
         return self._ask(clip.file, clip.path, clip.content, by)
 
     def file(self, query: str, by: str | None, name: str | None = None) -> Asked:
         """Ask by a file, here or in the library's folder."""
         path = self._locate(query)
+        shown = name or as_text(os.fsencode(path))
         try:
             content = self._known_content(path) or content_of(path)
         except OSError as error:
             raise MediaError(f"{name or query} cannot be opened: {error.strerror}.") from error
-        return self._ask(path, name or as_text(os.fsencode(path)), content, by)
+        if is_text(os.fsencode(path)):
+            if by not in (None, TEXT):
+                raise InputError(f"{shown} is a text; it has no {_PERCEIVED[by]} to search by.")
+            return self._ask_text(path, shown, content)
+        if by == TEXT:
+            return self._ask_text(text_beside(path), shown, content)
+        return self._ask(path, shown, content, by)
+
+    def _ask_text(self, text: Path | None, shown: str, content: str) -> Asked:
+        """Ask by a text file; of subtitles with many windows, by their mean."""
+        if text is None:
+            raise InputError(
+                f"{shown} has no text to search by: a .txt or .srt file of its name beside it."
+            )
+        self._check_sources()
+        read = read_text(text, self.sources)
+        if not read.windows:
+            raise MediaError(f"{as_text(os.fsencode(text))}: {read.report.message}")
+        vector = np.mean([one.vectors[self._text_role] for one in read.windows], axis=0)
+        return Asked(shown, TEXT, self._embed_text(vector), content, [])
+
+    @property
+    def _text_role(self) -> str:
+        return bridge_role(self.sources.bridge, TEXT)
+
+    def _embed_text(self, vector: FloatArray) -> FloatArray:
+        return self._embed(TEXT, {self._text_role: vector[None, :]})
 
     def _ask(self, path: Path, shown: str, content: str, by: str | None) -> Asked:
         known = self.by_content.get(content)
@@ -147,7 +190,7 @@ class Opened:
             return Asked(shown, by, stored, content, notes)
         if vectors is None:  # a power cut took them: they are in the file
             vectors = self._extracted(path, shown)
-        roles = {role: x for role, x in vectors.items() if role in (f"words.{by}", by)}
+        roles = {role: x for role, x in vectors.items() if modality_of(role) == by}
         if not roles:
             raise MediaError(f"{shown} has changed since it was indexed; index again.")
         return Asked(shown, by, self._embed(by, roles), content, notes)
@@ -177,8 +220,9 @@ class Opened:
             held = found if isinstance(found, HeldIndex) else HeldIndex.of(found, rows)
             return None if held is None else np.asarray(held.read(rows)[1][0], dtype=np.float32)
         # A long clip has many windows. As a query it is the mean of its steps, as any other file.
-        kept = Tables(self._store.folder, self.embedding.features).sequences
-        roles = {f"{content}:{role}": role for role in (f"words.{modality}", modality)}
+        kept = stored_tables(self._store, self.embedding).sequences
+        own = [role for role in self.sources.roles if modality_of(role) == modality]
+        roles = {f"{content}:{role}": role for role in own}
         sequences = kept.get(roles)
         if len(sequences) < len(roles):
             return None
@@ -210,12 +254,14 @@ class Opened:
         self, asked: Asked, wanted: str, top: int, min_score: float | None, within: Filter
     ) -> list[Result]:
         """Return the `top` clips that fit best, of those that pass."""
-        clips = self.by_content
-        if not within.is_empty:
+        clips: Mapping[str, list[LibraryClip]] = self.by_content
+        if wanted == TEXT:
+            clips = _by_text([clip for clip in self.clips if within.passes(clip)])
+        elif not within.is_empty:
             clips = _by_content([clip for clip in self.clips if within.passes(clip)])
         best = self._best_by_content(asked.vector, wanted, top, clips, within.is_empty)
         found = [
-            (hit.score / self.space.scale(asked.by), clip, hit)
+            (hit.score / self.space.scale(asked.by, wanted), clip, hit)
             for hit in best
             for clip in clips[hit.row.content]
         ]
@@ -229,8 +275,9 @@ class Opened:
                 clip.label,
                 hit.row.start,
                 hit.row.end,
-                clip.content == asked.content,
+                asked.content is not None and asked.content in (clip.content, clip.text),
                 os.fsencode(clip.file),
+                hit.row.end == 0 or (hit.row.start == 0 and hit.row.end >= (clip.seconds or 0)),
             )
             for rank, (score, clip, hit) in enumerate(found[:top], start=1)
             if min_score is None or score >= min_score
@@ -267,4 +314,12 @@ def _by_content(clips: list[LibraryClip]) -> dict[str, list[LibraryClip]]:
     found: dict[str, list[LibraryClip]] = {}
     for clip in clips:
         found.setdefault(clip.content, []).append(clip)
+    return found
+
+
+def _by_text(clips: list[LibraryClip]) -> dict[str, list[LibraryClip]]:
+    found: dict[str, list[LibraryClip]] = {}
+    for clip in clips:
+        if clip.text is not None:
+            found.setdefault(clip.text, []).append(clip)
     return found

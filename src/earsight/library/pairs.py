@@ -7,12 +7,13 @@ import numpy as np
 
 from earsight.errors import LibraryError
 from earsight.features import PairedFeatures
-from earsight.library.learn import NO_LABEL, PairedRows, load_pairs
+from earsight.library.labels import agreed_labels
 from earsight.library.place import find
+from earsight.library.rows import NO_LABEL, PairedRows, load_pairs
 from earsight.library.settings import Settings
 from earsight.library.sources import MODALITIES
 from earsight.library.store import Store
-from earsight.library.tables import Tables
+from earsight.library.tables import stored_tables
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,15 @@ def stored_pairs(library: Path) -> StoredPairs:
             )
         settings = replace(Settings.of(store), **current.info["sources"])
         read = store.contents(current.features)
-        labels: dict[str, set[str]] = {}
-        for clip in store.clips():
-            if clip.content in read and read[clip.content].windows:
-                labels.setdefault(clip.content, set()).update([clip.label] if clip.label else [])
-        known = {content: min(some) for content, some in labels.items() if len(some) == 1}
-        held = {content: read[content].windows for content in labels}
-        n_paired = sum(all(read[content].report["rows"].values()) for content in labels)
-        rows, note = load_pairs(Tables(store.folder, current.features), held, known)
-    return StoredPairs(rows, len(labels), n_paired, settings, note)
+        clips = store.clips()
+        held = {
+            clip.content: read[clip.content].windows
+            for clip in clips
+            if clip.content in read and read[clip.content].windows
+        }
+        n_paired = sum(all(read[c].report["rows"].get(m) for m in MODALITIES) for c in held)
+        rows, note = load_pairs(stored_tables(store, current), held, agreed_labels(clips))
+    return StoredPairs(rows, len(held), n_paired, settings, note)
 
 
 def paired_features(library: Path) -> tuple[PairedFeatures, str]:

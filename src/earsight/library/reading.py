@@ -10,9 +10,10 @@ from pathlib import Path
 
 from earsight import engine
 from earsight.errors import LibraryError, WeightsError
+from earsight.library.beside import is_text, stem
 from earsight.library.progress import Progress
-from earsight.library.scan import File, Scan, content_of, match_moves, scan
-from earsight.library.sources import Extracted, Sources, read_clip, report_of
+from earsight.library.scan import File, Found, Scan, content_of, match_moves, scan
+from earsight.library.sources import Extracted, Sources, read_clip, read_text, report_of
 from earsight.library.store import Content, Store
 from earsight.library.tables import Tables
 from earsight.media import Report
@@ -25,13 +26,17 @@ _BATCH_SECONDS = 1.0  # … so many seconds a clip waits to be acknowledged
 
 @dataclass(frozen=True)
 class Changes:
-    """How many files were added (or have a new content), read again, moved, gone, left alone."""
+    """How many clips were added (or have a new content), read again, moved, gone, left alone.
+
+    And how many texts beside clips were read, or are gone.
+    """
 
     added: int = 0
     again: int = 0
     moved: int = 0
     gone: int = 0
     unchanged: int = 0
+    texts: int = 0
 
 
 def read_changes(
@@ -45,19 +50,23 @@ def read_changes(
     Raises:
         LibraryError: Something could not be written; what was acknowledged stays.
     """
-    clips = store.clips()
-    known = {clip.path: clip.content for clip in clips}
+    known = {file.path: file.content for file in store.files()}
     contents = store.contents(sources.fingerprint)
     done = {name for name, content in contents.items() if not content.report["again"]}
-    stale = [File(c.path, c.size, c.mtime_ns) for c in found.same if c.content not in done]
-    work = found.fresh + stale
+    texts = _texts_of(found)
+    stale = [
+        File(one.path, one.size, one.mtime_ns)
+        for one in (*found.same, *texts.same)
+        if one.content not in done
+    ]
+    work = found.fresh + texts.fresh + stale
     moved: dict[bytes, bytes] = {}
     changed = []
     if work:
         sources.prepare()
         writer = _Writer(store, sources)
         progress.start("Reading clips", len(work))
-        twins = _may_have_twins(work, {clip.size for clip in clips})
+        twins = _may_have_twins(work, {one.size for one in store.files()})
         for file, content, extracted in _read(store.root, twins, done, sources, workers, writer):
             writer.add(file, content, extracted)
             if known.get(file.path) != content:
@@ -66,15 +75,34 @@ def read_changes(
         writer.flush()
         progress.finish()
         moved = match_moves(found.missing, [(f, c) for f, c in changed if f.path not in known])
-    gone = [clip.path for clip in found.missing if clip.path not in moved]
+    gone = [one.path for one in (*found.missing, *texts.missing) if one.path not in moved]
     if moved or gone:
         store.move_and_drop(moved, gone)
+    new = [file for file, _ in changed if not is_text(file.path)]
+    said = {content for file, content in changed if is_text(file.path)}
+    again = [file for file in stale if not is_text(file.path)]
     return Changes(
-        len(changed) - len(moved),
-        len(stale),
+        len(new) - len(moved),
+        len(again),
         len(moved),
-        len(gone),
-        len(found.same) + len(found.fresh) - len(stale) - len(changed),
+        len(found.missing) - len(moved),
+        len(found.same) + len(found.fresh) - len(again) - len(new),
+        len(changed)
+        - len(new)
+        + len(stale)
+        - len(again)
+        + sum(text.content not in said for text in texts.missing),
+    )
+
+
+def _texts_of(found: Scan) -> Found:
+    """Return the texts of the clips that stay; those of clips that leave go with them."""
+    stems = {stem(clip.path) for clip in found.same} | {stem(file.path) for file in found.fresh}
+    lone = [text for text in found.texts.same if stem(text.path) not in stems]
+    return Found(
+        [text for text in found.texts.same if stem(text.path) in stems],
+        [text for text in found.texts.fresh if stem(text.path) in stems],
+        found.texts.missing + lone,
     )
 
 
@@ -97,7 +125,8 @@ def _do(job: _Job) -> tuple[str, Extracted | str]:
     content = job.content or ""
     try:
         content = content or content_of(job.path)
-        extracted = read_clip(job.path, job.sources)
+        read = read_text if is_text(job.file.path) else read_clip
+        extracted = read(job.path, job.sources)
         info = job.path.stat()
         if (info.st_size, info.st_mtime_ns) != (job.file.size, job.file.mtime_ns):
             return content, "It changed while it was being read."
@@ -173,7 +202,7 @@ class _Writer:
     def __init__(self, store: Store, sources: Sources) -> None:
         self._store = store
         self._features = sources.fingerprint
-        self._tables = Tables(store.folder, self._features)
+        self._tables = Tables(store.folder, self._features, sources.roles)
         self._tables.create(sources)
         self._fresh: dict[str, Extracted] = {}
         self._files: list[tuple[File, str]] = []

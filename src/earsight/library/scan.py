@@ -8,11 +8,12 @@ import fnmatch
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from earsight.errors import LibraryError
+from earsight.library.beside import chosen, ending, is_text
 from earsight.library.store import Clip
 from earsight.media import MEDIA_SUFFIXES
 from earsight.paths import as_text
@@ -20,7 +21,7 @@ from earsight.paths import as_text
 
 @dataclass(frozen=True)
 class File:
-    """One media file on disk, its path relative to the clips folder."""
+    """One file on disk, its path relative to the clips folder."""
 
     path: bytes
     size: int
@@ -28,62 +29,93 @@ class File:
 
 
 @dataclass
-class Scan:
-    """The files of a folder against the clips of its library.
+class Found:
+    """Files on disk against those that a library knows.
 
     Attributes:
-        same: Clips that need no work.
+        same: Files that need no work.
         fresh: Files that are new or may have changed; their content is not known yet.
-        missing: Clips whose file is gone, or has moved (`match_moves` tells).
-        closed: Folders that cannot be read, with the reason; their clips stay as they are.
-        passed_over: How many files were not media by the end of their name.
+        missing: Known files that are gone, or have moved (`match_moves` tells).
     """
 
     same: list[Clip] = field(default_factory=list)
     fresh: list[File] = field(default_factory=list)
     missing: list[Clip] = field(default_factory=list)
+
+
+@dataclass
+class Scan(Found):
+    """The clips of a folder against those of its library.
+
+    Attributes:
+        texts: The same for the texts beside clips.
+        closed: Folders that cannot be read, with the reason; their clips stay as they are.
+        linked: Folders that are links; they are not followed.
+        passed_over: How many files were not media by the end of their name, nor a clip's text.
+    """
+
+    texts: Found = field(default_factory=Found)
     closed: dict[bytes, str] = field(default_factory=dict)
+    linked: list[bytes] = field(default_factory=list)
     passed_over: int = 0
 
 
-def scan(root: Path, clips: Iterable[Clip], exclude: Iterable[str] = ()) -> Scan:
-    """Walk `root` and compare it with the clips that the library knows.
+def scan(root: Path, files: Iterable[Clip], exclude: Iterable[str] = ()) -> Scan:
+    """Walk `root` and compare it with the files that the library knows.
 
     Hidden files and folders are skipped (`.earsight`, `._clip.mp4`), and so is what matches a
     pattern of `exclude`. Links to files are read, links to folders are not followed.
 
     Args:
         root: The clips folder.
-        clips: The library's clips.
+        files: The library's clips, and the texts beside them.
         exclude: Patterns (`*` and `?` also match slashes) for relative paths, or for the name of
             any folder on the way.
 
     Raises:
         LibraryError: `root` is not a folder that can be read.
     """
-    known = {clip.path: clip for clip in clips}
+    known = {file.path: file for file in files}
     result = Scan()
-    seen = set()
     patterns = tuple(filter(None, exclude))
-    for path, info in _walk(os.fsencode(root), b"", patterns, result.closed):
-        if Path(os.fsdecode(path)).suffix.lower() not in MEDIA_SUFFIXES:
-            result.passed_over += 1
-            continue
-        seen.add(path)
-        clip = known.get(path)
-        if clip and (clip.size, clip.mtime_ns) == (info.st_size, info.st_mtime_ns):
-            result.same.append(clip)
+    media: dict[bytes, os.stat_result] = {}
+    texts: dict[bytes, os.stat_result] = {}
+    for path, info in _walk(os.fsencode(root), b"", patterns, result):
+        if os.fsdecode(ending(path)) in MEDIA_SUFFIXES:
+            media[path] = info
+        elif is_text(path):
+            texts[path] = info
         else:
-            result.fresh.append(File(path, info.st_size, info.st_mtime_ns))
+            result.passed_over += 1
+    used = chosen(texts, media)
+    result.passed_over += len(texts) - len(used)
     shut = tuple(folder + b"/" for folder in result.closed)
-    for path, clip in known.items():
-        if path not in seen:
-            (result.same if path.startswith(shut) else result.missing).append(clip)
+    clips = {path: clip for path, clip in known.items() if not is_text(path)}
+    _compare(result, media, clips, shut)
+    others = {path: text for path, text in known.items() if is_text(path)}
+    _compare(result.texts, {path: texts[path] for path in used}, others, shut)
     return result
 
 
+def _compare(
+    found: Found,
+    here: Mapping[bytes, os.stat_result],
+    known: Mapping[bytes, Clip],
+    shut: tuple[bytes, ...],
+) -> None:
+    for path in sorted(here):
+        info, clip = here[path], known.get(path)
+        if clip and (clip.size, clip.mtime_ns) == (info.st_size, info.st_mtime_ns):
+            found.same.append(clip)
+        else:
+            found.fresh.append(File(path, info.st_size, info.st_mtime_ns))
+    for path, clip in known.items():
+        if path not in here:
+            (found.same if path.startswith(shut) else found.missing).append(clip)
+
+
 def _walk(
-    root: bytes, below: bytes, exclude: tuple[str, ...], closed: dict[bytes, str]
+    root: bytes, below: bytes, exclude: tuple[str, ...], result: Scan
 ) -> Iterator[tuple[bytes, os.stat_result]]:
     try:
         entries = sorted(os.scandir(os.path.join(root, below)), key=lambda entry: entry.name)
@@ -92,15 +124,17 @@ def _walk(
             raise LibraryError(
                 f"The folder {as_text(root)} cannot be read: {error.strerror}."
             ) from error
-        closed[below] = f"The folder cannot be read: {error.strerror}."
+        result.closed[below] = f"The folder cannot be read: {error.strerror}."
         return
     for entry in entries:
         path = os.path.join(below, entry.name)
         if entry.name.startswith(b".") or _excluded(path, exclude):
             continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(root, path, exclude, closed)
-        elif not entry.is_dir():
+            yield from _walk(root, path, exclude, result)
+        elif entry.is_dir():
+            result.linked.append(path)
+        else:
             try:
                 info = entry.stat()
             except OSError:  # a link to nothing, or a file deleted just now: not there

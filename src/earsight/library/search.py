@@ -1,13 +1,14 @@
 """Search a library by a file, by one of its clips, or by typed words."""
 
+import math
 from pathlib import Path
 
 from earsight.errors import InputError, LibraryError, ModelFileError
 from earsight.library.answers import Answer, Result
 from earsight.library.clips import Filter
-from earsight.library.opened import Opened
+from earsight.library.opened import Asked, Opened
 from earsight.library.place import find
-from earsight.library.sources import MODALITIES
+from earsight.library.sources import MODALITIES, TEXT
 from earsight.library.store import Store
 
 __all__ = ["Answer", "Result", "Searcher", "search"]
@@ -31,10 +32,12 @@ def search(
         library: The clips folder, or the library folder itself.
         query: A file, or a path inside the clips folder.
         text: Typed words, instead of a file.
-        by: What of the query to use: "audio" or "visual"; default: what it has.
-        for_: What to rank: "audio" or "visual"; default: the other one (for words: "visual").
+        by: What of the query to use: "audio", "visual", or "text", the .txt or .srt file beside
+            it; default: what it has.
+        for_: What to rank: "audio", "visual" or "text"; default: the other one of sound and sight
+            (for words and texts: "visual").
         top: How many files.
-        min_score: Leave out answers that score lower.
+        min_score: Leave out answers that score lower; a finite number.
 
     Raises:
         InputError: Not exactly one of `query` and `text`, or the query lacks what is asked for.
@@ -113,9 +116,11 @@ class Searcher:
             )
         if top < 1:
             raise InputError(f"`top` must be at least 1; got {top}.")
+        if min_score is not None and not math.isfinite(min_score):
+            raise InputError(f"`min_score` must be a finite number; got {min_score}.")
         for value in (by, for_):
-            if value not in (None, *MODALITIES):
-                raise InputError(f"--by and --for take audio or visual; got {value!r}.")
+            if value not in (None, *MODALITIES, TEXT):
+                raise InputError(f"--by and --for take audio, visual or text; got {value!r}.")
         if text is not None and by is not None:
             raise InputError("--by belongs to a file; with --text the words are the query.")
         while True:
@@ -127,13 +132,28 @@ class Searcher:
                     asked = opened.clip(clip, by)
                 else:
                     asked = opened.file(str(query), by, name)
-                wanted = for_ or _OTHER[asked.by]
+                wanted = _wanted(asked, for_, opened)
                 results = opened.rank(asked, wanted, top, min_score, within or Filter())
             except (LibraryError, ModelFileError):
                 # An index that ended just now may have replaced what was being read.
                 if self._store.current() == opened.embedding:
                     raise
                 continue
-            space = opened.space.name if asked.by != "text" else "words"
-            point = asked.vector * opened.space.scale(asked.by)
+            words = TEXT in (asked.by, wanted)  # which the learned part does not know
+            space = opened.space.bridge_name if words else opened.space.name
+            point = asked.vector * opened.space.scale(asked.by, "visual")
             return Answer(asked.shown, asked.by, wanted, space, results, asked.notes, point)
+
+
+def _wanted(asked: Asked, for_: str | None, opened: Opened) -> str:
+    """Return what to rank: as asked, or the other one of what the library keeps."""
+    kept = opened.sources.modalities
+    if for_ is None:
+        return _OTHER[asked.by] if _OTHER[asked.by] in kept else kept[0]
+    if for_ == TEXT and not any(clip.text for clip in opened.clips):
+        asked.notes.append(
+            "No clip of this library has a text beside it (a .txt or .srt file of its name)."
+        )
+    if for_ in MODALITIES and for_ not in kept:
+        raise InputError(f"This library was indexed with --{for_} none; it ranks by {kept[0]}.")
+    return for_

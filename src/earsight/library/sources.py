@@ -7,6 +7,7 @@ its own reading of text included, and nothing is stored twice.
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
@@ -18,7 +19,7 @@ import numpy as np
 from earsight.arrays import FloatArray
 from earsight.discovery import load, make, parse_spec
 from earsight.errors import InputError
-from earsight.extractors import FeatureExtractor, extract_all
+from earsight.extractors import FeatureExtractor, _texts, extract_all, extract_text
 from earsight.features import FeatureSequence
 from earsight.media import Report, Status
 
@@ -201,17 +202,20 @@ def spans(duration: float) -> list[tuple[float, float]]:
     return [(start, min(start + WINDOW, duration)) for start in starts]
 
 
-def read_clip(path: Path, sources: Sources, *, whole: bool = False) -> Extracted:
+def read_clip(
+    path: Path, sources: Sources, *, whole: bool = False, max_seconds: float = math.inf
+) -> Extracted:
     """Decode one file once and return its windows and sequences.
 
     Args:
         path: A video, a sound file or a picture.
         sources: The library's extractors.
         whole: One window over all of it, however long (for a query).
+        max_seconds: A longer file is refused.
     """
     perceived = (TEXT, bridge_role(sources.bridge, TEXT))
     extractors = {r: one for r, one in sources.extractors().items() if r not in perceived}
-    found, report = extract_all(path, extractors.values())
+    found, report = extract_all(path, extractors.values(), max_seconds=max_seconds)
     by_role = {
         role: found[extractor.key()]
         for role, extractor in extractors.items()
@@ -239,6 +243,48 @@ def read_clip(path: Path, sources: Sources, *, whole: bool = False) -> Extracted
             report, status=Status.UNREADABLE, message="Nothing in it could be seen or heard."
         )
     return Extracted(report, windows, by_role)
+
+
+def read_text(path: Path, sources: Sources) -> Extracted:
+    """Read the text beside a clip: one row, or a row for each window where it has times.
+
+    Args:
+        path: A .txt file (UTF-8, or with a byte order mark), or .srt subtitles.
+        sources: The library's extractors.
+    """
+    if sources.text is None:
+        return _unread(f"The space {sources.bridge} has no text.")
+    try:
+        pieces = _pieces(path)
+        steps = [extract_text(text, sources.text) for _, _, text in pieces]
+    except InputError as error:
+        return _unread(str(error))
+    except ValueError as error:
+        return _unread(f"It cannot be read as text: {error}.")
+    role = bridge_role(sources.bridge, TEXT)
+    windows = [
+        Window(index, start, end, {role: step.mean()})
+        for index, ((start, end, _), step) in enumerate(zip(pieces, steps, strict=True))
+    ]
+    duration = pieces[-1][1]
+    return Extracted(Report(Status.OK, duration), windows, {})
+
+
+def _pieces(path: Path) -> list[tuple[float, float, str]]:
+    """Return (start, end, text); what has no times is one piece from 0 to 0 s."""
+    if path.suffix.lower() != ".srt":
+        return [(0.0, 0.0, _texts.read_text(path))]
+    cues = _texts.read_cues(path)
+    found = []
+    for start, end in spans(max(cue.end for cue in cues)):
+        said = [cue.text for cue in cues if cue.start < end and cue.end > start]
+        if said:
+            found.append((start, end, " ".join(said)))
+    return found
+
+
+def _unread(message: str) -> Extracted:
+    return Extracted(Report(message=message), [], {})
 
 
 def report_of(extracted: Extracted) -> dict[str, Any]:

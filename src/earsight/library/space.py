@@ -1,7 +1,7 @@
-"""The space in which a library answers: the words bridge, and what was learned beside it.
+"""The space in which a library answers: the bridge, and what was learned beside it.
 
 Side by side they are one vector, [√w·b ; √(1−w)·e], both parts of unit length, so that its cosine
-is w·cos(b, b′) + (1−w)·cos(e, e′). Typed words have the first part alone.
+is w·cos(b, b′) + (1−w)·cos(e, e′). Texts and typed words have the first part alone.
 """
 
 import json
@@ -13,6 +13,7 @@ import numpy as np
 
 from earsight.arrays import FloatArray, unit_rows
 from earsight.errors import ModelFileError
+from earsight.library.sources import TEXT, WORDS, bridge_role
 from earsight.methods._base import JointEmbedding
 from earsight.methods._files import load_model, save_model
 
@@ -29,40 +30,48 @@ class Space:
     """The fitted bridge, and the learned embedding that may stand beside it.
 
     Attributes:
-        bridge: A fitted `zero_shot` over the words vectors.
+        bridge: A fitted `zero_shot` over the vectors of the bridge.
         learned: A fitted method over the features, or None.
         weight: w, the bridge's share of the cosine; 1 without a learned part.
+        bridge_name: "words", or the name of the space that the extractors share.
     """
 
     bridge: JointEmbedding
     learned: JointEmbedding | None = None
     weight: float = 1.0
+    bridge_name: str = WORDS
 
     def embed(self, modality: str, rows: Rows) -> FloatArray:
         """Map rows of one modality into the space: (n, k) float32 of unit length.
 
         Args:
             modality: "audio", "visual", or "text" (which has the bridge's part alone).
-            rows: The vectors by role; `words.<modality>` and, with a learned part, `<modality>`.
+            rows: The vectors by role: the bridge's and, with a learned part, `<modality>`.
         """
-        bridge = unit_rows(self.bridge.transform(modality, rows[f"words.{modality}"]))
+        role = bridge_role(self.bridge_name, modality)
+        bridge = unit_rows(self.bridge.transform(modality, rows[role]))
         if self.learned is None:
             return bridge
-        if modality == "text":
+        if modality == TEXT:
             nothing = np.zeros((len(bridge), self.learned.n_components_), np.float32)
             return np.concatenate([bridge, nothing], axis=1)
         learned = unit_rows(self.learned.transform(modality, rows[modality]))
         parts = [np.sqrt(self.weight) * bridge, np.sqrt(1 - self.weight) * learned]
         return np.concatenate(parts, axis=1).astype(np.float32)
 
-    def scale(self, modality: str) -> float:
-        """Return what a query's inner products are divided by to be cosines of its parts."""
-        return float(np.sqrt(self.weight)) if modality == "text" else 1.0
+    def scale(self, by: str, for_: str) -> float:
+        """Return what inner products are divided by to be cosines of what both sides have.
+
+        [b ; 0] with [√w·b′ ; √(1−w)·e′] gives √w·cos(b, b′).
+        """
+        return float(np.sqrt(self.weight)) if (by == TEXT) != (for_ == TEXT) else 1.0
 
     @property
     def name(self) -> str:
         """What people see: "words", or "words + cluster_cca"."""
-        return "words" if self.learned is None else f"words + {method_name(self.learned)}"
+        if self.learned is None:
+            return self.bridge_name
+        return f"{self.bridge_name} + {method_name(self.learned)}"
 
     def save(self, folder: Path) -> None:
         """Write the parts into `folder`, which must not exist."""
@@ -70,7 +79,9 @@ class Space:
         save_model(self.bridge, folder / "bridge")
         if self.learned is not None:
             save_model(self.learned, folder / "learned")
-        (folder / "space.json").write_text(json.dumps({"format": 1, "weight": self.weight}))
+        (folder / "space.json").write_text(
+            json.dumps({"format": 1, "weight": self.weight, "bridge": self.bridge_name})
+        )
 
     @classmethod
     def load(cls, folder: Path) -> "Space":
@@ -80,7 +91,8 @@ class Space:
             ModelFileError: It is missing or damaged.
         """
         try:
-            weight = json.loads((folder / "space.json").read_text())["weight"]
+            kept = json.loads((folder / "space.json").read_text())
+            weight, bridge_name = kept["weight"], kept.get("bridge", WORDS)
         except (OSError, ValueError, KeyError) as error:
             raise ModelFileError(
                 f"The model in {folder} is missing or damaged ({error}). "
@@ -88,5 +100,8 @@ class Space:
             ) from error
         learned = folder / "learned"
         return cls(
-            load_model(folder / "bridge"), load_model(learned) if learned.is_dir() else None, weight
+            load_model(folder / "bridge"),
+            load_model(learned) if learned.is_dir() else None,
+            weight,
+            bridge_name,
         )

@@ -133,10 +133,10 @@ def _modalities(held: dict[str, Content]) -> dict[str, int]:
 
 def _pending(store: Store, settings: Settings, current: Embedding | None) -> Pending | None:
     try:
-        found, _ = leave_out(store, scan(store.root, store.clips(), settings.exclude))
+        found, _ = leave_out(store, scan(store.root, store.files(), settings.exclude))
     except LibraryError:  # the disk of the clips is not there; the library can still tell
         return None
-    known = {clip.path for clip in store.clips()}
+    known = {file.path for file in store.files()}
     return Pending(
         new=[as_text(file.path) for file in found.fresh if file.path not in known],
         changed=[as_text(file.path) for file in found.fresh if file.path in known],

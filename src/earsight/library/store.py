@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from earsight.errors import LibraryError
+from earsight.library.beside import is_text
 from earsight.library.place import FOLDER, unwritten
 
 FORMAT = 2
@@ -205,10 +206,18 @@ class Store:
 
     # -- clips and contents ----------------------------------------------------------------------
 
-    def clips(self) -> list[Clip]:
-        """Return all clips, by path."""
+    def files(self) -> list[Clip]:
+        """Return all clips and the texts beside them, by path."""
         rows = self._db.execute("SELECT * FROM clips ORDER BY path").fetchall()
         return [Clip(**dict(row)) for row in rows]
+
+    def clips(self) -> list[Clip]:
+        """Return all clips, by path."""
+        return [file for file in self.files() if not is_text(file.path)]
+
+    def texts(self) -> list[Clip]:
+        """Return the texts beside clips, by path."""
+        return [file for file in self.files() if is_text(file.path)]
 
     def contents(self, features: str) -> dict[str, Content]:
         """Return what has been read by the extractors with this fingerprint, by content."""
@@ -279,6 +288,11 @@ class Store:
                 "DELETE FROM contents WHERE features = ? AND content = ?",
                 [(features, content) for content in contents],
             )
+
+    def problems(self) -> list[str]:
+        """Return what SQLite finds wrong with its file; nothing where it is whole."""
+        found = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check")]
+        return [] if found == ["ok"] else found
 
     # -- embeddings ------------------------------------------------------------------------------
 

@@ -13,11 +13,19 @@ from pathlib import Path
 import numpy as np
 
 from earsight.arrays import FloatArray
-from earsight.library.sources import MODALITIES, Extracted, Sources
+from earsight.library.sources import (
+    MODALITIES,
+    TEXT,
+    WORDS,
+    Extracted,
+    Sources,
+    bridge_role,
+    modality_of,
+)
 from earsight.library.space import Space
+from earsight.library.store import Embedding, Store
 from earsight.vectors import LanceIndex, Row, SequenceStore, StoredSequence, Table, table_names
 
-ROLES = (*(f"words.{modality}" for modality in MODALITIES), *MODALITIES)
 _CHUNK = 4096  # windows read and embedded at a time
 
 
@@ -26,7 +34,7 @@ class Piece:
     """Rows of one modality, aligned over its roles.
 
     Attributes:
-        modality: "audio" or "visual".
+        modality: "audio", "visual" or "text".
         rows: n rows, by content and window.
         vectors: Role → (n, d).
     """
@@ -37,11 +45,18 @@ class Piece:
 
 
 class Tables:
-    """What the extractors of one fingerprint gave, by content."""
+    """What the extractors of one fingerprint gave, by content.
 
-    def __init__(self, folder: Path, features: str) -> None:
+    Args:
+        folder: The library.
+        features: The fingerprint.
+        roles: What is kept of a file, as `Sources.roles` names it.
+    """
+
+    def __init__(self, folder: Path, features: str, roles: Sequence[str]) -> None:
         self.folder = folder / "vectors"
         self.features = features
+        self.roles = tuple(roles)
         self.sequences = SequenceStore(self.folder, f"sequences-{features}")
 
     def create(self, sources: Sources) -> None:
@@ -54,7 +69,7 @@ class Tables:
     @property
     def complete(self) -> bool:
         """Whether all tables are there."""
-        return self.sequences.exists and all(self._table(role).exists for role in ROLES)
+        return self.sequences.exists and all(self._table(role).exists for role in self.roles)
 
     def _table(self, role: str) -> LanceIndex:
         return LanceIndex(self.folder, f"{role}-{self.features}")
@@ -68,7 +83,7 @@ class Tables:
                 for role, vector in window.vectors.items():
                     rows, vectors = roles.setdefault(role, ([], []))
                     key = f"{content}:{window.index:06d}"
-                    modality = role.removeprefix("words.")
+                    modality = modality_of(role)
                     rows.append(Row(key, content, modality, window.index, window.start, window.end))
                     vectors.append(vector)
             stored += [
@@ -81,13 +96,13 @@ class Tables:
 
     def drop(self) -> None:
         """Remove all tables, readable or not."""
-        for name in (*(f"{role}-{self.features}" for role in ROLES), self.sequences.name):
+        for name in (*(f"{role}-{self.features}" for role in self.roles), self.sequences.name):
             shutil.rmtree(self.folder / f"{name}.lance", ignore_errors=True)
 
     def delete(self, contents: Sequence[str]) -> None:
         """Remove contents that no clip holds."""
         if contents:
-            for role in ROLES:
+            for role in self.roles:
                 self._table(role).delete(contents)
             self.sequences.delete(contents)
 
@@ -103,8 +118,8 @@ class Tables:
             Contents whose rows are not all here, and contents that the library does not know.
         """
         lost, strays = set(), set()
-        for role in ROLES:
-            modality = role.removeprefix("words.")
+        for role in self.roles:
+            modality = modality_of(role)
             here = Counter(row.content for row in self._table(role).rows())
             strays |= here.keys() - contents.keys()
             lost |= {c for c, rows in contents.items() if rows.get(modality, 0) != here[c]}
@@ -114,10 +129,10 @@ class Tables:
         """Yield the rows of one modality, sorted by content and window, some contents at a time.
 
         Args:
-            modality: "audio" or "visual".
+            modality: "audio", "visual" or "text".
             contents: Content → its number of windows, by which the pieces are cut.
         """
-        roles = (f"words.{modality}", modality)
+        roles = [role for role in (bridge_role(WORDS, modality), modality) if role in self.roles]
         for some in _chunks(contents):
             found: dict[str, tuple[list[Row], FloatArray]] = {}
             for role in roles:
@@ -133,7 +148,7 @@ class Tables:
 
     def optimize(self) -> None:
         """Merge the many small files that batches leave."""
-        for role in ROLES:
+        for role in self.roles:
             Table.optimize(self._table(role))  # nobody searches these, so they need no index
         self.sequences.optimize()
 
@@ -152,6 +167,12 @@ def _chunks(contents: Mapping[str, int]) -> Iterator[list[str]]:
         yield chunk
 
 
+def stored_tables(store: Store, embedding: Embedding) -> Tables:
+    """Return the tables that an embedding was made from."""
+    roles = Sources(**embedding.info["sources"]).roles
+    return Tables(store.folder, embedding.features, roles)
+
+
 def embedding_table(folder: Path, name: str) -> LanceIndex:
     """Return the table of vectors of one embedding."""
     return LanceIndex(folder / "vectors", name)
@@ -160,10 +181,10 @@ def embedding_table(folder: Path, name: str) -> LanceIndex:
 def write_embedding(
     tables: Tables, table: LanceIndex, space: Space, contents: Mapping[str, int]
 ) -> int:
-    """Embed every row of both modalities into a new table; return how many rows there are."""
+    """Embed every row of every modality into a new table; return how many rows there are."""
     table.drop()
     n_rows = 0
-    for modality in MODALITIES:
+    for modality in (*MODALITIES, TEXT):
         for piece in tables.read(modality, contents):
             vectors = space.embed(modality, piece.vectors)
             table.create(vectors.shape[1])
