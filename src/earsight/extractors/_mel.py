@@ -1,7 +1,8 @@
 """The log-mel front end of the AudioSet networks, streaming, in numpy.
 
 16 kHz mono; frames of 25 ms every 10 ms, periodic Hann; magnitude of a 512-point FFT; 64 triangles
-on the HTK mel scale from 125 to 7500 Hz; log(mel + offset), offset 0.001 for YAMNet.
+on the HTK mel scale from 125 to 7500 Hz; log(mel + offset), offset 0.001 for YAMNet, 0.01 for
+VGGish.
 Reference: https://github.com/tensorflow/models/tree/master/research/audioset/yamnet
 """
 
@@ -63,11 +64,14 @@ class LogMelStream:
 
     Args:
         group: Frames in a group.
+        every: Frames from the start of one group to the next; None: `group`, end to end.
+        offset: What keeps the logarithm of silence finite.
     """
 
-    def __init__(self, group: int) -> None:
-        self._stride = group * HOP
-        self._reach = self._stride - HOP + WINDOW
+    def __init__(self, group: int, *, every: int | None = None, offset: float = 0.001) -> None:
+        self._stride = (every or group) * HOP
+        self._reach = (group - 1) * HOP + WINDOW
+        self._offset = offset
         self._rest = np.zeros(0, dtype=np.float32)
         self.n_samples = 0
 
@@ -77,6 +81,6 @@ class LogMelStream:
         rest = np.concatenate([self._rest, samples])
         n_groups = max(0, 1 + (len(rest) - self._reach) // self._stride)
         starts = range(0, n_groups * self._stride, self._stride)
-        groups = [log_mel(rest[start : start + self._reach]) for start in starts]
+        groups = [log_mel(rest[start : start + self._reach], self._offset) for start in starts]
         self._rest = rest[n_groups * self._stride :].copy()
         return groups

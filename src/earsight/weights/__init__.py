@@ -9,9 +9,9 @@ from earsight.weights import conversion
 from earsight.weights.conversion import Convert
 from earsight.weights.progress import Progress
 from earsight.weights.store import Store
-from earsight.weights.unpickling import unpickle_arrays
+from earsight.weights.unpickling import read_state_dict, unpickle_arrays
 
-__all__ = ["Store", "checksum", "converted", "fetch", "local", "unpickle_arrays"]
+__all__ = ["Store", "checksum", "converted", "fetch", "local", "read_state_dict", "unpickle_arrays"]
 
 
 def fetch(
