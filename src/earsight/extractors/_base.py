@@ -97,6 +97,22 @@ class FeatureExtractor(ABC):
         return None
 
     @property
+    def hop(self) -> float | None:
+        """Seconds from one step to the next; None where a kind does not say, or has one step."""
+        if self.source is not None:
+            return self.source[0].hop
+        needs = self.needs
+        return 1 / needs.fps if isinstance(needs, FrameRequest) and needs.fps else None
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether all weights are on this machine."""
+        from earsight import weights
+
+        own = all(map(weights.local, self.pretrained))
+        return own and (self.source is None or self.source[0].at_hand)
+
+    @property
     @final
     def fingerprint(self) -> str:
         """Hex SHA-256 of all that decides the output: code, hyper-parameters, weights, source."""
@@ -125,11 +141,7 @@ class FeatureExtractor(ABC):
         Raises:
             WeightsError: They cannot be had; each source that was tried is listed.
         """
-        from earsight import weights
-
-        for name in self.pretrained:
-            if not weights.local(name):
-                weights.fetch(name)
+        self._fetch()
         if self.source is not None:
             self.source[0].fetch_weights()
 
@@ -156,6 +168,14 @@ class FeatureExtractor(ABC):
     def _derive(self, sequence: FeatureSequence) -> FeatureSequence:
         """Map the source's sequence to this kind's own. Kinds with a `source` write this."""
         raise NotImplementedError(f"{self.name} derives nothing.")
+
+    def _fetch(self) -> None:
+        """Fetch what is `pretrained`. Kinds whose weights are in no catalogue write their own."""
+        from earsight import weights
+
+        for name in self.pretrained:
+            if not weights.local(name):
+                weights.fetch(name)
 
     def _fields(self) -> dict[str, object]:
         return {

@@ -28,6 +28,7 @@ class LogMel(FeatureExtractor):
     modality: ClassVar[str] = "audio"
     dims: ClassVar[Mapping[str, int]] = {"embedding": 2 * _mel.N_MELS}
     needs: ClassVar[int] = _mel.RATE
+    hop: ClassVar[float] = SPAN
 
     def _session(self) -> "_Session":
         return _Session()

@@ -7,18 +7,14 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Any, ClassVar
 
-import numpy as np
-
 from earsight.arrays import FloatArray
-from earsight.errors import InputError
 from earsight.extractors import _onnx
 from earsight.extractors._base import FeatureExtractor, TextBlock
-from earsight.features import FeatureSequence
+from earsight.extractors._encoders import TextSession, embed
 
 DIM = 384
 MAX_TOKENS = 256  # what the network was trained to read
 N_HEADS = 12
-BATCH = 32
 CONVERSION = 1  # raised whenever `convert` changes
 
 
@@ -49,43 +45,16 @@ class MiniLM(FeatureExtractor):
             InputError: A text is empty, or has more than 256 tokens.
         """
         made = artefacts()
-        rows = [_tokens(made, text) for text in texts]
-        vectors = np.zeros((len(rows), DIM), dtype=np.float32)
-        # Texts with as many tokens as each other share a batch, so that nothing is ever padded.
-        for length in sorted({len(row) for row in rows}):
-            alike = [i for i, row in enumerate(rows) if len(row) == length]
-            for batch in (alike[i : i + BATCH] for i in range(0, len(alike), BATCH)):
-                tokens = np.array([rows[i] for i in batch])  # (n, tokens)
-                vectors[batch] = _onnx.run(made / "model.onnx", tokens=tokens)["embedding"]
-        return vectors
-
-    def _session(self) -> "_Session":
-        return _Session(self)
-
-
-class _Session:
-    def __init__(self, encoder: MiniLM) -> None:
-        self._encoder = encoder
-        self._sequence: dict[str, FeatureSequence] = {}
-
-    def feed(self, block: TextBlock) -> None:
-        values = self._encoder.embed([block.text])
-        self._sequence = {"embedding": FeatureSequence(values, np.zeros(1))}
-
-    def close(self) -> dict[str, FeatureSequence]:
-        return self._sequence
-
-
-def _tokens(made: Path, text: str) -> list[int]:
-    if not text.strip():
-        raise InputError("A text must say something; got an empty one.")
-    tokens: list[int] = _tokenizer(made).encode(text).ids
-    if len(tokens) > MAX_TOKENS:
-        raise InputError(
-            f"A text must have at most {MAX_TOKENS} tokens, about 180 words; got {len(tokens)} in "
-            f"{text[:40]!r}…. Shorten it, or split it into several texts."
+        return embed(
+            texts,
+            lambda text: list(_tokenizer(made).encode(text).ids),
+            lambda tokens: _onnx.run(made / "model.onnx", tokens=tokens)["embedding"],
+            dim=DIM,
+            max_tokens=MAX_TOKENS,
         )
-    return tokens
+
+    def _session(self) -> TextSession:
+        return TextSession(self)
 
 
 @cache

@@ -44,6 +44,7 @@ class YAMNet(FeatureExtractor):
     heads: ClassVar[tuple[str, ...]] = ("embedding", "scores")
     dims: ClassVar[Mapping[str, int]] = {"embedding": 1024, "scores": 521}
     needs: ClassVar[int] = _mel.RATE
+    hop: ClassVar[float] = HOP_SAMPLES / _mel.RATE
     pretrained: ClassVar[tuple[str, ...]] = ("yamnet",)
 
     def _session(self) -> "_Session":

@@ -1,0 +1,215 @@
+"""Models of the `transformers` package: where they are, what they are, loaded without any code.
+
+A model is a folder, or a name on the Hugging Face hub. Only safetensors and text files are ever
+looked at: pickles are neither downloaded nor opened, and code that comes with a model is not run.
+Every file is read once a process for its SHA-256, which enters the fingerprint. What came from the
+hub is also held to the checksum that the hub states for it (SHA-256 for large files, git blob id
+for small ones), which its cache keeps as the file's name; where a system has no symbolic links
+there is no such name, and nothing to compare with.
+"""
+
+import io
+import json
+import os
+import re
+from contextlib import redirect_stdout
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from earsight.errors import InputError, WeightsError
+from earsight.extractors._threads import n_threads
+from earsight.weights import cache as files
+
+_KINDS = ("*.safetensors", "*.json", "*.txt", "*.model")  # weights, settings, vocabularies
+_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")
+_LARGE, _SMALL = 64, 40  # hex digits of a SHA-256 and of a git blob id
+
+
+def package() -> Any:
+    """Import `transformers`, silent and without telemetry.
+
+    Raises:
+        WeightsError: It is not installed.
+    """
+    if find_spec("transformers") is None:
+        raise WeightsError(
+            "This extractor needs the package transformers, which is not installed. It comes with "
+            "an extra: pip install 'earsight[foundation]'."
+        )
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = os.environ["DISABLE_TELEMETRY"] = "1"
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    return transformers
+
+
+def folder_of(model: str, *, fetch: bool) -> Path:
+    """Return the folder that holds a model.
+
+    Args:
+        model: A folder; or owner/name or owner/name@revision on the hub.
+        fetch: Download what is not here. The hub's client keeps it in its own cache ($HF_HOME).
+
+    Raises:
+        InputError: `model` is neither.
+        WeightsError: It is not here and not fetched, cannot be had, or has no safetensors.
+    """
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        if not _HUB_NAME.fullmatch(model):
+            raise InputError(
+                "`model` must be a folder, or a name on the Hugging Face hub, owner/name or "
+                f"owner/name@revision; got {model!r}, and there is no such folder."
+            )
+        folder = _from_hub(model, fetch)
+    _check_whole(folder)
+    return folder
+
+
+@cache
+def _from_hub(model: str, fetch: bool) -> Path:
+    package()
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    name, _, revision = model.partition("@")
+    asked = {"revision": revision or None, "allow_patterns": list(_KINDS)}
+    try:
+        folder = Path(snapshot_download(name, local_files_only=True, **asked))
+        _check_whole(folder)
+        return folder
+    except (LocalEntryNotFoundError, WeightsError) as error:
+        if not fetch:
+            raise WeightsError(
+                f"The model {model} is not on this machine. It is downloaded when it is first "
+                "used; without a network give a folder: model=DIR."
+            ) from error
+    try:
+        return Path(snapshot_download(name, **asked))
+    except Exception as error:  # what a network and its client raise shares no narrower base
+        raise WeightsError(
+            f"The model {model} cannot be had from the Hugging Face hub: "
+            f"{str(error).strip().splitlines()[0]} There is no folder of that name here either; "
+            "to use one: model=DIR."
+        ) from error
+
+
+def _check_whole(folder: Path) -> None:
+    """Refuse a folder without settings, without safetensors, or with only some of its parts."""
+    parts = {path.name for path in folder.glob("*.safetensors")}
+    wanted = {"config.json", "a .safetensors file"} - (
+        {path.name for path in folder.glob("config.json")} | {"a .safetensors file" for _ in parts}
+    )
+    for index in folder.glob("*.safetensors.index.json"):
+        listed = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        wanted |= listed - parts
+    if wanted:
+        raise WeightsError(
+            f"{folder} must hold config.json and weights as safetensors; missing: "
+            f"{', '.join(sorted(wanted))}. Weights in a pickle (.bin) are never loaded, because "
+            "loading them runs code."
+        )
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file that a model may consist of, by name.
+
+    Raises:
+        WeightsError: A file from the hub is not what the hub says it is.
+    """
+    paths = sorted({path for kind in _KINDS for path in folder.glob(kind)})
+    states = [(path, path.stat()) for path in paths]
+    return dict(_read(tuple((path, state.st_size, state.st_mtime_ns) for path, state in states)))
+
+
+@cache
+def _read(states: tuple[tuple[Path, int, int], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((path.name, _verified(path)) for path, _, _ in states)
+
+
+def _verified(path: Path) -> str:
+    found = files.sha256(path)
+    stated = path.resolve().name if path.is_symlink() else ""
+    wrong = len(stated) == _LARGE and stated != found
+    wrong = wrong or (len(stated) == _SMALL and stated != files.git_blob(path))
+    if wrong and set(stated) <= set("0123456789abcdef"):
+        raise WeightsError(
+            f"{path} must have the checksum that the hub states for it, {stated}; it does not, so "
+            f"it is damaged. Remove {path.resolve()} and it is downloaded anew."
+        )
+    return found
+
+
+def settings(folder: Path, name: str) -> dict[str, Any]:
+    """Read one of a model's JSON files; empty where it is not there.
+
+    Raises:
+        WeightsError: It is damaged.
+    """
+    path = folder / name
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise WeightsError(f"{path} is damaged: {error}.") from error
+    if not isinstance(found, dict):
+        raise WeightsError(f"{path} must hold a JSON object; got {type(found).__name__}.")
+    return found
+
+
+@cache
+def load(architecture: str, folder: Path) -> Any:
+    """Return a model of `transformers` in evaluation mode and float32; once a process.
+
+    Args:
+        architecture: Its class, such as "CLIPModel".
+        folder: Where it is.
+
+    Raises:
+        WeightsError: A package is missing, or the files are damaged, of another shape, or fewer
+            than the model has: what is missing would be random numbers.
+    """
+    transformers = package()
+    import torch
+
+    if n_threads():
+        torch.set_num_threads(n_threads())
+    try:
+        # Making a PE-AV model prints remarks on the docstrings of transformers to stdout.
+        with redirect_stdout(io.StringIO()):
+            model, told = getattr(transformers, architecture).from_pretrained(
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,  # it is told below
+                output_loading_info=True,
+            )
+    except Exception as error:  # transformers, safetensors and torch have no common base
+        raise WeightsError(f"{folder} cannot be loaded as a {architecture}: {error}") from error
+    wrong = sorted({*told["missing_keys"], *(key for key, *_ in told["mismatched_keys"])})
+    if wrong:
+        raise WeightsError(
+            f"{folder} must hold every weight of {architecture} in its shape; {len(wrong)} are "
+            f"missing or of another shape, such as {wrong[0]}."
+        )
+    return model.eval()
+
+
+@cache
+def part(kind: str, folder: Path) -> Any:
+    """Return what prepares a model's input ("AutoTokenizer", "ClapFeatureExtractor"), loaded once.
+
+    Raises:
+        WeightsError: The folder does not hold it.
+    """
+    try:
+        return getattr(package(), kind).from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise WeightsError(f"{folder} holds nothing for {kind} to read: {error}") from error
