@@ -207,6 +207,7 @@ def test_one_clip_and_no_sound_anywhere(tmp_path: Path) -> None:
 
 def test_evaluation_of_few_clips_fits_nothing(made: Path) -> None:
     result = evaluate_library(made)
+    assert result.copies == 1
     assert (result.n_clips, result.left_out, result.folds) == (5, 2, 0)
     assert "nothing is fitted" in result.note
     for figures in result.directions.values():

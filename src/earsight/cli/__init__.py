@@ -7,18 +7,55 @@ Results go to stdout, everything else to stderr.
 import os
 import signal
 import sys
-from typing import Annotated
+from copy import copy
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from earsight import __version__
-from earsight.cli import compare, demo, library, weights
+from earsight.cli import _show, compare, demo, library, upkeep, weights
 from earsight.errors import EarsightError
 
+_EPILOG = (
+    "Exit codes: 0 fine, 1 error, 2 usage, 3 finished but some clips had trouble, 130 interrupted."
+    "\n\n"
+    "Environment: EARSIGHT_HOME, where weights are kept (default: earsight in XDG_CACHE_HOME or "
+    "~/.cache); EARSIGHT_WEIGHTS, a folder of weights to look in before any network; "
+    "EARSIGHT_THREADS, threads of each process (default: the cores)."
+)
+
+
+class _Commands(TyperGroup):
+    """A group whose commands, at every depth, take its own -q and -v as well."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        voice = [copy(option) for option in self.params if option.name in ("quiet", "verbose")]
+        for option in voice:
+            option.expose_value = False
+            option.callback = _speak_if_given
+        _give(voice, self)
+
+
+def _speak_if_given(_context: Any, option: Any, given: bool) -> None:
+    if given:
+        _show.speak(**{option.name: True})
+
+
+def _give(options: list[Any], group: TyperGroup) -> None:
+    for command in group.commands.values():
+        if isinstance(command, TyperGroup):
+            _give(options, command)
+        else:
+            command.params += options
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="earsight",
     help="Find video by sound, and sound by video.",
-    epilog="Exit codes: 0 fine, 1 error, 2 usage, 3 finished but some clips had trouble.",
+    epilog=_EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -26,6 +63,10 @@ app = typer.Typer(
 app.command()(library.index)
 app.command()(library.search)
 app.command()(library.evaluate)
+app.command()(upkeep.status)
+app.command()(upkeep.forget)
+app.command()(upkeep.export)
+app.command()(upkeep.doctor)
 app.command()(demo.demo)
 app.command()(compare.compare)
 app.command()(compare.reproduce)
@@ -43,8 +84,12 @@ def _main(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Say only results and what is wrong.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say also why.")] = False,
 ) -> None:
-    pass
+    _show.speak(quiet=quiet, verbose=verbose)
 
 
 class _Stopped(BaseException):

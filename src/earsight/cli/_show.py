@@ -1,5 +1,10 @@
-"""How the command line shows things: progress and notes on stderr, results on stdout."""
+"""How the command line shows things: progress and notes on stderr, results on stdout.
 
+How much is said is chosen once for a run: `--quiet` leaves results and what is wrong, `-v` adds the
+reasons that the library logs.
+"""
+
+import logging
 import os
 import sys
 import time
@@ -11,11 +16,44 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _EVERY = 5.0  # seconds between lines where there is no terminal
+_RATE_AFTER = 1.0  # seconds of a step before its rate means anything
+_quiet = False
+_bar: "Bar | None" = None  # what holds the terminal's last line just now
+
+
+class _Reasons(logging.Handler):
+    """Shows what the library logs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record as a line."""
+        warn(printable(record.getMessage()))
+
+
+_REASONS = _Reasons()
+
+
+def speak(*, quiet: bool = False, verbose: bool = False) -> None:
+    """Choose how much this run says; at most one of the two."""
+    global _quiet
+    _quiet = quiet
+    log = logging.getLogger("earsight")
+    log.setLevel(logging.INFO if verbose else logging.WARNING)
+    if _REASONS not in log.handlers:
+        log.addHandler(_REASONS)
 
 
 def say(text: str) -> None:
-    """Print a line for people, on stderr."""
-    sys.stderr.write(text + "\n")
+    """Print a line for people, on stderr, unless they want quiet."""
+    if not _quiet:
+        warn(text)
+
+
+def warn(text: str) -> None:
+    """Print a line about something wrong, on stderr, also to those who want quiet."""
+    if _bar is not None:
+        _bar.above(text)
+    else:
+        sys.stderr.write(text + "\n")
 
 
 def out(text: str) -> None:
@@ -48,13 +86,39 @@ def clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def plural(n: int, noun: str) -> str:
+def speed(done: float, seconds: float) -> str:
+    """Return a rate as it is put behind a count; nothing while it would mean nothing.
+
+    >>> speed(30, 10.0), speed(3, 60.0), speed(1, 0.1)
+    (', 3.0 a second', ', 3.0 a minute', '')
+    """
+    if not done or seconds < _RATE_AFTER:
+        return ""
+    rate = done / seconds
+    if rate >= 1:
+        return f", {rate:.1f} a second"
+    return f", {60 * rate:.1f} a minute"
+
+
+def size(n_bytes: float) -> str:
+    """Return bytes with a unit.
+
+    >>> size(700), size(2_500_000), size(3 * 2**30)
+    ('0.7 kB', '2.5 MB', '3.2 GB')
+    """
+    for power, unit in ((9, "GB"), (6, "MB")):
+        if n_bytes >= 10**power:
+            return f"{n_bytes / 10**power:.1f} {unit}"
+    return f"{n_bytes / 1000:.1f} kB"
+
+
+def plural(n: int, noun: str, nouns: str = "") -> str:
     """Return a count with its noun.
 
-    >>> plural(1, "clip"), plural(3, "clip")
-    ('1 clip', '3 clips')
+    >>> plural(1, "clip"), plural(3, "clip"), plural(2, "copy", "copies")
+    ('1 clip', '3 clips', '2 copies')
     """
-    return f"{n} {noun}" + ("" if n == 1 else "s")
+    return f"{n} {noun if n == 1 else nouns or noun + 's'}"
 
 
 def table(*columns: str) -> "Table":
@@ -93,13 +157,16 @@ class Lines:
         now = time.monotonic()
         if now - self._told >= _EVERY:
             self._told = now
-            left = (now - self._begun) / self._done * (self._total - self._done)
-            say(f"{self._what}: {self._done} of {self._total}, {clock(left)} left")
+            spent = now - self._begun
+            left = spent / self._done * (self._total - self._done)
+            rate = speed(self._done, spent)
+            say(f"{self._what}: {self._done} of {self._total}{rate}, {clock(left)} left")
 
     def finish(self) -> None:
         """End the step."""
         spent = time.monotonic() - self._begun
-        say(f"{self._what}: {self._done} of {self._total} in {spent:.1f} s")
+        rate = speed(self._done, spent)
+        say(f"{self._what}: {self._done} of {self._total} in {spent:.1f} s{rate}")
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -122,14 +189,22 @@ class Bar:
             BarColumn,
             MofNCompleteColumn,
             Progress,
+            ProgressColumn,
+            Task,
             TextColumn,
             TimeRemainingColumn,
         )
 
+        class Speed(ProgressColumn):
+            def render(self, task: Task) -> str:
+                return speed(task.completed, task.elapsed or 0.0).removeprefix(", ")
+
+        self.finish()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
+            Speed(),
             TimeRemainingColumn(),
             TextColumn("[dim]{task.fields[note]}", markup=True),
             console=self._console,
@@ -151,17 +226,23 @@ class Bar:
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
-        self._console.print(printable(text), markup=False)
+        say(printable(text))
+
+    def above(self, text: str) -> None:
+        """Print a line above the bar, whoever says it."""
+        self._console.print(text, markup=False)
 
 
 @contextmanager
 def progress() -> Iterator[Lines | Bar]:
     """Give a bar for a terminal, lines for anything else; the terminal is left as it was."""
-    if not sys.stderr.isatty():
+    global _bar
+    if _quiet or not sys.stderr.isatty():
         yield Lines()
         return
-    bar = Bar()
+    before, _bar = _bar, Bar()
     try:
-        yield bar
+        yield _bar
     finally:
-        bar.finish()
+        _bar.finish()
+        _bar = before

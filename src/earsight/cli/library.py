@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from earsight.cli._show import clock, out, plural, printable, progress, say, short, show, table
+from earsight.cli._show import (
+    clock,
+    out,
+    plural,
+    printable,
+    progress,
+    say,
+    short,
+    show,
+    table,
+    warn,
+)
 
 if TYPE_CHECKING:
     from earsight.library.build import IndexReport
@@ -61,25 +72,40 @@ def index(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Make the embedding anew even if nothing changed.")
     ] = False,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch", help="Stay and follow the folder; a file is read once it stops changing."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Make a folder of clips searchable, or bring its library up to date.
 
-    Only what is new or changed is read. Options are remembered from one run to the next.
+    Only what is new or changed is read. Options are remembered from one run to the next. With
+    --watch it goes on until Ctrl-C, and --json prints an object for each time something was done.
     """
     from earsight.library.build import index as run
+    from earsight.library.watch import watch as follow
 
+    if watch and rebuild:
+        raise typer.BadParameter("--rebuild is done once; index with it, then with --watch.")
     given = {"audio": audio, "visual": visual, "learn": learn, "labels": _labels(labels)}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if exclude:
         changes["exclude"] = tuple(exclude)
+
+    def told(report: "IndexReport") -> None:
+        if as_json:
+            out(json.dumps(asdict(report), default=str))
+        _told(report, clips, library)
+
     with progress() as shown:
-        report = run(
-            clips, library=library, workers=workers, rebuild=rebuild, progress=shown, **changes
-        )
-    if as_json:
-        out(json.dumps(asdict(report), default=str))
-    _told(report, clips, library)
+        how: dict[str, Any] = {"library": library, "workers": workers, "progress": shown}
+        if watch:
+            follow(clips, told, **how, **changes)
+        report = run(clips, rebuild=rebuild, **how, **changes)
+    told(report)
     if report.trouble:
         raise typer.Exit(TROUBLE)
 
@@ -109,10 +135,12 @@ def _told(report: "IndexReport", clips: Path, library: Path | None) -> None:
     say(f"{plural(report.n_clips, 'clip')}: {', '.join(done)}. {report.seconds:.1f} s.")
     if report.passed_over:
         say(f"{plural(report.passed_over, 'file')} of other kinds passed over.")
+    if report.forgotten:
+        say(f"{plural(report.forgotten, 'file')} left out because forgotten.")
     if not report.rebuilt:
         say("Nothing to do: what answers is up to date.")
     for path, status, why in report.trouble:
-        say(f"  {status}: {printable(path)}{f' ({printable(why)})' if why else ''}")
+        warn(f"  {status}: {printable(path)}{f' ({printable(why)})' if why else ''}")
     place = library or clips
     say(f"Search it: earsight search --text 'dog barking' --library {short(str(place))}")
 
@@ -183,6 +211,8 @@ def evaluate(library: LibraryOption, as_json: Json = False) -> None:
     say(result.note)
     if result.left_out:
         say(f"{plural(result.left_out, 'clip')} without sound or without sight left out.")
+    if result.copies:
+        say(f"{plural(result.copies, 'file')} hold what another holds; each content counts once.")
     _scores(result)
     if len(result.answers) > 1:
         counts = {name: result.answers.count(name) for name in sorted(set(result.answers))}

@@ -34,6 +34,7 @@ class LibraryEvaluation:
         n_rows: Their rows; a long clip has several windows, all learned from, and its middle one
             is ranked.
         left_out: Clips without sound or without sight.
+        copies: Files beyond the first of one content; each content is one clip here.
         n_labelled: Clips with a class; MAP is over these.
         folds: Number of folds; 0 where nothing was fitted.
         answers: What was chosen, fold by fold.
@@ -49,6 +50,7 @@ class LibraryEvaluation:
     answers: list[str]
     directions: dict[str, dict[str, float]] = field(default_factory=dict)
     note: str = ""
+    copies: int = 0
 
 
 def evaluate_library(library: Path, *, progress: Progress | None = None) -> LibraryEvaluation:
@@ -75,6 +77,7 @@ def evaluate_library(library: Path, *, progress: Progress | None = None) -> Libr
         len(np.unique(rows.clips[rows.labels != NO_LABEL])),
         n_folds_for(rows.n_clips) or 0,
         [],
+        copies=stored.n_copies,
     )
     if result.folds:
         _cross_validate(rows, settings, result, progress or Silent())

@@ -97,8 +97,14 @@ def take_back(library: Path, clips: Sequence[str | Path]) -> Forgotten:
         return Forgotten(paths, len(paths) - len(clips), len(store.clips()))
 
 
+def forgotten(library: Path) -> list[str]:
+    """Return the files that were forgotten, relative to the clips folder, as last seen there."""
+    with Store.open(find(Path(library))) as store:
+        return forgotten_paths(store)
+
+
 def forgotten_paths(store: Store) -> list[str]:
-    """Return the files that were forgotten, where they were last seen."""
+    """Return the files that were forgotten from an open library."""
     return sorted(as_text(file.path) for files in _load(store).values() for file in files)
 
 
@@ -129,7 +135,7 @@ def leave_out(store: Store, found: Scan, *, keep: bool = False) -> tuple[Scan, i
             fresh.append(file)
     hidden = {file.path for files in here.values() for file in files}
     # A clip may hold now what was forgotten; or a kill came before its row had gone.
-    gone = [clip for clip in store.clips() if clip.content in places or clip.path in hidden]
+    gone = [clip for clip in store.files() if clip.content in places or clip.path in hidden]
     if keep:
         _save(store, places | here)
     same = [clip for clip in found.same if clip not in gone]

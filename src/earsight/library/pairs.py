@@ -24,6 +24,7 @@ class StoredPairs:
         rows: Those with both sound and sight.
         n_contents: Contents that were read, also those with one of the two.
         n_paired: Those with both.
+        n_copies: Files beyond the first of one content.
         settings: What the library was last indexed with, and the extractors of what answers.
         note: Says if rows had to be sampled.
     """
@@ -31,6 +32,7 @@ class StoredPairs:
     rows: PairedRows
     n_contents: int
     n_paired: int
+    n_copies: int
     settings: Settings
     note: str
 
@@ -58,7 +60,8 @@ def stored_pairs(library: Path) -> StoredPairs:
         }
         n_paired = sum(all(read[c].report["rows"].get(m) for m in MODALITIES) for c in held)
         rows, note = load_pairs(stored_tables(store, current), held, agreed_labels(clips))
-    return StoredPairs(rows, len(held), n_paired, settings, note)
+        n_copies = sum(clip.content in held for clip in clips) - len(held)
+    return StoredPairs(rows, len(held), n_paired, n_copies, settings, note)
 
 
 def paired_features(library: Path) -> tuple[PairedFeatures, str]:

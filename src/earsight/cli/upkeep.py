@@ -1,0 +1,233 @@
+"""`earsight status`, `forget`, `export` and `doctor`: a library on the second day."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from earsight.cli._show import clock, out, plural, printable, progress, say, short, size, warn
+from earsight.cli.library import Json, LibraryOption
+
+if TYPE_CHECKING:
+    from earsight.library.doctor import Finding
+    from earsight.library.forget import Forgotten
+    from earsight.library.status import LibraryStatus, Pending
+
+_NAMED = 5  # files named of each kind
+
+
+def status(library: LibraryOption, as_json: Json = False) -> None:
+    """Show what a library holds, what made it, how large it is, and whether it is up to date.
+
+    The folder is looked through, no clip is opened.
+    """
+    from earsight.library.status import status as run
+
+    found = run(library)
+    if as_json:
+        out(json.dumps(asdict(found), default=str))
+        return
+    copies = found.n_clips - found.n_contents
+    what = [plural(found.n_clips, "clip")]
+    what += [f"{copies} of them copies"] if copies else []
+    what += [f"{count} with {_PERCEIVED.get(m, m)}" for m, count in found.has.items()]
+    _line(
+        "clips", f"{', '.join(what)}; {clock(found.seconds)} in all, in {short(str(found.clips))}"
+    )
+    if found.labels:
+        _line("labels", ", ".join(f"{printable(name)} {n}" for name, n in found.labels.items()))
+    if found.space is not None:
+        _line("answers", f"{found.space}, made {found.made}; {found.n_vectors} vectors")
+        _line("why", found.why)
+        _line("features", ", ".join(f"{m} by {kind}" for m, kind in found.extractors.items()))
+    parts = ", ".join(f"{name} {size(n)}" for name, n in found.bytes.items())
+    _line("on disk", f"{size(sum(found.bytes.values()))} ({parts}) in {short(str(found.library))}")
+    if found.forgotten:
+        _line("forgotten", _some(found.forgotten))
+    _line("trouble", plural(len(found.trouble), "clip") if found.trouble else "none")
+    for path, state, why in found.trouble:
+        out(f"  {state}: {printable(path)}{f' ({printable(why)})' if why else ''}")
+    _line("up to date", _up_to_date(found))
+
+
+_PERCEIVED = {"audio": "sound", "visual": "sight"}
+
+
+def _line(name: str, text: str) -> None:
+    out(f"{name + ':':<12}{text}")
+
+
+def _some(paths: list[str]) -> str:
+    shown = ", ".join(printable(path) for path in paths[:_NAMED])
+    return shown + (f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else "")
+
+
+def _up_to_date(found: "LibraryStatus") -> str:
+    if found.indexing is not None:
+        return f"being indexed now, by process {found.indexing}"
+    if found.pending is None:
+        return f"unknown: {found.clips} cannot be read. Is its disk there?"
+    if found.pending.nothing:
+        return "yes"
+    return f"no: {_pending(found.pending)}. Run: {found.index_command}"
+
+
+def _pending(pending: "Pending") -> str:
+    kinds = {"new": pending.new, "changed": pending.changed, "gone": pending.gone}
+    told = [f"{len(paths)} {kind} ({_some(paths)})" for kind, paths in kinds.items() if paths]
+    if pending.unfinished:
+        told.append("what answers is not made of what is in it now")
+    return "; ".join(told)
+
+
+def forget(
+    library: LibraryOption,
+    clips: Annotated[
+        list[str] | None, typer.Argument(help="Clips, relative to their folder or as seen here.")
+    ] = None,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Let forgotten clips come back at the next index.")
+    ] = False,
+    listed: Annotated[bool, typer.Option("--list", help="List what was forgotten.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Let clips leave the library; their files stay where they are.
+
+    What a clip holds is forgotten, so its copies leave too, and neither moving nor renaming brings
+    it back; --undo does. To leave out a folder or a name there is: index --exclude.
+    """
+    from earsight.library.forget import forget as run
+    from earsight.library.forget import forgotten, take_back
+
+    if listed == bool(clips) or (listed and undo):
+        raise typer.BadParameter("give clips, or --list alone.")
+    if listed:
+        paths = forgotten(library)
+        if as_json:
+            out(json.dumps({"forgotten": paths}))
+        else:
+            for path in paths:
+                out(printable(path))
+        return
+    done = (take_back if undo else run)(library, clips or [])
+    if as_json:
+        out(json.dumps(asdict(done)))
+    _told(done, undo)
+
+
+def _told(done: "Forgotten", undo: bool) -> None:
+    copies = f" ({plural(done.copies, 'copy', 'copies')} among them)" if done.copies else ""
+    for path in done.paths:
+        say(f"  {printable(path)}")
+    if undo:
+        say(f"{plural(len(done.paths), 'clip')}{copies} will come back at the next index.")
+    else:
+        say(
+            f"{plural(len(done.paths), 'clip')}{copies} forgotten, {done.n_clips} left. What was "
+            "read of them is removed from disk by the next index; the files are untouched."
+        )
+
+
+def export(
+    library: LibraryOption,
+    file: Annotated[Path, typer.Argument(help="A .parquet or .npz file.")],
+    force: Annotated[
+        bool, typer.Option("--force", "-f", help="Replace the file if it is there.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write clips and vectors into one file, for other programs.
+
+    A row is one window of one clip in one modality: id, path, label, content, modality, window,
+    start, end, vector (of unit length, so that a dot product is the score).
+    """
+    from earsight.library.export import export as run
+
+    with progress() as shown:
+        done = run(library, file, force=force, progress=shown)
+    if as_json:
+        out(json.dumps(asdict(done), default=str))
+    rows = f"{plural(done.n_rows, 'row')} of {plural(done.n_clips, 'clip')}"
+    say(f"{done.file}: {rows}, {done.dim} wide ({done.space}), {size(done.bytes)}.")
+
+
+def doctor(
+    library: Annotated[
+        Path | None,
+        typer.Option("--library", "-l", help="Check this library too, all of it."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check weights, decoder, disk and a library, and say what to do; exit code 1 if one is broken.
+
+    Every file of weights and every table is read to its end. Nothing is changed or downloaded.
+    """
+    findings = []
+    for finding in _checks(library):
+        findings.append(finding)
+        if not as_json:
+            _finding(finding)
+    broken = sum(finding.state == "broken" for finding in findings)
+    if as_json:
+        out(json.dumps({"broken": broken, "findings": [asdict(one) for one in findings]}))
+    if broken:
+        warn(f"{broken} of {len(findings)} checks found something broken.")
+        raise typer.Exit(1)
+    say(f"{plural(len(findings), 'check')}, nothing broken.")
+
+
+def _finding(finding: "Finding") -> None:
+    mark = {"fine": "ok", "warning": "look", "broken": "BROKEN"}[finding.state]
+    out(f"{mark:<7}{finding.check}: {printable(finding.found)}")
+    if finding.todo:
+        out(f"       → {printable(finding.todo)}")
+
+
+def _checks(library: Path | None) -> "Iterator[Finding]":
+    from earsight.library import doctor
+    from earsight.library.sources import Sources
+    from earsight.weights.cache import home
+
+    yield doctor.check_versions()
+    yield from doctor.check_packages()
+    weights = list(_check_weights())
+    yield from weights
+    if all(finding.state == "fine" for finding in weights):
+        from earsight.demo.clip import film
+
+        with tempfile.TemporaryDirectory(prefix="earsight-doctor-") as folder:
+            clip = Path(folder, "drawn.mp4")
+            film(clip, "siren", seed=0, index=0)
+            yield doctor.check_reading(clip, Sources())
+    yield doctor.check_room(home(), "room for weights")
+    yield doctor.check_room(Path(tempfile.gettempdir()), "room for temporary files")
+    if library is not None:
+        yield doctor.check_room(library, "room for the library")
+        yield from doctor.check_library(library)
+
+
+def _check_weights() -> "Iterator[Finding]":
+    from earsight.library.doctor import Finding
+    from earsight.weights import Store
+    from earsight.weights.audit import listing, verify
+
+    store = Store()
+    wrong: dict[str, list[str]] = {}
+    for found in verify(store):
+        if not found.right:
+            wrong.setdefault(found.name, []).append(found.path.name)
+    for row in listing(store):
+        name, what = row["name"], f"weights {row['name']}"
+        if name in wrong:
+            files = ", ".join(wrong[name])
+            todo = f"Fetch them anew: earsight weights pull {name}"
+            yield Finding(what, "broken", f"Not what they must be, or gone: {files}.", todo)
+        elif row["here"]:
+            yield Finding(what, "fine", f"Here and right, from {row['source']}")
+        elif row["default"]:
+            todo = f"Fetch them: earsight weights pull {name}"
+            yield Finding(what, "warning", "Not on this machine yet.", todo)
