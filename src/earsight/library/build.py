@@ -50,6 +50,7 @@ class IndexReport:
         forgotten: Files left out because `forget` was asked to.
         rebuilt: Whether a new embedding was made.
         embedding: What answers now; its `info["decision"]` tells why.
+        takes_words: Whether it can be searched by typed words.
         seconds: Wall-clock time.
     """
 
@@ -64,6 +65,7 @@ class IndexReport:
     forgotten: int = 0
     rebuilt: bool = False
     embedding: Embedding | None = None
+    takes_words: bool = True
     seconds: float = 0.0
 
 
@@ -176,6 +178,8 @@ def _update(store: Store, work: _Work, progress: Progress, *, mended: bool = Fal
     found.fresh = [file for file in found.fresh if file.path not in work.skip]
     here = [clip.path for clip in found.same] + [file.path for file in found.fresh]
     check_labels(settings.labels, here)
+    if settings.sources != Settings.of(store).sources:
+        settings.sources.prepare()  # weights that cannot be had are no setting to remember
     settings.keep(store)  # nothing is wrong with them; a killed run goes on as it was asked to
     features = settings.sources.fingerprint
     tables = Tables(store.folder, features, settings.sources.roles)
@@ -216,6 +220,7 @@ def _update(store: Store, work: _Work, progress: Progress, *, mended: bool = Fal
         forgotten,
         bool(why),
         current,
+        settings.sources.text is not None,
     )
 
 

@@ -4,9 +4,18 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from earsight.discovery import make, parse_spec
-from earsight.errors import InputError
+from earsight.errors import InputError, UnknownNameError
 from earsight.library.sources import Sources
 from earsight.library.store import Store
+
+PRESETS = {
+    "small": ("yamnet", "efficientnet"),  # works anywhere; the default
+    "paper": ("vggish", "inception"),  # what the paper found best of its four
+    # The best of what was compared: 25 real clips, on which it was ahead of SoundNet and the
+    # Inception of 2015. VGGish, I3D and the foundation models were not among them.
+    "best": ("yamnet", "efficientnet"),
+}
+"""Names for pairs of extractors, audio and visual. A name always means the same pair."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +23,7 @@ class Settings:
     """The choices of a library; what is not given again stays as it was.
 
     Attributes:
-        audio: Extractor of the sound features that are learned from.
+        audio: Extractor of the sound features that are learned from; "none": sound is not read.
         visual: The same for sight.
         labels: "folders", "none", or the absolute path of a CSV file.
         learn: "auto", "never", or a method such as "cca:n_components=5".
@@ -35,9 +44,15 @@ class Settings:
     def changed(self, changes: dict[str, Any]) -> "Settings":
         """Return these settings with some changed, all of them checked.
 
+        Args:
+            changes: Fields by name; or "features", a preset, which stands for audio and visual.
+
         Raises:
-            InputError: There is no such setting, extractor or method.
+            InputError: There is no such setting, preset, extractor or method; or a preset comes
+                with an extractor of its own.
+            WeightsError: An extractor that must see its weights to be made cannot have them.
         """
+        changes = _expanded(changes)
         known = [field.name for field in fields(self)]
         for name in changes:
             if name not in known:
@@ -57,3 +72,21 @@ class Settings:
     def keep(self, store: Store) -> None:
         """Remember these settings."""
         store.set("settings", asdict(self))
+
+
+def _expanded(changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the changes with a preset written out."""
+    if "features" not in changes:
+        return changes
+    preset = changes["features"]
+    for modality in ("audio", "visual"):
+        if modality in changes:
+            raise InputError(
+                f"--features {preset} names both extractors, and --{modality} "
+                f"{changes[modality]} one of them again. Give the preset, or --audio and --visual."
+            )
+    if preset not in PRESETS:
+        raise UnknownNameError("preset", preset, PRESETS)
+    audio, visual = PRESETS[preset]
+    others = {name: value for name, value in changes.items() if name != "features"}
+    return {**others, "audio": audio, "visual": visual}
