@@ -13,7 +13,7 @@ from earsight.arrays import FloatArray
 class Layer:
     """A convolution or a pool along time; it keeps the steps that lie in its input as a whole."""
 
-    kernel: int
+    kernel: int  # at least `stride`: nothing between two steps goes unheard
     stride: int
     before: int = 0  # zeros before its input
     after: int = 0  # and behind it
@@ -56,8 +56,10 @@ class Stack:
         """Return how many steps that many samples give."""
         n = n_samples
         for layer in self.layers:
-            n = max(0, (n + layer.before + layer.after - layer.kernel) // layer.stride + 1)
-        return n
+            if n < 1:
+                return 0  # a layer does not run over its zeros alone
+            n = (n + layer.before + layer.after - layer.kernel) // layer.stride + 1
+        return max(0, n)
 
     def middles(self, n_samples: int) -> FloatArray:
         """Return where each step lies, in samples: (n_steps,) float64, rising, inside the sound.
