@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { makeCard, makeFace, walkWithArrows } from "./card.js";
-import { $, after, clock, el, nameOf, perceived, plural, save, tell } from "./dom.js";
+import { $, after, clock, el, icon, nameOf, perceived, plural, save, tell } from "./dom.js";
 import { stop } from "./player.js";
 
 let onAsk = null; // asks anew: set by page.js
@@ -97,7 +97,7 @@ function show() {
 /** The panel of the query: what it is, which side of it asks, and the server's notes. */
 function showAsked() {
   const panel = $("asked");
-  panel.hidden = false;
+  panel.hidden = query.kind === "text" && !found?.notes.length; // the words stand in the box above
   panel.replaceChildren();
   const by = found?.query.by ?? query.by;
   const title = query.kind === "text" ? `“${query.text}”`
@@ -108,7 +108,7 @@ function showAsked() {
     el("h2", {}, el("bdi", {}, title)));
   if (query.kind !== "text") words.append(sides(by));
   for (const note of found?.notes ?? []) words.append(el("p", { class: "hint" }, note));
-  panel.append(words, el("button", { type: "button", class: "quiet", id: "start-over",
+  panel.append(words, el("button", { type: "button", class: "quiet over", id: "start-over",
     onclick: () => { location.hash = "#search"; } }, "Start over"));
 }
 
@@ -119,7 +119,7 @@ function sides(by) {
     if (!have.includes(side)) continue;
     const radio = el("input", { type: "radio", name: "by", value: side, checked: side === by,
       onchange: () => onAsk({ ...query, by: side }) });
-    group.append(el("label", {}, radio, el("span", {}, `by its ${perceived[side]}`)));
+    group.append(el("label", {}, radio, el("span", {}, el("span", { class: "wide" }, "by "), `its ${perceived[side]}`)));
   }
   return group;
 }
@@ -165,9 +165,10 @@ export async function showStarters(info) {
     return el("li", {}, el("article", { class: "card" }, makeFace(clip, by),
       el("div", { class: "line" }, el("span", { class: "label" }, clip.label ?? nameOf(clip.path)),
         el("span", { class: "length" }, clock(clip.seconds))),
-      el("div", { class: "acts" }, ...clip.has.map((side) =>
-        el("button", { type: "button", class: "quiet", "aria-label": `Ask by the ${perceived[side]} of ${nameOf(clip.path)}`,
-          onclick: () => onAsk({ kind: "clip", clip, by: side, for: null }) }, `its ${perceived[side]}`)))));
+      el("div", { class: "sides" }, ...clip.has.map((side) =>
+        el("button", { type: "button", "aria-label": `Ask by the ${perceived[side]} of ${nameOf(clip.path)}`,
+          onclick: () => onAsk({ kind: "clip", clip, by: side, for: null }) },
+        icon(side === "audio" ? "ear" : "eye"), perceived[side])))));
   }));
   return clips.length > 0;
 }

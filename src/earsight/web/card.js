@@ -5,26 +5,29 @@ import { clock, el, icon, nameOf, perceived, toast } from "./dom.js";
 import { isPlaying, play, stop } from "./player.js";
 import { waveform } from "./waveform.js";
 
+const STILL = /\.(jpe?g|png|webp|gif|bmp|tiff?)$/i; // pictures: nothing of them plays
 const HOVER = 250; // ms before a card that the mouse rests on begins to play
 
-let root = null; // the absolute folder, where the server tells it
+const place = { root: "", local: false };
 
-export function setRoot(folder) {
-  root = folder;
+/** Where the clips lie, and whether the server may open folders on this very machine. */
+export function setPlace(root, local) {
+  Object.assign(place, { root: root.replace(/\/$/, ""), local });
 }
 
-const pathOf = (clip) => (root ? `${root.replace(/\/$/, "")}/${clip.path}` : clip.path);
+const pathOf = (clip) => `${place.root}/${clip.path}`;
 
 /** The button that shows a clip and plays it in place. */
-export function makeFace(clip, modality, { rank, said = "" } = {}) {
+export function makeFace(clip, modality, { rank, said = "", badge = "" } = {}) {
   const seen = modality === "visual" && clip.has.includes("visual");
   const heard = !seen && clip.has.includes("audio");
+  const still = STILL.test(clip.path);
   const where = clip.start ? `, from ${clock(clip.start)}` : "";
   const face = el("button", {
     type: "button",
     class: `face ${seen ? "seen" : "heard"}`,
-    "aria-pressed": "false",
-    "aria-label": `Play ${nameOf(clip.path)}, ${seen ? "sight" : "sound"}${said}${where}`,
+    "aria-pressed": still ? null : "false",
+    "aria-label": `${still ? "Open the picture" : "Play"} ${nameOf(clip.path)}, ${seen ? "sight" : "sound"}${said}${where}`,
   });
   if (seen) {
     const at = clip.start ? (clip.start + clip.end) / 2 : null;
@@ -36,8 +39,11 @@ export function makeFace(clip, modality, { rank, said = "" } = {}) {
     face.append(el("span", { class: "nothing" }, clip.message || "nothing to show"));
   }
   if (rank) face.append(el("span", { class: "rank", "aria-hidden": "true" }, String(rank)));
-  face.append(el("span", { class: "cue", "aria-hidden": "true" }, icon("play")));
-  wire(face, clip, seen ? "visual" : "audio");
+  if (badge) face.append(el("span", { class: "badge", "aria-hidden": "true" }, badge));
+  face.append(el("span", { class: "cue", "aria-hidden": "true" }, icon(still ? "all" : "play")));
+  if (still) face.addEventListener("click", () => window.open(api.mediaOf(clip.id), "_blank", "noopener"));
+  else if (seen || heard) wire(face, clip, seen ? "visual" : "audio");
+  else face.disabled = true;
   return face;
 }
 
@@ -75,18 +81,18 @@ function wire(face, clip, modality) {
 export function makeCard(clip, modality, onAsk, rank = 0) {
   const score = clip.score ?? null;
   const shown = score === null ? "" : score.toFixed(2).replace("-", "−");
-  const said = `${clip.label ? `, class ${clip.label}` : ""}${rank ? `, answer ${rank}` : ""}${shown ? `, score ${shown}` : ""}`;
+  const said = `${clip.label ? `, class ${clip.label}` : ""}${rank ? `, answer ${rank}` : ""}${shown ? `, score ${shown}` : ""}${clip.is_query ? ", the query itself" : ""}`;
+  const badge = clip.is_query ? "the query itself" : "";
   const name = nameOf(clip.path);
   const span = clip.start || (clip.seconds || 0) > 30 ? `${clock(clip.start)}–${clock(clip.end)} of ` : "";
   const card = el("article", { class: "card", "data-id": clip.id, "data-label": clip.label ?? "" },
-    makeFace(clip, modality, { rank, said }),
+    makeFace(clip, modality, { rank, said, badge }),
     el("div", { class: "line" },
       el("span", { class: "label" }, clip.label ?? "no class"),
       shown ? el("span", { class: "score", title: "Cosine similarity" }, shown) : null),
     el("div", { class: "line small" },
       el("bdi", { class: "name", title: clip.path }, name),
       el("span", { class: "length" }, span + clock(clip.seconds))),
-    clip.is_query ? el("p", { class: "itself" }, "the query itself") : null,
     actions(clip, modality, onAsk, name));
   return card;
 }
@@ -101,9 +107,10 @@ function actions(clip, modality, onAsk, name) {
     entries.append(el("button", { type: "button", "data-do": `by-${by}`, onclick: ask(by, null) },
       `By its ${perceived[by]}`));
   }
-  entries.append(
-    el("button", { type: "button", "data-do": "copy", onclick: () => copy(pathOf(clip)) }, "Copy path"),
-    el("button", { type: "button", "data-do": "open", onclick: () => openFolder(clip) }, "Open folder"));
+  entries.append(el("button", { type: "button", "data-do": "copy", onclick: () => copy(pathOf(clip)) }, "Copy path"));
+  if (place.local) {
+    entries.append(el("button", { type: "button", "data-do": "open", onclick: () => openFolder(clip) }, "Open folder"));
+  }
   menu.append(entries);
   entries.addEventListener("click", () => { menu.open = false; });
   const row = el("div", { class: "acts" });

@@ -38,11 +38,11 @@ export function showFacts(info) {
   const facts = [
     ["clips", info.n_clips.toLocaleString("en")],
     ["classes", labels.length ? labels.map(([label, count]) => `${label} ${count}`).join(", ") : "none: put clips into one folder for each class"],
-    ["what answers", info.space],
+    ["what answers", info.space ?? "nothing yet"],
     ["words", info.text ? "can be typed" : "cannot be typed: no text model"],
     ["Earsight", info.version],
   ];
-  if (info.root) facts.unshift(["folder", info.root]);
+  facts.unshift(["folder", info.root]);
   $("facts").replaceChildren(...facts.flatMap(([name, value]) =>
     [el("dt", {}, name), el("dd", {}, el("bdi", {}, String(value)))]));
   $("library-note").textContent = info.name;

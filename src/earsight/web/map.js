@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { makeCard } from "./card.js";
 import { paletteFor } from "./colours.js";
-import { $, el, nameOf, perceived, plural, tell } from "./dom.js";
+import { $, after, el, nameOf, perceived, plural, tell } from "./dom.js";
 import { Plane } from "./plane.js";
 
 let plane = null;
@@ -11,9 +11,10 @@ let onAsk = null;
 let points = null; // as the API gives them, in the order of the plane
 let hidden = new Set(); // numbers of classes that the legend switched off
 let palette = null;
-let fit = { x: 0, y: 0, scale: 1 }; // from the API's plane into −1…1
+let fit = { x: 0, y: 0, scale: 1, reach: [1, 1] }; // from the API's plane into −1…1
 let query = null; // {point, name} of the last answer
 let stale = true;
+const names = new Map(); // id → name of the clips that were pointed at
 
 export function setUpMap(ask) {
   onAsk = ask;
@@ -28,6 +29,7 @@ export function setUpMap(ask) {
 /** The clips have changed: fetch the map again when it is next looked at. */
 export function mapIsStale() {
   stale = true;
+  names.clear();
 }
 
 export function setMapQuery(point, name) {
@@ -60,7 +62,8 @@ export async function openMap(info) {
   palette = paletteFor(Object.keys(info.labels));
   hidden = new Set();
   const share = Math.round(100 * found.explained);
-  $("map-note").textContent = `${plural(points.length, "point")}. Two directions of the joint space, which hold ${share} % of its spread: what lies together here may lie apart there.`;
+  const sample = found.total > found.points.length ? `, a sample of ${found.total.toLocaleString("en")}` : "";
+  $("map-note").textContent = `${plural(points.length, "point")}${sample}. Two directions of the joint space, which hold ${share} % of its spread: what lies together here may lie apart there.`;
   legend();
   spread();
   show();
@@ -72,7 +75,9 @@ function spread() {
   const ys = points.map((point) => point.y);
   const range = (values) => values.reduce(([low, high], v) => [Math.min(low, v), Math.max(high, v)], [Infinity, -Infinity]);
   const [[left, right], [low, high]] = [range(xs), range(ys)];
-  fit = { x: (left + right) / 2, y: (low + high) / 2, scale: 2 / Math.max(right - left, high - low, 1e-9) };
+  const scale = 2 / Math.max(right - left, high - low, 1e-9);
+  const reach = [right - left, high - low].map((wide) => Math.max(0.05, (wide * scale) / 2));
+  fit = { x: (left + right) / 2, y: (low + high) / 2, scale, reach };
 }
 
 const place = (x, y) => [(x - fit.x) * fit.scale, (y - fit.y) * fit.scale];
@@ -80,7 +85,8 @@ const place = (x, y) => [(x - fit.x) * fit.scale, (y - fit.y) * fit.scale];
 function show() {
   const n = points.length;
   const made = { n, x: new Float32Array(n), y: new Float32Array(n), group: new Uint8Array(n),
-    round: new Uint8Array(n), shown: new Uint8Array(n), colours: palette.colours() };
+    round: new Uint8Array(n), shown: new Uint8Array(n), reach: fit.reach,
+    colours: palette.colours() };
   const wanted = { audio: $("show-audio").checked, visual: $("show-visual").checked };
   points.forEach((point, i) => {
     [made.x[i], made.y[i]] = place(point.x, point.y);
@@ -127,15 +133,33 @@ function placeQuery() {
   plane.redraw();
 }
 
-const described = (point) =>
-  `${point.path ? nameOf(point.path) : `clip ${point.id}`}, ${perceived[point.modality] ?? point.modality}${point.label ? `, ${point.label}` : ""}`;
+const described = (point, name) =>
+  [name, perceived[point.modality], point.label].filter(Boolean).join(", ");
+
+/** Tell what a point is: at once by its class, and by its name once that is known. */
+function describe(point, told) {
+  const clip = names.get(point.id);
+  told(described(point, clip));
+  if (clip) return;
+  api.clip(point.id).then((found) => {
+    names.set(point.id, nameOf(found.path));
+    told(described(point, names.get(point.id)));
+  }).catch(() => {}); // the clip went meanwhile; a click on it says so
+}
+
+const describeLater = after(120, describe); // not for every point that the mouse passes
 
 function hover(index, px, py) {
   const tip = $("tip");
   tip.hidden = index < 0;
   $("canvas").classList.toggle("over", index >= 0);
   if (index < 0) return;
-  tip.textContent = described(points[index]);
+  const point = points[index];
+  if (tip.dataset.index !== String(index)) {
+    tip.dataset.index = index;
+    tip.textContent = described(point, names.get(point.id));
+    describeLater(point, (words) => { if (tip.dataset.index === String(index)) tip.textContent = words; });
+  }
   const room = $("plane").clientWidth;
   tip.style.left = `${Math.min(px + 14, Math.max(4, room - tip.offsetWidth - 4))}px`;
   tip.style.top = `${Math.max(4, py - 34)}px`;
@@ -162,7 +186,7 @@ function pointAt(index) {
   plane.chosen = index;
   plane.reveal(index);
   plane.redraw();
-  $("map-said").textContent = described(points[index]);
+  describe(points[index], (words) => { if (plane.chosen === index) $("map-said").textContent = words; });
 }
 
 const ARROWS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };

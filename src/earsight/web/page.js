@@ -5,7 +5,7 @@
 import * as answers from "./answers.js";
 import * as api from "./api.js";
 import { setUpAsk } from "./ask.js";
-import { setRoot } from "./card.js";
+import { setPlace } from "./card.js";
 import { $, fillClasses, nameOf, tell } from "./dom.js";
 import { leaveLibrary, openLibrary, setUpLibrary, showFacts } from "./library.js";
 import { mapIsStale, openMap, recolourMap, setMapQuery, setUpMap } from "./map.js";
@@ -34,7 +34,7 @@ function ask(query) {
   const target = query.for ?? (query.by ? OTHER[query.by] : wanted());
   want(target);
   if (query.kind === "file") {
-    if (info?.max_upload && query.file.size > info.max_upload) {
+    if (info?.upload_limit && query.file.size > info.upload_limit) {
       show("search");
       answers.refuse(tooLarge(query.file));
       return;
@@ -51,9 +51,9 @@ function ask(query) {
 }
 
 function tooLarge(file) {
-  const mib = (bytes) => `${Math.ceil(bytes / 2 ** 20).toLocaleString("en")} MiB`;
-  return `A dropped file must have at most ${mib(info.max_upload)}; ${file.name} has ${mib(file.size)}. `
-    + "Cut out the part that matters, or put it into the library.";
+  const mb = (bytes) => `${Math.ceil(bytes / 1e6).toLocaleString("en")} MB`;
+  return `A file to search by may have ${mb(info.upload_limit)} at most; ${file.name} has ${mb(file.size)}. `
+    + "Cut a shorter piece.";
 }
 
 function address(parameters) {
@@ -109,6 +109,7 @@ async function openSearch(parameters) {
     query = { kind: "file", file: upload, ...common };
   }
   const starting = query === null;
+  $("view-search").classList.toggle("asking", !starting);
   $("starters").hidden = !starting || !$("starter-list").children.length;
   last = query;
   if (starting) {
@@ -130,13 +131,14 @@ async function refresh() {
     tell($("failed"), error.message);
     return;
   }
-  setRoot(info.root ?? null);
+  setPlace(info.root, info.local);
   for (const id of ["label", "picker-label"]) fillClasses($(id), info.labels);
   $("text").disabled = $("go").disabled = !info.text;
-  $("no-words").hidden = info.text;
+  tell($("no-words"), !info.space ? "Nothing answers yet: under Library, look for changes."
+    : info.text ? "" : "Words cannot be typed here: this library has no text model. Ask with a clip.");
   for (const modality of ["audio", "visual"]) {
     document.querySelector(`input[name="for"][value="${modality}"]`).disabled =
-      info.modalities && !info.modalities.includes(modality);
+      info.modalities.length > 0 && !info.modalities.includes(modality);
   }
   const count = $("trouble-count");
   count.hidden = !info.trouble;
@@ -148,6 +150,13 @@ async function refresh() {
   } catch (error) {
     tell($("failed"), error.message);
   }
+}
+
+/** The library is another one than it was: indexed anew, here or elsewhere. */
+async function changed() {
+  api.forget();
+  mapIsStale();
+  await refresh();
 }
 
 function setUpTheme() {
@@ -188,17 +197,17 @@ setUpPicker(ask);
 answers.setUpAnswers(ask);
 setUpMap(ask);
 setUpQuality();
-setUpLibrary(async () => {
-  api.forget();
-  mapIsStale();
-  await refresh();
-});
+setUpLibrary(changed);
 setUpTheme();
 setUpKeys();
 for (const radio of document.querySelectorAll('input[name="for"]')) {
   radio.addEventListener("change", () => last && ask({ ...last, for: radio.value }));
 }
 window.addEventListener("hashchange", route);
+window.addEventListener("focus", async () => {
+  const now = await api.library().catch(() => info); // a server that is gone is told when it is asked
+  if (now.state !== info.state) await changed();
+});
 show("search");
 await refresh();
 await route();

@@ -13,7 +13,7 @@ export class Plane {
   constructor(canvas, told) {
     this.canvas = canvas;
     this.told = told;
-    this.points = { n: 0 };
+    this.points = { n: 0, reach: [1, 1] };
     this.query = null;
     this.chosen = -1;
     this.view = { x: 0, y: 0, zoom: 1 };
@@ -23,7 +23,10 @@ export class Plane {
     this.listen();
   }
 
-  /** @param points {n, x, y: Float32Array in −1…1, group: Uint8Array, round: Uint8Array, shown: Uint8Array} */
+  /**
+   * @param points {n; x, y: Float32Array around 0; reach: [largest |x|, largest |y|];
+   *   group, round, shown: Uint8Array; colours}
+   */
   set(points) {
     this.points = points;
     this.chosen = -1;
@@ -32,7 +35,8 @@ export class Plane {
 
   /** Pixels of one unit of the plane. */
   get unit() {
-    return 0.46 * Math.min(this.canvas.clientWidth, this.canvas.clientHeight) * this.view.zoom;
+    const { clientWidth: width, clientHeight: height } = this.canvas;
+    return 0.46 * Math.min(width / this.points.reach[0], height / this.points.reach[1]) * this.view.zoom;
   }
 
   toScreen(x, y) {

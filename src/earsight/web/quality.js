@@ -46,6 +46,8 @@ export async function openQuality() {
   $("measure-bar").hidden = !running;
   if (running && typeof state.progress === "number") $("measure-bar").value = state.progress;
   else $("measure-bar").removeAttribute("value");
+  $("measure").classList.toggle("panel", !state.result || running);
+  $("measure-go").classList.toggle("strong", !state.result);
   $("measure-go").textContent = state.result ? "Measure again" : "Measure now";
   $("measure-said").textContent = running ? "Asking every clip for every other …"
     : state.result ? "" : "Not measured yet. It takes seconds for hundreds of clips, minutes for tens of thousands.";
@@ -148,7 +150,6 @@ function heat({ labels, rows }, name) {
       const cell = el("td", { class: at === to ? "same" : "", title: `${labels[at]} → ${labels[to]}: ${percent(share)}` },
         share >= 0.005 ? String(Math.round(100 * share)) : el("span", { class: "unseen" }, "0"));
       cell.style.setProperty("--share", share.toFixed(3));
-      cell.classList.toggle("deep", share > 0.55);
       line.append(cell);
     });
     body.append(line);
