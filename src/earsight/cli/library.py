@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,6 +37,7 @@ class Modality(StrEnum):
 
     AUDIO = "audio"
     VISUAL = "visual"
+    TEXT = "text"
 
 
 LibraryOption = Annotated[
@@ -66,8 +68,16 @@ def index(
         list[str] | None,
         typer.Option(help="Pattern of files or folders to leave out; repeatable. '' for none."),
     ] = None,
-    audio: Annotated[str | None, typer.Option(help="Extractor of sound features.")] = None,
-    visual: Annotated[str | None, typer.Option(help="Extractor of sight features.")] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(help="A pair of extractors: small (the default), paper, or best."),
+    ] = None,
+    audio: Annotated[
+        str | None, typer.Option(help="Extractor of sound features; none: sound is not read.")
+    ] = None,
+    visual: Annotated[
+        str | None, typer.Option(help="Extractor of sight features; none: sight is not read.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: cores.")] = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Make the embedding anew even if nothing changed.")
@@ -90,7 +100,10 @@ def index(
 
     if watch and rebuild:
         raise typer.BadParameter("--rebuild is done once; index with it, then with --watch.")
-    given = {"audio": audio, "visual": visual, "learn": learn, "labels": _labels(labels)}
+    if features is not None and (audio is not None or visual is not None):
+        raise typer.BadParameter("give --features, or --audio and --visual, but not both.")
+    given = {"features": features, "audio": audio, "visual": visual, "learn": learn}
+    given["labels"] = _labels(labels)
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if exclude:
         changes["exclude"] = tuple(exclude)
@@ -129,10 +142,18 @@ def _told(report: "IndexReport", clips: Path, library: Path | None) -> None:
             (changes.moved, "moved"),
             (changes.gone, "gone"),
             (changes.unchanged, "unchanged"),
+            (changes.texts, "texts read or gone"),
         )
         if count
     ]
     say(f"{plural(report.n_clips, 'clip')}: {', '.join(done)}. {report.seconds:.1f} s.")
+    if report.n_texts:
+        say(f"{plural(report.n_texts, 'text')} beside them: --by text, --for text.")
+    if report.linked:
+        say(
+            f"{plural(len(report.linked), 'linked folder')} not followed: "
+            f"{', '.join(map(printable, report.linked))}."
+        )
     if report.passed_over:
         say(f"{plural(report.passed_over, 'file')} of other kinds passed over.")
     if report.forgotten:
@@ -141,8 +162,15 @@ def _told(report: "IndexReport", clips: Path, library: Path | None) -> None:
         say("Nothing to do: what answers is up to date.")
     for path, status, why in report.trouble:
         warn(f"  {status}: {printable(path)}{f' ({printable(why)})' if why else ''}")
-    place = library or clips
-    say(f"Search it: earsight search --text 'dog barking' --library {short(str(place))}")
+    say(f"Search it: {_example(report, library or clips)}")
+
+
+def _example(report: "IndexReport", place: Path) -> str:
+    """Return a search that makes sense here: by the name of the largest class, or by a file."""
+    query = "SOUND_OR_PICTURE"
+    if report.takes_words:
+        query = f"--text {quote(printable(next(iter(report.labels), 'what you look for')))}"
+    return f"earsight search {query} --library {quote(short(str(place)))}"
 
 
 def search(
@@ -163,7 +191,8 @@ def search(
 ) -> None:
     """Rank the clips that fit a sound, a picture, a silent clip, or words.
 
-    A sound finds sights and a sight finds sounds; words find sights. --for turns it round.
+    A sound finds sights and a sight finds sounds; words find sights. --for turns it round. The
+    text of a clip is the .txt or .srt file of its name beside it.
     """
     from earsight.library.search import search as run
 
@@ -185,14 +214,14 @@ def search(
 
 
 def _ranked(answer: "Answer") -> None:
-    ranked = {"audio": "sounds", "visual": "sights"}[answer.for_]
+    ranked = {"audio": "sounds", "visual": "sights", "text": "texts"}[answer.for_]
     if not answer.results:
         say(f"No {ranked} answer that.")
     for one in answer.results:
         parts = [f"{one.score:6.3f}", short(one.path)]
         if one.label:
             parts.append(f"[{printable(one.label)}]")
-        if one.start > 0 or one.end > 30:
+        if not one.whole:
             parts.append(f"{clock(one.start)}–{clock(one.end)}")
         if one.is_query:
             parts.append("← the query itself")

@@ -3,6 +3,7 @@
 import codecs
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 MAX_BYTES = 4 * 2**20  # a longer text is none that somebody wrote beside a clip
@@ -60,7 +61,7 @@ def parse_srt(text: str) -> list[Cue]:
     lines = text.splitlines()
     where = [i for i, line in enumerate(lines) if _TIMES.match(line)]
     cues = []
-    for i, following in zip(where, [*where[1:], len(lines)], strict=True):
+    for i, following in pairwise([*where, len(lines)]):
         said = lines[i + 1 : following]
         if following < len(lines) and said and said[-1].strip().isdigit():
             said = said[:-1]  # the number of the next one
