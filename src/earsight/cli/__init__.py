@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from earsight import __version__
-from earsight.cli import _show, compare, demo, library, upkeep, weights
+from earsight.cli import _show, compare, demo, library, serve, upkeep, weights
 from earsight.errors import EarsightError
 
 _EPILOG = (
@@ -63,6 +63,7 @@ app = typer.Typer(
 app.command()(library.index)
 app.command()(library.search)
 app.command()(library.evaluate)
+app.command()(serve.serve)
 app.command()(upkeep.status)
 app.command()(upkeep.forget)
 app.command()(upkeep.export)

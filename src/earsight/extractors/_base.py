@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -113,6 +114,14 @@ class FeatureExtractor(ABC):
         return own and (self.source is None or self.source[0].at_hand)
 
     @property
+    def checksums(self) -> dict[str, str]:
+        """SHA-256 of each set of weights, by name; its source's as well."""
+        from earsight import weights
+
+        own = {name: weights.checksum(name) for name in self.pretrained}
+        return own | (self.source[0].checksums if self.source else {})
+
+    @property
     @final
     def fingerprint(self) -> str:
         """Hex SHA-256 of all that decides the output: code, hyper-parameters, weights, source."""
@@ -188,7 +197,7 @@ class FeatureExtractor(ABC):
 
 
 def extract_all(
-    clip: Path | str, extractors: Iterable[FeatureExtractor]
+    clip: Path | str, extractors: Iterable[FeatureExtractor], *, max_seconds: float = math.inf
 ) -> tuple[dict[str, FeatureSequence], Report]:
     """Run several extractors on one clip: one opening, one decoding, each network once.
 
@@ -196,6 +205,7 @@ def extract_all(
         clip: A video, a sound file, a picture, or a text file (.txt, .md, .srt).
         extractors: Any kinds; two that need the same network with the same hyper-parameters, by
             themselves or as their source, share one run of it.
+        max_seconds: A longer clip is refused.
 
     Returns:
         Sequences by `FeatureExtractor.key`: "yamnet", "yamnet.scores", "words.audio". What the
@@ -219,7 +229,7 @@ def extract_all(
         if network.needs is not None:
             listeners.setdefault(network.needs, []).append(sessions[identity])
 
-    reader = _reader(Path(clip), list(listeners))
+    reader = _reader(Path(clip), list(listeners), max_seconds)
     for block in reader:
         for session in listeners.get(_need(block), ()):
             session.feed(block)
@@ -270,7 +280,7 @@ def _need(block: Block) -> Need:
             return TextBlock
 
 
-def _reader(clip: Path, needs: list[Need]) -> "Decoder | _TextFile":
+def _reader(clip: Path, needs: list[Need], max_seconds: float) -> "Decoder | _TextFile":
     if clip.suffix.lower() in TEXT_SUFFIXES:
         return _TextFile(clip)
     return Decoder(
@@ -278,6 +288,7 @@ def _reader(clip: Path, needs: list[Need]) -> "Decoder | _TextFile":
         audio=[need for need in needs if isinstance(need, int)],
         frames=[need for need in needs if isinstance(need, FrameRequest)],
         threads=n_threads(),
+        max_seconds=max_seconds,
     )
 
 

@@ -16,6 +16,7 @@ from earsight.library.place import find
 from earsight.library.search import Searcher
 from earsight.library.sources import MODALITIES
 from earsight.library.store import Store
+from earsight.library.strangers import Stranger
 from earsight.vectors import HeldIndex
 
 
@@ -96,6 +97,12 @@ class Library:
         """What people call it: the name of its clips folder."""
         return self.root.name
 
+    @property
+    def state(self) -> str:
+        """A word that is another one whenever the library has changed."""
+        with self._lock:
+            return f"{self._asked().version}.{self._file}.{self.opened().embedding.id}"
+
     def _asked(self) -> Store:
         """Return the store, opened anew where the library was deleted and made again."""
         if self._closed:
@@ -128,7 +135,7 @@ class Library:
 
     def search(
         self,
-        query: Path | str | None = None,
+        query: Path | str | Stranger | None = None,
         *,
         text: str | None = None,
         clip: int | None = None,
@@ -139,12 +146,11 @@ class Library:
         label: str | None = None,
         min_seconds: float | None = None,
         max_seconds: float | None = None,
-        name: str | None = None,
     ) -> Answer:
         """Rank the clips for a file, for words, or for one of the clips.
 
         Args:
-            query: A file, or a path inside the clips folder.
+            query: A file, a path inside the clips folder, or a file that was read elsewhere.
             text: Typed words, instead.
             clip: The number of a clip of the library, instead; its file is not opened.
             by: What of the query to use: "audio" or "visual"; default: its sight if it has it.
@@ -153,7 +159,6 @@ class Library:
             min_score: Leave out answers that score lower.
             label: Rank clips of this class alone.
             min_seconds, max_seconds: Rank clips of this length alone.
-            name: What to call the file in notes and errors, if not by its path.
 
         Raises:
             InputError: Not exactly one query, or it lacks what is asked for.
@@ -172,7 +177,6 @@ class Library:
                 top=top,
                 min_score=min_score,
                 within=within,
-                name=name,
             )
 
     def clips(

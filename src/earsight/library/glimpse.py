@@ -1,15 +1,17 @@
 """A glimpse of a clip, for people: one frame, or its sound."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from earsight.errors import MediaError
-from earsight.media import AudioBlock, Decoder, FrameBlock, FrameRequest
+from earsight.media import AudioBlock, Decoder, FrameBlock, FrameRequest, still
 
 RATE = 16_000
 _SHORT_SIDE = 240
+_PEAK_RATE = 8000
 
 
 def frame(clip: Path, at: float) -> npt.NDArray[np.uint8]:
@@ -58,3 +60,41 @@ def sound(clip: Path) -> npt.NDArray[np.float32]:
     if not blocks:
         raise MediaError(f"{clip} has no sound to show.")
     return np.concatenate(blocks)
+
+
+def picture(clip: Path, at: float) -> bytes:
+    """Return the frame at `at` seconds as a JPEG whose short side is 240; it is found by seeking.
+
+    Raises:
+        MediaError: The clip has no frames, or cannot be read.
+    """
+    import io
+
+    from PIL import Image
+
+    made = io.BytesIO()
+    Image.fromarray(still(clip, at, _SHORT_SIDE)).save(made, "JPEG", quality=82)
+    return made.getvalue()
+
+
+def peaks(clip: Path, n: int) -> tuple[npt.NDArray[np.float64], float]:
+    """Return how loud a clip is in `n` stretches of it: (n,), the loudest 1; and its seconds.
+
+    Memory does not grow with the clip. Silence, and a stretch without a sample, is 0.
+
+    Raises:
+        MediaError: The clip has no sound.
+    """
+    hop = _PEAK_RATE // 100
+    decoder = Decoder(clip, audio=[_PEAK_RATE])
+    found: list[float] = []  # the peak of each hundredth of a second
+    for block in decoder:
+        if isinstance(block, AudioBlock):
+            loud = np.abs(block.samples)
+            found += np.maximum.reduceat(loud, np.arange(0, len(loud), hop)).tolist()
+    if not found:
+        raise MediaError(f"It has no sound to show. {decoder.report.message}".strip())
+    edges = np.linspace(0, len(found), n + 1)
+    parts = [found[int(a) : max(int(b), int(a) + 1)] for a, b in pairwise(edges)]
+    heights = np.array([max(part, default=0.0) for part in parts])
+    return heights / max(heights.max(), 1e-9), decoder.report.duration

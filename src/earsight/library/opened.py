@@ -27,6 +27,7 @@ from earsight.library.sources import (
 )
 from earsight.library.space import Space
 from earsight.library.store import Embedding, Store
+from earsight.library.strangers import Stranger
 from earsight.library.tables import embedding_table, stored_tables
 from earsight.paths import as_text
 from earsight.vectors import HeldIndex, Hit, LanceIndex
@@ -105,6 +106,11 @@ class Opened:
             self._held[modality] = held or self._table
         return self._held[modality]
 
+    @property
+    def takes_words(self) -> bool:
+        """Whether words can be typed: the bridge has text, and its network is the same one."""
+        return self.sources.text is not None and self._fits
+
     # -- questions ---------------------------------------------------------------------------------
 
     def words(self, text: str) -> Asked:
@@ -129,14 +135,14 @@ class Opened:
             return self._ask_text(text_beside(clip.file), clip.path, clip.content)
         return self._ask(clip.file, clip.path, clip.content, by)
 
-    def file(self, query: str, by: str | None, name: str | None = None) -> Asked:
+    def file(self, query: str, by: str | None) -> Asked:
         """Ask by a file, here or in the library's folder."""
         path = self._locate(query)
-        shown = name or as_text(os.fsencode(path))
+        shown = as_text(os.fsencode(path))
         try:
             content = self._known_content(path) or content_of(path)
         except OSError as error:
-            raise MediaError(f"{name or query} cannot be opened: {error.strerror}.") from error
+            raise MediaError(f"{query} cannot be opened: {error.strerror}.") from error
         if is_text(os.fsencode(path)):
             if by not in (None, TEXT):
                 raise InputError(f"{shown} is a text; it has no {_PERCEIVED[by]} to search by.")
@@ -144,6 +150,11 @@ class Opened:
         if by == TEXT:
             return self._ask_text(text_beside(path), shown, content)
         return self._ask(path, shown, content, by)
+
+    def stranger(self, file: Stranger, by: str | None) -> Asked:
+        """Ask by a file that was read in another process."""
+        self._check_sources()
+        return self._ask(Path(), file.name, file.content, by, dict(file.vectors))
 
     def _ask_text(self, text: Path | None, shown: str, content: str) -> Asked:
         """Ask by a text file; of subtitles with many windows, by their mean."""
@@ -165,12 +176,19 @@ class Opened:
     def _embed_text(self, vector: FloatArray) -> FloatArray:
         return self._embed(TEXT, {self._text_role: vector[None, :]})
 
-    def _ask(self, path: Path, shown: str, content: str, by: str | None) -> Asked:
+    def _ask(
+        self,
+        path: Path,
+        shown: str,
+        content: str,
+        by: str | None,
+        vectors: dict[str, Any] | None = None,
+    ) -> Asked:
         known = self.by_content.get(content)
-        vectors: dict[str, Any] | None = None
         have = list(known[0].has) if known else []
-        if not have:
+        if vectors is None and not have:
             vectors = self._extracted(path, shown)
+        if vectors is not None:
             have = [modality for modality in MODALITIES if modality in vectors]
         notes = []
         if by is None:

@@ -10,6 +10,7 @@ from earsight.library.opened import Asked, Opened
 from earsight.library.place import find
 from earsight.library.sources import MODALITIES, TEXT
 from earsight.library.store import Store
+from earsight.library.strangers import Stranger
 
 __all__ = ["Answer", "Result", "Searcher", "search"]
 
@@ -86,7 +87,7 @@ class Searcher:
 
     def answer(
         self,
-        query: str | Path | None = None,
+        query: str | Path | Stranger | None = None,
         *,
         text: str | None = None,
         clip: int | None = None,
@@ -95,12 +96,11 @@ class Searcher:
         top: int = 10,
         min_score: float | None = None,
         within: Filter | None = None,
-        name: str | None = None,
     ) -> Answer:
         """Rank the clips for a query, as `search` does.
 
         Args:
-            query: A file, or a path inside the clips folder.
+            query: A file, a path inside the clips folder, or a file that was read elsewhere.
             text: Typed words.
             clip: Number of a clip of the library; its file is not opened.
             by: What of the query to use.
@@ -108,7 +108,6 @@ class Searcher:
             top: How many files.
             min_score: Leave out answers that score lower.
             within: Rank these clips alone.
-            name: What to call the file in notes and errors, if not by its path.
         """
         if sum(one is not None for one in (query, text, clip)) != 1:
             raise InputError(
@@ -130,8 +129,10 @@ class Searcher:
                     asked = opened.words(text)
                 elif clip is not None:
                     asked = opened.clip(clip, by)
+                elif isinstance(query, Stranger):
+                    asked = opened.stranger(query, by)
                 else:
-                    asked = opened.file(str(query), by, name)
+                    asked = opened.file(str(query), by)
                 wanted = _wanted(asked, for_, opened)
                 results = opened.rank(asked, wanted, top, min_score, within or Filter())
             except (LibraryError, ModelFileError):

@@ -7,6 +7,7 @@ Media are self-contained files on this machine: whatever would make a decoder re
 
 from earsight.media._decoder import Decoder, kind
 from earsight.media._source import MEDIA_SUFFIXES
+from earsight.media._still import still
 from earsight.media._types import AudioBlock, FrameBlock, FrameRequest, Report, Status
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "Report",
     "Status",
     "kind",
+    "still",
 ]

@@ -1,5 +1,6 @@
 """One pass over one file: demultiplex, decode, hand on, and keep the account."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -41,9 +42,11 @@ class Decoder:
         audio: Sample rates in Hz at which mono sound is wanted.
         frames: Requests for frames.
         threads: Decoding threads; 0: as many as there are cores.
+        max_seconds: A file that declares or holds more is refused, for strangers' files: a tiny
+            one can hold hours of silence.
 
     Raises:
-        InputError: A rate below 1 or a negative number of threads.
+        InputError: A rate below 1, a negative number of threads, or `max_seconds` not above 0.
 
     >>> import tempfile, wave
     >>> path = Path(tempfile.mkdtemp()) / "silence.wav"
@@ -66,13 +69,17 @@ class Decoder:
         audio: Sequence[int] = (),
         frames: Sequence[FrameRequest] = (),
         threads: int = 0,
+        max_seconds: float = math.inf,
     ) -> None:
         if any(rate < 1 for rate in audio):
             raise InputError(f"`audio` must be sample rates of at least 1 Hz; got {list(audio)}.")
         if threads < 0:
             raise InputError(f"`threads` must be 0 (all cores) or more; got {threads}.")
+        if not max_seconds > 0:
+            raise InputError(f"`max_seconds` must be above 0; got {max_seconds}.")
         self.path = Path(path)
         self.report = Report()
+        self._max_seconds = max_seconds
         self._rates = tuple(audio)
         self._requests = tuple(frames)
         self._threads = threads
@@ -91,12 +98,27 @@ class Decoder:
                     self.report.details["is_cut_off"] = is_cut_off(file)
                     self.report.details["broken_at"] = broken_at(file)
                     with open_container(file) as container:
-                        yield from read_container(
+                        self._check_length((container.duration or 0) / 1e6)
+                        blocks = read_container(
                             container, self._rates, self._requests, self._threads, self.report
                         )
+                        for block in blocks:
+                            self._check_length(
+                                block.start
+                                if isinstance(block, AudioBlock)
+                                else float(block.times[-1])
+                            )
+                            yield block
         except (MediaError, FFmpegError, OSError, MemoryError) as error:
             self.report.status = Status.UNREADABLE
             self.report.message = str(error)
+
+    def _check_length(self, seconds: float) -> None:
+        if seconds > self._max_seconds:
+            raise MediaError(
+                f"It is longer than the {self._max_seconds:,.0f} s that are opened here; cut a "
+                "shorter piece."
+            )
 
     def _picture(self, file: BinaryIO, kind: str) -> Iterator[FrameBlock]:
         """Deliver a still picture: one frame at time 0, of duration 0."""

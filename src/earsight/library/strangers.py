@@ -1,0 +1,123 @@
+"""Files to search by that come from elsewhere: read in a process of their own, with limits.
+
+Such a file may crash a decoder, claim a hundred hours, or take for ever. The process that reads it
+stays warm between files; it is ended where it takes too long, and its memory is limited.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from earsight.engine import Apart, TookTooLong, WorkerDied
+from earsight.errors import MediaError
+from earsight.library.scan import content_of
+from earsight.library.sources import Sources, read_clip
+from earsight.media import Status
+
+MEMORY = 6 << 30
+"""Bytes of data that the process may have; a frame of 100 million pixels needs 1 GiB."""
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """A file that was read, ready to be searched by.
+
+    Attributes:
+        name: What to call it.
+        content: SHA-256 of its bytes.
+        vectors: Role → (1, d); empty where the content is one of the library's own.
+    """
+
+    name: str
+    content: str
+    vectors: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Job:
+    path: Path
+    sources: Sources
+    max_seconds: float
+
+
+class StrangerReader:
+    """Reads one file at a time.
+
+    Args:
+        max_seconds: A file that claims or holds more is refused.
+        patience: Seconds after which reading is ended.
+    """
+
+    def __init__(self, max_seconds: float, patience: float) -> None:
+        self._max_seconds, self._patience = max_seconds, patience
+        self._apart = Apart(_limit)
+
+    def read(self, path: Path, name: str, sources: Sources) -> Stranger:
+        """Return what a file sounds and looks like.
+
+        Raises:
+            MediaError: It cannot be read, is too long, took too long, or crashed its reader.
+        """
+        content = content_of(path)
+        try:
+            vectors = self._apart.call(
+                _read, _Job(path, sources, self._max_seconds), self._patience
+            )
+        except TookTooLong as error:
+            raise MediaError(
+                f"{name} could not be read within {self._patience:g} s; cut a shorter piece."
+            ) from error
+        except WorkerDied as error:
+            raise MediaError(f"{name} cannot be read: it crashed its decoder.") from error
+        except MediaError as error:
+            raise MediaError(f"{name}: {error}") from error
+        return Stranger(name, content, vectors)
+
+    def warm(self, sources: Sources) -> None:
+        """Load the networks now, in the background, so that the first file need not wait."""
+
+        def load() -> None:
+            import contextlib
+
+            with contextlib.suppress(Exception):  # the first file will tell
+                self._apart.call(_load, sources, self._patience)
+
+        threading.Thread(target=load, daemon=True).start()
+
+    def close(self) -> None:
+        """End the process."""
+        self._apart.close()
+
+
+def _limit() -> None:
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
+
+
+def _read(job: _Job) -> dict[str, Any]:
+    read = read_clip(job.path, job.sources, whole=True, max_seconds=job.max_seconds)
+    if read.report.status is Status.UNREADABLE or not read.windows:
+        raise MediaError(read.report.message)
+    return {role: vector[None, :] for role, vector in read.windows[0].vectors.items()}
+
+
+def _load(sources: Sources) -> None:
+    """Run the networks on a picture and on a second of silence."""
+    import tempfile
+    import wave
+
+    from PIL import Image
+
+    with tempfile.TemporaryDirectory() as folder:
+        picture, sound = Path(folder) / "grey.png", Path(folder) / "silence.wav"
+        Image.new("RGB", (64, 64), (128, 128, 128)).save(picture)
+        with wave.open(str(sound), "wb") as file:
+            file.setparams((1, 2, 16000, 0, "NONE", ""))
+            file.writeframes(bytes(2 * 16000))
+        for path in (picture, sound):
+            read_clip(path, sources, whole=True)

@@ -1,0 +1,271 @@
+"""The JSON API and the page: each answer is the library's, put into JSON."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi import Path as InPath
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.types import ASGIApp
+
+from earsight import __version__
+from earsight.errors import InputError
+from earsight.library.answers import Answer
+from earsight.web import media, models
+from earsight.web.failures import answer_failures
+from earsight.web.home import Home, as_json
+from earsight.web.pages import add_pages
+from earsight.web.security import Guard, Rules, is_loopback
+from earsight.web.uploads import Inbox, Limits
+
+MAX_TOP = 200
+MAX_WORDS = 1000  # characters
+
+Id = Annotated[int, InPath(ge=1, le=2**53)]
+Seconds = Annotated[float | None, Field(ge=0, le=1e9, allow_inf_nan=False)]
+_PROBLEMS: dict[int | str, dict[str, Any]] = {"4XX": {"model": models.Problem}}
+
+
+class Choices(BaseModel):
+    """How to search."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    by: models.Modality | None = Field(None, description="What of the query to use.")
+    for_: models.Modality | None = Field(None, alias="for", description="What to rank.")
+    top: int = Field(20, ge=1, le=MAX_TOP)
+    min_score: float | None = Field(None, ge=-1, le=1)
+    label: str | None = Field(None, description="Rank clips of this class alone.")
+    min_seconds: Seconds = None
+    max_seconds: Seconds = None
+
+    def as_arguments(self) -> dict[str, Any]:
+        """Return them as `Library.search` takes them."""
+        names = ("by", "for_", "top", "min_score", "label", "min_seconds", "max_seconds")
+        return {name: getattr(self, name) for name in names}
+
+
+class Question(Choices):
+    """A search by words, or by a clip of the library."""
+
+    text: str | None = Field(None, max_length=MAX_WORDS, description="Typed words.")
+    clip: int | None = Field(None, ge=1, le=2**53, description="Number of a clip.")
+
+
+class Page(BaseModel):
+    """Which clips, and which part of the list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    label: str | None = None
+    name: str | None = Field(None, description="Part of the path, in any case.")
+    min_seconds: Seconds = None
+    max_seconds: Seconds = None
+    offset: int = Field(0, ge=0, le=2**31)
+    limit: int = Field(60, ge=0, le=500)
+
+
+def create_app(folder: Path, rules: Rules, limits: Limits | None = None) -> ASGIApp:
+    """Return the server's application for one library.
+
+    Args:
+        folder: The clips folder, or the library folder itself.
+        rules: Who may ask.
+        limits: What a file to search by may take.
+    """
+    home = Home(folder, limits or Limits(bytes=rules.upload_bytes))
+    inbox: list[Inbox] = []
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        inbox.append(Inbox(home.limits))
+        home.warm()
+        try:
+            yield
+        finally:
+            inbox.pop().close()
+            home.close()
+
+    app = FastAPI(
+        title="Earsight",
+        summary="Find video by sound, and sound by video.",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        responses=_PROBLEMS,
+    )
+    answer_failures(app)
+    _add_clips(app, home, rules)
+    _add_search(app, home, lambda: inbox[0])
+    _add_views(app, home)
+    add_pages(app)
+    return Guard(app, rules)
+
+
+def _add_clips(app: FastAPI, home: Home, rules: Rules) -> None:
+    @app.get("/api/library", response_model=models.LibraryInfo, tags=["library"])
+    def library(request: Request) -> dict[str, Any]:
+        """What is in the library, and what answers."""
+        return home.info() | {"local": _is_local(request, rules)}
+
+    @app.get("/api/clips", response_model=models.Clips, tags=["clips"])
+    def clips(page: Annotated[Page, Query()]) -> dict[str, Any]:
+        """The clips by path, filtered, a part of the list at a time."""
+        found = home.library.clips(
+            label=page.label,
+            name=page.name,
+            min_seconds=page.min_seconds,
+            max_seconds=page.max_seconds,
+        )
+        part = found[page.offset : page.offset + page.limit]
+        return {"total": len(found), "clips": [as_json(clip) for clip in part]}
+
+    @app.get("/api/clips/{id}", response_model=models.Clip, tags=["clips"])
+    def clip(id: Id) -> dict[str, Any]:
+        """One clip."""
+        return as_json(_clip(home, id))
+
+    @app.get("/api/clips/{id}/media", response_class=Response, tags=["clips"])
+    def clip_media(id: Id, request: Request) -> Response:
+        """The clip's file; one range of bytes may be asked for."""
+        return media.bytes_of(_clip(home, id), home.library.root, request)
+
+    @app.get("/api/clips/{id}/thumbnail", response_class=Response, tags=["clips"])
+    def thumbnail(
+        id: Id, at: Annotated[float | None, Query(ge=0, le=1e9, allow_inf_nan=False)] = None
+    ) -> Response:
+        """A frame as a JPEG; `at` seconds, or near the beginning."""
+        made = home.faces.thumbnail(_clip(home, id), home.library.root, at)
+        return Response(made, media_type="image/jpeg", headers={"Cache-Control": "private"})
+
+    @app.get("/api/clips/{id}/waveform", response_model=models.Waveform, tags=["clips"])
+    def waveform(id: Id) -> dict[str, Any]:
+        """How loud the clip is, from beginning to end."""
+        return home.faces.waveform(_clip(home, id), home.library.root)
+
+    @app.post("/api/clips/{id}/open", response_model=models.Opened, tags=["clips"])
+    def open_folder(id: Id, request: Request) -> dict[str, str]:
+        """Open the clip's folder on this machine; from this machine alone."""
+        if not _is_local(request, rules):
+            raise media.NotServedError(403, "Folders are opened from this machine alone.")
+        return {"folder": str(media.open_folder(_clip(home, id), home.library.root))}
+
+
+def _is_local(request: Request, rules: Rules) -> bool:
+    return request.client is not None and is_loopback(request.client.host)
+
+
+def _clip(home: Home, number: int) -> Any:
+    try:
+        return home.library.clip(number)
+    except InputError as error:
+        raise media.NotServedError(404, str(error)) from error
+
+
+def _add_search(app: FastAPI, home: Home, inbox: Any) -> None:
+    @app.get("/api/search", response_model=models.Answers, tags=["search"])
+    def search(question: Annotated[Question, Query()]) -> dict[str, Any]:
+        """Search by typed words, or by a clip of the library: exactly one of them."""
+        begun = time.perf_counter()
+        if (question.text is None) == (question.clip is None):
+            raise InputError("Search takes `text` or `clip`, and exactly one of them.")
+        if question.clip is not None:
+            _clip(home, question.clip)
+        chosen = question.as_arguments()
+        answer = home.library.search(text=question.text, clip=question.clip, **chosen)
+        kind = "clip" if question.text is None else "text"
+        return _answers(home, answer, kind, begun)
+
+    body = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
+    content = {"multipart/form-data": {"schema": body | {"required": ["file"]}}}
+
+    @app.post(
+        "/api/search",
+        response_model=models.Answers,
+        tags=["search"],
+        openapi_extra={"requestBody": {"required": True, "content": content}},
+    )
+    async def search_by_file(
+        request: Request, choices: Annotated[Choices, Query()]
+    ) -> dict[str, Any]:
+        """Search by a file: sound, video or picture. It is deleted when it has been answered."""
+        begun = time.perf_counter()
+        async with inbox().receive(request) as upload:
+            answer = await run_in_threadpool(home.ask_by_upload, upload, **choices.as_arguments())
+        return await run_in_threadpool(_answers, home, answer, "file", begun)
+
+
+def _answers(home: Home, answer: Answer, kind: str, begun: float) -> dict[str, Any]:
+    found = []
+    for one in answer:
+        row = as_json(home.library.clip(one.id))
+        row |= {"score": one.score, "start": one.start, "end": one.end, "is_query": one.is_query}
+        found.append(row)
+    return {
+        "query": {"kind": kind, "name": answer.query, "by": answer.by, "for": answer.for_},
+        "space": answer.space,
+        "answers": found,
+        "notes": [note.replace("--by ", "by=") for note in answer.notes],
+        "point": home.plane().place(answer.point),
+        "seconds": time.perf_counter() - begun,
+    }
+
+
+def _add_views(app: FastAPI, home: Home) -> None:
+    @app.get("/api/map", response_model=models.MapAnswer, tags=["views"])
+    def the_map() -> dict[str, Any]:
+        """The joint space in two dimensions; of very many clips, a sample."""
+        plane = home.plane()
+        points = [
+            {"id": clip.id, "modality": modality, "label": clip.label, "x": x, "y": y}
+            for clip, modality, (x, y) in zip(
+                plane.clips, plane.modalities, plane.points.tolist(), strict=True
+            )
+        ]
+        return {"points": points, "explained": plane.explained, "total": plane.total}
+
+    @app.get("/api/quality", response_model=models.QualityAnswer, tags=["views"])
+    def quality() -> dict[str, Any]:
+        """How well the library answers, as it was measured last."""
+        return _quality(home)
+
+    @app.post("/api/quality", response_model=models.QualityAnswer, tags=["views"])
+    def measure() -> dict[str, Any]:
+        """Measure how well the library answers, in the background."""
+        home.library.opened()
+        home.quality.begin()
+        return _quality(home)
+
+    @app.get("/api/index", response_model=models.IndexAnswer, tags=["library"])
+    def indexing() -> dict[str, Any]:
+        """How far indexing is."""
+        return home.indexing.snapshot()
+
+    @app.post("/api/index", response_model=models.IndexAnswer, tags=["library"])
+    def index() -> dict[str, Any]:
+        """Bring the library up to date, in the background."""
+        home.indexing.begin()
+        return home.indexing.snapshot()
+
+    @app.get("/api/trouble", response_model=list[models.Trouble], tags=["library"])
+    def trouble() -> list[dict[str, str]]:
+        """The clips that could not be read, or not to their end."""
+        return [
+            {"path": clip.path, "status": clip.status, "message": clip.message}
+            for clip in home.library.clips()
+            if clip.status in ("partial", "unreadable")
+        ]
+
+
+def _quality(home: Home) -> dict[str, Any]:
+    job = home.quality.snapshot()
+    state = "running" if job["running"] else "none"
+    if not job["running"] and (job["report"] or job["error"]):
+        state = "failed" if job["error"] else "ready"
+    progress = job["done"] / job["total"] if job["running"] and job["total"] else None
+    return {"state": state, "progress": progress, "error": job["error"], "result": job["report"]}

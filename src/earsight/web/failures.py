@@ -1,0 +1,59 @@
+"""What went wrong, as {"error": …} with a status that says whose fault it is."""
+
+import logging
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from earsight.errors import EarsightError, InputError, MediaError
+
+_LOG = logging.getLogger("earsight.web")
+
+
+def answer_failures(app: FastAPI) -> None:
+    """Let every failure be answered in one form."""
+
+    @app.exception_handler(EarsightError)
+    def known(_: Request, error: EarsightError) -> JSONResponse:
+        status = getattr(error, "status", None)
+        if status is None:
+            status = 400 if isinstance(error, InputError) else 409
+            status = 422 if isinstance(error, MediaError) else status
+        # What is left of a refused upload is not read.
+        headers = {"Connection": "close"} if status in (400, 408, 413, 415, 429) else None
+        return _problem(status, _worded(str(error)), headers)
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        told = []
+        for one in error.errors():
+            name = ".".join(str(part) for part in one["loc"][1:]) or "the request"
+            told.append(f"`{name}`: {one['msg']}; got {str(one.get('input'))[:80]!r}.")
+        return _problem(422, " ".join(told))
+
+    @app.exception_handler(HTTPException)
+    def other(request: Request, error: HTTPException) -> JSONResponse:
+        told = {
+            404: f"There is nothing at {request.url.path[:200]}. What there is: /docs.",
+            405: f"{request.method[:20]} is not for {request.url.path[:200]}. See /docs.",
+        }.get(error.status_code, str(error.detail))
+        return _problem(error.status_code, told, error.headers)
+
+    @app.exception_handler(Exception)
+    def unknown(_: Request, error: Exception) -> JSONResponse:
+        _LOG.error("A request failed for a reason that Earsight does not know.", exc_info=error)
+        told = f"This is a bug in Earsight: {type(error).__name__}. The server's window tells more."
+        return _problem(500, told)
+
+
+def _worded(message: str) -> str:
+    """Return a message with parameters as the API has them, not as the command line does."""
+    for name in ("by", "for"):
+        message = message.replace(f"--{name} ", f"{name}=")
+    return message.replace("--text", "`text`")
+
+
+def _problem(status: int, error: str, headers: object = None) -> JSONResponse:
+    return JSONResponse({"error": error}, status, headers)  # type: ignore[arg-type]

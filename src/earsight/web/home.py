@@ -1,0 +1,173 @@
+"""What the server holds open: one library, its map, what reads strangers' files, its jobs."""
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from earsight import __version__
+from earsight.errors import EarsightError, LibraryError
+from earsight.library.answers import Answer
+from earsight.library.build import IndexReport, index
+from earsight.library.client import Library
+from earsight.library.clips import LibraryClip
+from earsight.library.place import FOLDER, find
+from earsight.library.plane import Plane, plane_of
+from earsight.library.progress import Progress
+from earsight.library.sources import MODALITIES
+from earsight.library.strangers import StrangerReader
+from earsight.paths import as_text
+from earsight.web.jobs import Job
+from earsight.web.media import Faces
+from earsight.web.uploads import Limits, Upload
+
+
+class Home:
+    """One library, for as long as the server runs.
+
+    Args:
+        folder: The clips folder, or the library folder itself; it need not be indexed yet.
+        limits: What a file to search by may take.
+    """
+
+    def __init__(self, folder: Path, limits: Limits) -> None:
+        self.folder = folder
+        self.limits = limits
+        self.faces = Faces()
+        self.indexing = Job(self._index)
+        self.quality = Job(self._measure)
+        self._strangers = StrangerReader(limits.media_seconds, limits.reading)
+        self._lock = threading.Lock()
+        self._library: Library | None = None
+        self._plane: tuple[str, Plane] | None = None
+
+    def close(self) -> None:
+        """Close the library and end what reads for it."""
+        self._strangers.close()
+        if self._library is not None:
+            self._library.close()
+
+    @property
+    def library(self) -> Library:
+        """The library.
+
+        Raises:
+            LibraryError: It was never indexed, or is damaged.
+        """
+        with self._lock:
+            if self._library is None:
+                self._library = Library(self.folder)
+            return self._library
+
+    def warm(self) -> None:
+        """Load all that a question needs, in the background; where that fails, a question tells."""
+
+        def load() -> None:
+            import contextlib
+
+            with contextlib.suppress(EarsightError):
+                self._strangers.warm(self.library.opened().sources)
+                self.library.warm()
+                self.plane()
+
+        threading.Thread(target=load, daemon=True).start()
+
+    def plane(self) -> Plane:
+        """Return the map as the library is now."""
+        embedding = self.library.opened().embedding
+        state = f"{embedding.id} {embedding.digest}"
+        with self._lock:
+            kept = self._plane
+        if kept is None or kept[0] != state:
+            kept = (state, plane_of(self.library))
+            with self._lock:
+                self._plane = kept
+        return kept[1]
+
+    def info(self) -> dict[str, Any]:
+        """Return what is in the library; of one that was never indexed, that it is empty."""
+        try:
+            library = self.library
+            opened, clips = library.opened(), library.clips()
+            root, labels, state = library.root, library.labels(), library.state
+        except LibraryError:
+            if (self.folder / FOLDER / "library.db").exists() and self._library is not None:
+                raise
+            return self._nothing()
+        return {
+            "name": as_text(os.fsencode(root.name)),
+            "root": as_text(os.fsencode(root)),
+            "n_clips": len(clips),
+            "labels": labels,
+            "space": opened.space.name,
+            "text": opened.takes_words,
+            "modalities": [m for m in MODALITIES if any(m in clip.has for clip in clips)],
+            "trouble": sum(clip.status in ("partial", "unreadable") for clip in clips),
+            "version": __version__,
+            "state": state,
+            "upload_limit": self.limits.bytes,
+        }
+
+    def _nothing(self) -> dict[str, Any]:
+        return {
+            "name": as_text(os.fsencode(self.folder.resolve().name)),
+            "root": as_text(os.fsencode(self.folder.resolve())),
+            "n_clips": 0,
+            "labels": {},
+            "space": None,
+            "text": False,
+            "modalities": [],
+            "trouble": 0,
+            "version": __version__,
+            "state": "empty",
+            "upload_limit": self.limits.bytes,
+        }
+
+    def ask_by_upload(self, upload: Upload, **choices: Any) -> Answer:
+        """Search by a file that was received."""
+        sources = self.library.opened().sources
+        stranger = self._strangers.read(upload.path, upload.name, sources)
+        return self.library.search(stranger, **choices)
+
+    def _index(self, progress: Progress) -> dict[str, Any]:
+        try:
+            place = find(self.folder)
+            root = self.library.root
+        except LibraryError:
+            place, root = self.folder / FOLDER, self.folder
+        outside = place.resolve() != (root / FOLDER).resolve()
+        report = index(root, library=place if outside else None, progress=progress)
+        return _told(report)
+
+    def _measure(self, progress: Progress) -> dict[str, Any]:
+        raise LibraryError("Not built yet.")
+
+
+def _told(report: IndexReport) -> dict[str, Any]:
+    changes = report.changes
+    return {
+        "n_clips": report.n_clips,
+        "added": changes.added,
+        "again": changes.again,
+        "moved": changes.moved,
+        "gone": changes.gone,
+        "unchanged": changes.unchanged,
+        "trouble": len(report.trouble),
+        "labels": report.labels,
+        "passed_over": report.passed_over,
+        "rebuilt": report.rebuilt,
+        "seconds": report.seconds,
+    }
+
+
+def as_json(clip: LibraryClip) -> dict[str, Any]:
+    """Return a clip as the API gives it."""
+    return {
+        "id": clip.id,
+        "path": clip.path,
+        "label": clip.label,
+        "seconds": clip.seconds,
+        "has": list(clip.has),
+        "status": clip.status,
+        "message": clip.message,
+    }

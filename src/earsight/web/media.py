@@ -1,0 +1,187 @@
+"""Files of clips, by id: bytes, faces and waveforms. No name from a request becomes a path."""
+
+import os
+import re
+import stat
+import subprocess
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from starlette.requests import Request
+from starlette.responses import FileResponse
+
+from earsight.errors import InputError, MediaError
+from earsight.library import glimpse
+from earsight.library.clips import LibraryClip
+
+N_PEAKS = 200
+_CACHE_BYTES = 64 << 20
+_TYPES = {
+    **dict.fromkeys(("aac",), "audio/aac"),
+    **dict.fromkeys(("ac3", "eac3"), "audio/ac3"),
+    **dict.fromkeys(("aif", "aiff"), "audio/aiff"),
+    "flac": "audio/flac",
+    **dict.fromkeys(("m4a",), "audio/mp4"),
+    **dict.fromkeys(("mp2", "mp3"), "audio/mpeg"),
+    **dict.fromkeys(("oga", "ogg", "opus"), "audio/ogg"),
+    **dict.fromkeys(("mka",), "audio/webm"),
+    "wav": "audio/wav",
+    **dict.fromkeys(("mp4", "m4v", "mov", "f4v"), "video/mp4"),
+    **dict.fromkeys(("mkv", "webm"), "video/webm"),
+    **dict.fromkeys(("mpg", "mpeg", "vob"), "video/mpeg"),
+    **dict.fromkeys(("ts", "mts", "m2ts"), "video/mp2t"),
+    "ogv": "video/ogg",
+    "avi": "video/x-msvideo",
+    "gif": "image/gif",
+    "bmp": "image/bmp",
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "png": "image/png",
+    "webp": "image/webp",
+    **dict.fromkeys(("tif", "tiff"), "image/tiff"),
+}
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+
+
+class NotServedError(InputError):
+    """What was asked for is not served, with the HTTP status that says so."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def file_of(clip: LibraryClip, root: Path) -> Path:
+    """Return the file of a clip, which must lie in the clips folder itself, links followed.
+
+    Raises:
+        NotServedError: It is gone, is no file, or a link leads out of the folder.
+    """
+    try:
+        real = clip.file.resolve(strict=True)
+        inside = real.is_relative_to(root.resolve(strict=True))
+        regular = stat.S_ISREG(real.stat().st_mode)
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links in a circle
+        raise NotServedError(404, f"{clip.path} is not there any more; index again.") from error
+    if not inside:
+        raise NotServedError(403, f"{clip.path} is a link out of the clips folder.")
+    if not regular:
+        raise NotServedError(403, f"{clip.path} is no regular file.")
+    return real
+
+
+def bytes_of(clip: LibraryClip, root: Path, request: Request) -> FileResponse:
+    """Answer with a clip's file, or with the one range of it that is asked for.
+
+    Other ranges than one are answered by the whole file, as HTTP allows.
+    """
+    path = file_of(clip, root)
+    _one_range(request, path.stat().st_size)
+    kind = _TYPES.get(path.suffix.lower().lstrip("."), "application/octet-stream")
+    headers = {"Cache-Control": "private, no-cache"}
+    if kind == "application/octet-stream":
+        headers["Content-Disposition"] = "attachment"
+    return FileResponse(path, media_type=kind, headers=headers)
+
+
+def _one_range(request: Request, size: int) -> None:
+    """Leave the Range header only where it asks for one span of the file."""
+    asked = request.headers.getlist("range")
+    match = _RANGE.fullmatch(asked[0].replace(" ", "")) if len(asked) == 1 else None
+    first, last = match.groups() if match else ("", "")
+    is_span = bool(first or last) and not (first and last and int(first) > int(last))
+    if not is_span:
+        kept = [(name, value) for name, value in request.scope["headers"] if name != b"range"]
+        request.scope["headers"] = kept
+    elif (first and int(first) >= size) or (not first and int(last) == 0):
+        raise NotServedError(416, f"The file has {size:,} bytes; {asked[0]} is beyond them.")
+
+
+class Faces:
+    """Thumbnails and waveforms, kept in memory up to a limit; what was used last stays."""
+
+    def __init__(self, limit: int = _CACHE_BYTES) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[Any, ...], tuple[Any, int]] = OrderedDict()
+        self._size = 0
+
+    def thumbnail(self, clip: LibraryClip, root: Path, at: float | None) -> bytes:
+        """Return a frame as a JPEG; without a time, one from near the clip's beginning.
+
+        Raises:
+            NotServedError: The clip has no sight, or its file is not served.
+        """
+        if "visual" not in clip.has:
+            raise NotServedError(404, f"{clip.path} has no sight to show.")
+        path = file_of(clip, root)
+        moment = round(min(3.0, (clip.seconds or 0.0) / 2) if at is None else at, 2)
+
+        def draw() -> tuple[bytes, int]:
+            made = glimpse.picture(path, moment)
+            return made, len(made)
+
+        return cast(bytes, self._get(("thumbnail", clip.content, moment), draw))
+
+    def waveform(self, clip: LibraryClip, root: Path) -> dict[str, Any]:
+        """Return the peaks of a clip's sound and its length.
+
+        Raises:
+            NotServedError: The clip has no sound, or its file is not served.
+        """
+        if "audio" not in clip.has:
+            raise NotServedError(404, f"{clip.path} has no sound to show.")
+        path = file_of(clip, root)
+
+        def listen() -> tuple[dict[str, Any], int]:
+            heights, seconds = glimpse.peaks(path, N_PEAKS)
+            peaks = [round(float(height), 4) for height in heights]
+            return {"peaks": peaks, "seconds": seconds}, 40 * N_PEAKS
+
+        return cast(dict[str, Any], self._get(("waveform", clip.content), listen))
+
+    def _get(self, key: tuple[Any, ...], make: Callable[[], tuple[Any, int]]) -> Any:
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key][0]
+        try:
+            made, size = make()
+        except MediaError as error:
+            raise NotServedError(404, str(error)) from error
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = (made, size)
+                self._size += size
+            while self._size > self._limit:
+                self._size -= self._kept.popitem(last=False)[1][1]
+        return made
+
+
+def open_folder(clip: LibraryClip, root: Path) -> Path:
+    """Open the folder of a clip in this machine's file manager; return the folder.
+
+    Raises:
+        NotServedError: The file is not served, or there is no file manager.
+    """
+    path = file_of(clip, root)
+    command = ["open", "-R", os.fspath(path)]
+    if sys.platform != "darwin":
+        command = ["xdg-open", os.fspath(path.parent)]
+    try:
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise NotServedError(
+            409, f"No file manager could be started ({command[0]}). The clip is in {path.parent}."
+        ) from error
+    return path.parent

@@ -1,0 +1,140 @@
+"""What the API gives, as its schema documents it."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+Modality = Literal["audio", "visual"]
+
+
+class Problem(BaseModel):
+    """Why something was not done."""
+
+    error: str = Field(description="What, the rule, what was given, and what to do.")
+
+
+class LibraryInfo(BaseModel):
+    """What is in the library, and what answers."""
+
+    name: str
+    root: str = Field(description="The folder of the clips on this machine.")
+    n_clips: int
+    labels: dict[str, int] = Field(description="Class → number of clips.")
+    space: str | None = Field(description="What answers; null: not indexed yet.")
+    text: bool = Field(description="Whether words can be typed.")
+    modalities: list[Modality]
+    trouble: int = Field(description="Clips that could not be read, or not to their end.")
+    version: str = Field(description="Of Earsight.")
+    state: str = Field(description="Another one whenever the library has changed.")
+    upload_limit: int = Field(description="Bytes that a file to search by may have.")
+    local: bool = Field(description="Whether folders can be opened on the asker's machine.")
+
+
+class Clip(BaseModel):
+    """One clip of the library."""
+
+    id: int
+    path: str = Field(description="Relative to the clips folder; bytes outside UTF-8 as %XX.")
+    label: str | None
+    seconds: float | None
+    has: list[Modality] = Field(description="What it answers with.")
+    status: str = Field(description="ok, partial, no_audio, no_video, unreadable or not read.")
+    message: str
+
+
+class Clips(BaseModel):
+    """A part of the list of clips."""
+
+    total: int
+    clips: list[Clip]
+
+
+class Found(Clip):
+    """A clip that answers, with the span of it that fits best."""
+
+    score: float = Field(description="Cosine in the space that answered.")
+    start: float
+    end: float
+    is_query: bool = Field(description="It is the query's own content.")
+
+
+class Query(BaseModel):
+    """What was asked."""
+
+    kind: Literal["text", "clip", "file"]
+    name: str
+    by: str = Field(description="audio, visual or text: what of it was used.")
+    for_: Modality = Field(alias="for", description="What was ranked.")
+
+
+class Answers(BaseModel):
+    """A ranked list, best first."""
+
+    query: Query
+    space: str
+    answers: list[Found]
+    notes: list[str]
+    seconds: float
+    point: tuple[float, float] | None = Field(description="The query in the plane of the map.")
+
+
+class Waveform(BaseModel):
+    """How loud a clip is, from its beginning to its end."""
+
+    peaks: list[float] = Field(description="200 values in 0 … 1; the loudest is 1.")
+    seconds: float
+
+
+class Point(BaseModel):
+    """Where a clip's sound or sight lies in the map."""
+
+    id: int
+    modality: Modality
+    label: str | None
+    x: float
+    y: float
+
+
+class MapAnswer(BaseModel):
+    """The joint space in two dimensions: its first two principal components."""
+
+    points: list[Point]
+    explained: float = Field(description="Their share of the variance.")
+    total: int = Field(description="Points in all; where it is more than given, they are a sample.")
+
+
+class QualityAnswer(BaseModel):
+    """How well the library answers, on clips that were held out."""
+
+    state: Literal["none", "running", "ready", "failed"]
+    progress: float | None = None
+    error: str | None = None
+    result: dict[str, Any] | None = None
+
+
+class IndexAnswer(BaseModel):
+    """How far indexing is."""
+
+    running: bool
+    what: str = ""
+    done: int = 0
+    total: int = 0
+    rate: float | None = Field(None, description="Clips a second.")
+    seconds_left: float | None = None
+    messages: list[str] = []
+    error: str | None = None
+    report: dict[str, Any] | None = None
+
+
+class Trouble(BaseModel):
+    """A clip that could not be read, or not to its end."""
+
+    path: str
+    status: str
+    message: str
+
+
+class Opened(BaseModel):
+    """Which folder was opened."""
+
+    folder: str

@@ -1,0 +1,97 @@
+"""Runs the application on this machine until it is stopped."""
+
+import re
+import secrets
+import socket
+import sys
+import threading
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+
+from earsight.errors import InputError
+from earsight.web.app import create_app
+from earsight.web.security import MIN_TOKEN, Rules, is_loopback, url_of
+from earsight.web.uploads import Limits
+
+
+def rules_for(host: str, token: str | None, limits: Limits) -> Rules:
+    """Return who may ask a server that listens on `host`.
+
+    Beyond loopback a token is asked for; where none is given, one is made.
+
+    Raises:
+        InputError: A token that is too short to be a secret, or holds other characters than
+            letters, digits, `-` and `_`.
+    """
+    if token is None and not is_loopback(host):
+        token = secrets.token_urlsafe(24)
+    if token is not None and not re.fullmatch(rf"[A-Za-z0-9_-]{{{MIN_TOKEN},200}}", token):
+        raise InputError(
+            f"A token has {MIN_TOKEN} to 200 letters, digits, - or _; got {len(token)} characters. "
+            "Leave it out, and one is made."
+        )
+    return Rules(host, token, limits.bytes)
+
+
+def serve(
+    folder: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    token: str | None = None,
+    browse: bool = False,
+    said: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Serve the page and the API of one library until the process is stopped.
+
+    Args:
+        folder: The clips folder, or the library folder itself.
+        host: The address to listen on; anything but loopback asks for a token.
+        port: 0: any that is free.
+        token: What a request must show.
+        browse: Open the page in a browser once it is there.
+        said: Is told the page's address.
+
+    Raises:
+        InputError: The port is taken, the address is none of this machine's, or a bad token.
+    """
+    import uvicorn
+
+    limits = Limits()
+    rules = rules_for(host, token, limits)
+    listening = _listen(host, port)
+    app = create_app(folder, rules, limits)
+    config = uvicorn.Config(
+        app,
+        log_level="error",
+        access_log=False,  # questions are nobody else's business
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=3,
+        h11_max_incomplete_event_size=1 << 16,
+    )
+    server = uvicorn.Server(config)
+    url = url_of(host, listening.getsockname()[1], rules.token)
+    said(url)
+    if browse:
+        threading.Timer(0.5, webbrowser.open, [url]).start()
+    server.run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform != "win32":
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        raise InputError(
+            f"{host} port {port} cannot be listened on: {error.strerror or error}. Another server "
+            "may be there; choose another: --port."
+        ) from error
+    return listening
