@@ -7,7 +7,7 @@ import pytest
 
 from earsight.errors import TrainingError
 from earsight.library.learn import Scores, choose, compare, trainable
-from earsight.library.rows import NO_LABEL, PairedRows
+from earsight.library.paired import NO_LABEL, PairedRows
 from earsight.library.sources import Sources
 from earsight.library.space import Space
 from earsight.methods.zero_shot import ZeroShot

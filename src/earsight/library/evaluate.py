@@ -13,9 +13,9 @@ import numpy as np
 from earsight.datasets import folds, n_folds_for
 from earsight.errors import LibraryError
 from earsight.library.learn import WEIGHT, bridge_views, choose, fit_bridge
+from earsight.library.paired import NO_LABEL, PairedRows
 from earsight.library.pairs import stored_pairs
 from earsight.library.progress import Progress, Silent
-from earsight.library.rows import NO_LABEL, PairedRows
 from earsight.library.settings import Settings
 from earsight.library.sources import MODALITIES
 from earsight.library.space import Space

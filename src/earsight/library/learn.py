@@ -15,8 +15,8 @@ from earsight.arrays import FloatArray, Labels
 from earsight.datasets import folds, n_folds_for
 from earsight.discovery import make, parse_spec
 from earsight.errors import InputError, TrainingError
+from earsight.library.paired import NO_LABEL, PairedRows, load_pairs
 from earsight.library.progress import Progress, Silent
-from earsight.library.rows import NO_LABEL, PairedRows, load_pairs
 from earsight.library.settings import Settings
 from earsight.library.sources import MODALITIES, TEXT, Sources, bridge_role
 from earsight.library.space import Space, method_name

@@ -8,8 +8,8 @@ import numpy as np
 from earsight.errors import LibraryError
 from earsight.features import PairedFeatures
 from earsight.library.labels import agreed_labels
+from earsight.library.paired import NO_LABEL, PairedRows, load_pairs
 from earsight.library.place import find
-from earsight.library.rows import NO_LABEL, PairedRows, load_pairs
 from earsight.library.settings import Settings
 from earsight.library.sources import MODALITIES
 from earsight.library.store import Store
