@@ -71,7 +71,8 @@ class Stack:
             return np.array([n_samples / 2])
         centres = sum(self.sees) / 2 + self.stride * np.arange(self.n_steps(n_samples))
         begins = np.maximum(centres - self.stride / 2, 0)
-        return (begins + np.minimum(centres + self.stride / 2, n_samples)) / 2
+        ends = np.minimum(centres + self.stride / 2, n_samples)
+        return np.asarray((begins + ends) / 2)
 
 
 class ChunkStream:

@@ -3,18 +3,20 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
 from earsight.arrays import FloatArray
-from earsight.data import audioset_names, imagenet_names
+from earsight.data import audioset_names, imagenet_names, kinetics_names, places_names
 from earsight.errors import InputError
 from earsight.extractors._base import FeatureExtractor
 from earsight.extractors.efficientnet import EfficientNet
+from earsight.extractors.i3d import I3D
 from earsight.extractors.minilm import DIM, MiniLM, artefacts
+from earsight.extractors.soundnet import SoundNet
 from earsight.extractors.yamnet import YAMNet
 from earsight.features import FeatureSequence
 
@@ -29,6 +31,8 @@ GENERIC = (
     "Wild animals",
 )
 Modality = Literal["audio", "visual", "text"]
+Ears = Literal["yamnet", "soundnet_scenes", "soundnet_objects"]
+Eyes = Literal["efficientnet", "i3d", "i3d_kinetics"]
 TEMPERATURE = 2.5  # 2 to 4 is the same within noise
 
 
@@ -48,8 +52,18 @@ class Words(FeatureExtractor):
     Means of one modality lie close together, so centre each before taking cosines, on `prior`
     where there is nothing else to centre on.
 
+    Other ears and eyes name other things; all of them pₜ = softmax(zₜ), all wₜ alike but for a
+    window that is cut short. None was found better than the default: see docs/extractors.md.
+
     Args:
         modality: What is turned into words.
+        ears: Who names what is heard: "yamnet" (521 sounds), or SoundNet, which guesses what
+            would be seen: "soundnet_scenes" (401 places) or "soundnet_objects" (1000 things).
+        eyes: Who names what is seen: "efficientnet" (1000 things), or I3D (400 actions) by its
+            default weights, "i3d", or by those of Kinetics alone, "i3d_kinetics".
+
+    Raises:
+        InputError: A name that is not listed; or `ears` for sights, `eyes` for sounds.
     """
 
     name: ClassVar[str] = "words"
@@ -57,13 +71,33 @@ class Words(FeatureExtractor):
     pretrained: ClassVar[tuple[str, ...]] = ("minilm",)
 
     modality: Modality = "audio"
+    ears: Ears = "yamnet"
+    eyes: Eyes = "efficientnet"
 
     def __post_init__(self) -> None:
-        if self.modality not in get_args(Modality):
-            raise InputError(
-                f"`modality` of words must be one of {', '.join(get_args(Modality))}; "
-                f"got {self.modality!r}."
-            )
+        allowed = {"modality": Modality, "ears": Ears, "eyes": Eyes}
+        for field, names in allowed.items():
+            if (value := getattr(self, field)) not in get_args(names):
+                raise InputError(
+                    f"`{field}` of words must be one of {', '.join(get_args(names))}; "
+                    f"got {value!r}."
+                )
+        for field, idle, default in (
+            ("ears", "visual", "yamnet"),
+            ("eyes", "audio", "efficientnet"),
+        ):
+            if self.modality == idle and getattr(self, field) != default:
+                raise InputError(
+                    f"`{field}` of words has no part in modality {idle!r}; got "
+                    f"{getattr(self, field)!r}. Leave it out there."
+                )
+
+    @property
+    def variant(self) -> str:
+        """The modality, and who names it if that is not the default."""
+        if self._namer in (None, "yamnet", "efficientnet"):
+            return self.modality
+        return f"{self.modality}.{self._namer}"
 
     @property
     def space(self) -> str:
@@ -73,13 +107,9 @@ class Words(FeatureExtractor):
     @property
     def source(self) -> tuple[FeatureExtractor, str]:
         """The network that names what it perceives, and its head."""
-        match self.modality:
-            case "audio":
-                return YAMNet(), "scores"
-            case "visual":
-                return EfficientNet(), "scores"
-            case "text":
-                return MiniLM(), "embedding"
+        if self._namer is None:
+            return MiniLM(), "embedding"
+        return NAMERS[self._namer].source()
 
     @property
     def prior(self) -> FloatArray:
@@ -87,20 +117,25 @@ class Words(FeatureExtractor):
 
         The mean of the class-name vectors; for text, midway between sound's and sight's.
         """
-        modalities = ("audio", "visual") if self.modality == "text" else (self.modality,)
-        means = [name_vectors(modality).mean(axis=0) for modality in modalities]
+        namers = (self.ears, self.eyes) if self._namer is None else (self._namer,)
+        means = [name_vectors(namer).mean(axis=0) for namer in namers]
         return np.asarray(np.mean(means, axis=0), dtype=np.float32)
 
+    @property
+    def _namer(self) -> str | None:
+        """Who names what this modality perceives; a text is its own name."""
+        return {"audio": self.ears, "visual": self.eyes}.get(self.modality)
+
     def _derive(self, sequence: FeatureSequence) -> FeatureSequence:
-        if self.modality == "text":
+        if self._namer is None:
             return sequence
-        weigh = heard if self.modality == "audio" else seen
-        classes, mass = weigh(sequence.values)
-        values = classes @ name_vectors(self.modality)  # (n_steps, 384)
+        classes, mass = NAMERS[self._namer].weigh(sequence.values)
+        values = classes @ name_vectors(self._namer)  # (n_steps, 384)
+        mass = sequence.weights if mass is None else mass
         return FeatureSequence(values, sequence.times, sequence.span, mass)
 
     def _recipe(self) -> dict[str, object]:
-        prompts = "" if self.modality == "text" else _digest(PROMPTED[self.modality]())
+        prompts = "" if self._namer is None else _digest(NAMERS[self._namer].prompted())
         return super()._recipe() | {"prompts": prompts}
 
 
@@ -117,16 +152,17 @@ def heard(scores: FloatArray) -> tuple[FloatArray, FloatArray]:
     return classes, total * s.max(axis=1, initial=0.0)
 
 
-def seen(logits: FloatArray) -> tuple[FloatArray, None]:
-    """Return class weights (n_steps, 1000) float32, rows summing to 1; no step counts more.
+def seen(logits: FloatArray, temperature: float = TEMPERATURE) -> tuple[FloatArray, None]:
+    """Return class weights (n_steps, classes) float32, rows summing to 1; no step counts more.
 
     Args:
-        logits: (n_steps, 1000) EfficientNet's.
+        logits: (n_steps, classes).
+        temperature: What they are divided by before the softmax; the default is EfficientNet's.
 
     >>> seen(np.zeros((1, 4), dtype=np.float32))[0]
     array([[0.25, 0.25, 0.25, 0.25]], dtype=float32)
     """
-    z = np.exp((logits - logits.max(axis=1, keepdims=True)) / np.float32(TEMPERATURE))
+    z = np.exp((logits - logits.max(axis=1, keepdims=True)) / np.float32(temperature))
     return z / z.sum(axis=1, keepdims=True), None
 
 
@@ -140,15 +176,50 @@ def prompted_sights() -> tuple[str, ...]:
     return tuple(f"a photo of a {names.split(',')[0]}" for names in imagenet_names())
 
 
-PROMPTED: Mapping[str, Callable[[], tuple[str, ...]]] = {
-    "audio": prompted_sounds,
-    "visual": prompted_sights,
+def prompted_places() -> tuple[str, ...]:
+    """Return what is embedded for each scene of Places."""
+    words = (name.replace("_", " ").replace("/", ", ") for name in places_names())
+    return tuple(f"a photo of a {name}" for name in words)
+
+
+def prompted_actions() -> tuple[str, ...]:
+    """Return what is embedded for each action of Kinetics."""
+    return tuple(f"a video of {name}" for name in kinetics_names())
+
+
+@dataclass(frozen=True)
+class Namer:
+    """A network that names what it perceives.
+
+    Attributes:
+        source: Makes the extractor; and its head with the class scores.
+        prompted: What is embedded for each class.
+        weigh: Maps scores (n_steps, classes) to class weights and mass.
+    """
+
+    source: Callable[[], tuple[FeatureExtractor, str]]
+    prompted: Callable[[], tuple[str, ...]]
+    weigh: Callable[[FloatArray], tuple[FloatArray, FloatArray | None]]
+
+
+_plainly = partial(seen, temperature=1.0)
+NAMERS: Mapping[str, Namer] = {
+    "yamnet": Namer(lambda: (YAMNet(), "scores"), prompted_sounds, heard),
+    "soundnet_scenes": Namer(
+        lambda: (SoundNet(layer="scenes"), "embedding"), prompted_places, _plainly
+    ),
+    "soundnet_objects": Namer(
+        lambda: (SoundNet(layer="objects"), "embedding"), prompted_sights, _plainly
+    ),
+    "efficientnet": Namer(lambda: (EfficientNet(), "scores"), prompted_sights, seen),
+    "i3d": Namer(lambda: (I3D(), "scores"), prompted_actions, _plainly),
+    "i3d_kinetics": Namer(lambda: (I3D(weights="kinetics"), "scores"), prompted_actions, _plainly),
 }
 
 
 @cache
-def name_vectors(modality: Literal["audio", "visual"]) -> FloatArray:
-    """Return MiniLM's vectors of the prompted class names: (521 or 1000, 384) float32.
+def name_vectors(namer: str) -> FloatArray:
+    """Return MiniLM's vectors of one namer's prompted class names: (classes, 384) float32.
 
     They are made once and kept beside MiniLM, which is not loaded again to index a clip.
     """
@@ -156,7 +227,7 @@ def name_vectors(modality: Literal["audio", "visual"]) -> FloatArray:
 
     from earsight import weights
 
-    texts = PROMPTED[modality]()
+    texts = NAMERS[namer].prompted()
 
     def embed(_: Mapping[str, Path], folder: Path) -> None:
         save_file({"vectors": MiniLM().embed(texts)}, folder / "names.safetensors")
