@@ -55,3 +55,8 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Name what is public, also what is not imported yet."""
+    return sorted({*globals(), *__all__})

@@ -133,7 +133,7 @@ class AtK(Mapping[int, float]):
         return repr(self._values)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Direction:
     """How well one modality finds another.
 
@@ -151,6 +151,19 @@ class Direction:
     _query_labels: Labels | None
     _by_class: ClassFigures | None
     _own: OwnRanks | None
+
+    def __repr__(self) -> str:
+        return f"Direction({self._told()})"
+
+    def _told(self) -> str:
+        """Say the main figures that are known, on one line."""
+        told = [f"{self.n_queries} queries in {self.n_gallery}"]
+        if self._by_class is not None:
+            told.append(f"MAP {self.map:.3f} (chance {self.map_chance:.3f})")
+        if self._own is not None:
+            told += [f"recall@{k} {value:.3f}" for k, value in self.recall.items()]
+            told.append(f"MRR {self.mrr:.3f}, median rank {self.median_rank:.1f}")
+        return ", ".join(told)
 
     @property
     def ap(self) -> FloatArray:
@@ -263,6 +276,10 @@ class Evaluation(Mapping[tuple[str, str], Direction]):
     def __len__(self) -> int:
         return len(self._directions)
 
+    def __repr__(self) -> str:
+        lines = [f"{query} -> {gallery}: {one._told()}" for (query, gallery), one in self.items()]
+        return "\n  ".join(["Evaluation(", *lines]) + "\n)"
+
 
 def evaluate(
     embeddings: Mapping[str, ArrayLike],
@@ -294,6 +311,9 @@ def evaluate(
     >>> scores = evaluate({"audio": z, "visual": z}, labels=["dog", "cat", "rain"], ks=[1, 2])
     >>> scores["audio", "visual"].map, scores["visual", "audio"].precision
     (1.0, {1: 1.0, 2: 0.5})
+    >>> scores["audio", "visual"]
+    Direction(3 queries in 3, MAP 1.000 (chance 0.611), recall@1 1.000, recall@2 1.000,
+      MRR 1.000, median rank 1.0)
     """
     views = as_views(embeddings, max_views=None, name="embeddings")
     widths = {name: x.shape[1] for name, x in views.items()}

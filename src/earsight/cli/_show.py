@@ -38,6 +38,8 @@ def speak(*, quiet: bool = False, verbose: bool = False) -> None:
     _quiet = quiet
     log = logging.getLogger("earsight")
     log.setLevel(logging.INFO if verbose else logging.WARNING)
+    downloads = logging.getLogger("earsight.weights.progress")
+    downloads.setLevel(logging.ERROR if quiet else logging.INFO)
     if _REASONS not in log.handlers:
         log.addHandler(_REASONS)
 
@@ -163,8 +165,10 @@ class Lines:
             say(f"{self._what}: {self._done} of {self._total}{rate}, {clock(left)} left")
 
     def finish(self) -> None:
-        """End the step."""
+        """End the step; one that was over at once is not worth a line."""
         spent = time.monotonic() - self._begun
+        if spent < _RATE_AFTER:
+            return
         rate = speed(self._done, spent)
         say(f"{self._what}: {self._done} of {self._total} in {spent:.1f} s{rate}")
 

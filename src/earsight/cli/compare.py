@@ -1,12 +1,14 @@
 """`earsight compare` and `earsight reproduce`."""
 
+import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from earsight.cli._show import out, printable, progress, say, show, table
+from earsight.cli._show import out, printable, progress, say, show, table, warn
 
 if TYPE_CHECKING:
     from earsight.experiments.compare import Comparison
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from earsight.experiments.sources import Source
     from earsight.experiments.table import Table
 
+_STDOUT = Path("-")
 _EVERY = 5.0  # seconds between lines that tell of single fits
 LOG = Path("earsight-official-test.log")
 
@@ -48,7 +51,10 @@ def compare(
     log: Log = LOG,
     json_file: Annotated[
         Path | None,
-        typer.Option("--json", help="Keep the results here; what is done is not fitted again."),
+        typer.Option(
+            "--json",
+            help="Keep the results here; what is done is not fitted again. -: print them instead.",
+        ),
     ] = None,
     again: Again = False,
     against: Annotated[
@@ -79,7 +85,8 @@ def compare(
     from earsight.experiments.compare import compare as run
     from earsight.experiments.protocol import Protocol
 
-    wishes = Wishes(json_file, again, trec, log, _numbers(sizes), against)
+    printed = json_file == _STDOUT
+    wishes = Wishes(None if printed else json_file, again, trec, log, _numbers(sizes), against)
     if plot is not None:
         from earsight.experiments.plots import require_matplotlib
 
@@ -96,7 +103,10 @@ def compare(
         told=_Sparingly(),
         done=_done,
     )
-    _show_all(comparison)
+    if printed:
+        out(json.dumps({one.method: one.as_json() for one in comparison.results}, default=str))
+    else:
+        _show_all(comparison)
     if per_query is not None:
         from earsight.experiments.perquery import write_per_query
 
@@ -111,7 +121,7 @@ def compare(
 
         written = write_page(markdown, comparison, described, log if official_test else None)
         say(f"Written into {markdown}: {', '.join(written)}.")
-    _end(comparison.failed)
+    _end(comparison.failed, warn if printed else out)
 
 
 def _numbers(sizes: str | None) -> tuple[int, ...]:
@@ -193,9 +203,9 @@ def _show_table(made: "Table") -> None:
         out(note)
 
 
-def _end(failed: "list[Result]") -> None:
+def _end(failed: "list[Result]", tell: Callable[[str], None]) -> None:
     for result in failed:
-        out(f"{result.method} failed: {printable(result.error or '')}")
+        tell(f"{result.method} failed: {printable(result.error or '')}")
     if failed:
         raise typer.Exit(1)
 
@@ -208,7 +218,8 @@ def reproduce(
     seeds: Seeds = 1,
     log: Log = LOG,
     json_folder: Annotated[
-        Path | None, typer.Option("--json", help="Keep the results in this folder.")
+        Path | None,
+        typer.Option("--json", help="Keep the results in this folder. -: print them instead."),
     ] = None,
     again: Again = False,
 ) -> None:
@@ -219,12 +230,18 @@ def reproduce(
     from earsight.experiments.compare import Wishes
     from earsight.experiments.reproduce import reproduce as run
 
-    wishes = Wishes(json=json_folder, again=again, log=log)
+    printed = json_folder == _STDOUT
+    wishes = Wishes(json=None if printed else json_folder, again=again, log=log)
     lines, missing = run(which, features, seeds=seeds, wishes=wishes, told=_Sparingly(), done=_done)
-    _show_lines(lines)
+    if printed:
+        rows = [vars(line) | {"result": line.result.as_json()} for line in lines]
+        out(json.dumps(rows, default=str))
+    else:
+        _show_lines(lines)
     for sentence in missing:
         say(sentence)
-    _end([line.result for line in lines if line.result.error is not None])
+    failed = [line.result for line in lines if line.result.error is not None]
+    _end(failed, warn if printed else out)
 
 
 def _show_lines(lines: "list[Line]") -> None:

@@ -1,13 +1,16 @@
 """`earsight demo`: draw clips, index them, evaluate, search both ways, and leave a picture."""
 
+import json
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from earsight.cli._show import Bar, Lines, progress, say, short
+from earsight.cli._show import Bar, Lines, out, progress, say, short
+from earsight.cli.library import Json, evaluate, index
 
 if TYPE_CHECKING:
     from earsight.library.search import Answer
@@ -20,14 +23,15 @@ def demo(
     folder: Annotated[Path, typer.Argument(help="Where the clips go.")] = Path("demo"),
     per_class: Annotated[int, typer.Option(min=2, help="Clips of each of the ten classes.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Another number, other clips.")] = 0,
+    as_json: Json = False,
 ) -> None:
     """Draw and sound labelled clips, then index, evaluate and search them.
 
     Nothing is needed but the weights of the two small networks and the text model, which come
     through the package index. Shown at the end: the same steps as commands, to try on your clips.
     """
-    from earsight.cli.library import evaluate, index
     from earsight.demo import draw
+    from earsight.library.evaluate import evaluate_library
 
     begun = time.monotonic()
     clips, queries = folder / "clips", folder / "queries"
@@ -38,10 +42,17 @@ def demo(
     say(f"\n2. earsight index {clips}")
     index(clips)
     say(f"\n3. earsight evaluate --library {clips}")
-    evaluate(clips)
+    found: dict[str, object] = {}
+    if as_json:
+        found["evaluation"] = asdict(evaluate_library(clips))
+    else:
+        evaluate(clips)
     say("\n4. Searching with clips that are not in the library")
     picture = folder / "answers.png"
-    _ask(clips, queries, picture)
+    answers = _ask(clips, queries, picture)
+    if as_json:
+        found |= {"picture": str(picture), "answers": [answer.as_json() for answer in answers]}
+        out(json.dumps(found))
     say(f"\nThe answers as a picture: {short(str(picture.absolute()))}")
     say(f"All of it took {time.monotonic() - begun:.0f} s. Now with your own clips:")
     say("  earsight index my-clips/")
@@ -64,22 +75,24 @@ def _told(shown: Lines | Bar, what: str) -> Callable[[int, int], None]:
     return told
 
 
-def _ask(clips: Path, queries: Path, picture: Path) -> None:
+def _ask(clips: Path, queries: Path, picture: Path) -> "list[Answer]":
     """Ask with every second query, by sound and by sight in turn, and draw the answers."""
     from earsight.library.search import search
     from earsight.pictures import contact_sheet
 
-    rows = []
+    answers, rows = [], []
     for number, query in enumerate(sorted(queries.glob("*/*.mp4"))[::2]):
         by = ("audio", "visual")[number % 2]
         answer = search(clips, query, by=by, top=SHOWN)
         say(f"earsight search {query} --by {by} --library {clips} --top {SHOWN}")
         for one in answer.results:
             say(f"   {one.score:6.3f}  {short(one.path)}")
+        answers.append(answer)
         rows.append(_row(query, answer))
     contact_sheet(
         rows, picture, "Asked by its sound or its sight: the best answers of the other kind"
     )
+    return answers
 
 
 def _row(query: Path, answer: "Answer") -> "tuple[Tile, list[Tile]]":

@@ -1,14 +1,19 @@
 """`earsight weights list | pull | add | verify`: the pretrained networks on this machine."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from earsight.cli._show import out, plural, say, show, table
+from earsight.cli._show import out, plural, say, show, table, warn
+from earsight.cli.library import Json
 
 app = typer.Typer(help="The pretrained weights: where from, whether here, whether intact.")
+
+if TYPE_CHECKING:
+    from earsight.weights.store import Held
 
 Source = Annotated[
     str | None, typer.Option("--source", help="Use this one source (see `list --json`).")
@@ -23,9 +28,7 @@ Trust = Annotated[
 
 
 @app.command("list")
-def list_(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
+def list_(as_json: Json = False) -> None:
     """Show every set of weights: size, licence, whether it is here, where it comes from."""
     from earsight.discovery import names
     from earsight.weights import Store
@@ -49,17 +52,23 @@ def pull(
     ] = None,
     source: Source = None,
     trust_first_use: Trust = False,
+    as_json: Json = False,
 ) -> None:
     """Download weights, check them, and keep them in the cache."""
     from earsight.weights import Store
 
     store = Store()
     defaults = [name for name, entry in store.catalogue.items() if entry.default]
+    done = []
     for name in names or defaults:
         before = store.pins(name)
         held = store.obtain(name, source=source, trust_first_use=trust_first_use)
         _tell_pins(name, before, store.pins(name))
-        out(f"{name}: here and right, from {held.source.key}")
+        done.append(_held(name, held))
+        if not as_json:
+            out(f"{name}: here and right, from {held.source.key}")
+    if as_json:
+        out(json.dumps({"weights": done}))
 
 
 @app.command()
@@ -68,6 +77,7 @@ def add(
     files: Annotated[list[Path], typer.Argument(help="The file; several where a set has several.")],
     source: Source = None,
     trust_first_use: Trust = False,
+    as_json: Json = False,
 ) -> None:
     """Take files that came in another way; they are recognised by their checksums."""
     from earsight.weights import Store
@@ -76,23 +86,29 @@ def add(
     before = store.pins(name)
     held = store.add(name, files, source=source, trust_first_use=trust_first_use)
     _tell_pins(name, before, store.pins(name))
-    out(f"{name}: added, the files of {held.source.key}")
+    if as_json:
+        out(json.dumps({"weights": [_held(name, held)]}))
+    else:
+        out(f"{name}: added, the files of {held.source.key}")
 
 
 @app.command()
-def verify() -> None:
+def verify(as_json: Json = False) -> None:
     """Read every file that is here again and compare checksums; exit code 1 if one is wrong."""
     from earsight.weights import Store
     from earsight.weights.audit import verify as run
 
     findings = run(Store())
     wrong = [finding for finding in findings if not finding.right]
-    for finding in wrong:
+    if as_json:
+        rows = [asdict(finding) | {"right": finding.right} for finding in findings]
+        out(json.dumps({"wrong": len(wrong), "files": rows}, default=str))
+    for finding in [] if as_json else wrong:
         found = finding.found or "no file"
         out(f"{finding.name}: {finding.path} expected {finding.expected}, got {found}")
     say(f"{plural(len(findings), 'file')} read, {len(wrong)} wrong.")
     if wrong:
-        say("A wrong file is not used: the next run makes or fetches it anew.")
+        warn("A wrong file is not used: the next run makes or fetches it anew.")
         raise typer.Exit(1)
 
 
@@ -103,6 +119,11 @@ def _tell_pins(
         if before.get(key) != sums:
             for member, checksum in sums.items():
                 say(f"{name}: {member} from {key} was trusted and is pinned: SHA-256 {checksum}")
+
+
+def _held(name: str, held: "Held") -> dict[str, Any]:
+    files = {member: str(path) for member, path in held.files.items()}
+    return {"name": name, "source": held.source.key, "files": files, "sha256": held.sums}
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

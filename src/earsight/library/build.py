@@ -290,7 +290,7 @@ def _embed(
     shutil.rmtree(model, ignore_errors=True)  # left by a killed run
     space.save(model)
     table = embedding_table(store.folder, f"embedding-{number}")
-    n_rows = write_embedding(tables, table, space, plan.windows | plan.texts)
+    n_rows = write_embedding(tables, table, space, plan.windows | plan.texts, progress)
     info = {
         "space": space.name,
         "decision": asdict(decision),

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from earsight.arrays import FloatArray
+from earsight.library.progress import Progress
 from earsight.library.sources import (
     MODALITIES,
     TEXT,
@@ -179,13 +180,20 @@ def embedding_table(folder: Path, name: str) -> LanceIndex:
 
 
 def write_embedding(
-    tables: Tables, table: LanceIndex, space: Space, contents: Mapping[str, int]
+    tables: Tables,
+    table: LanceIndex,
+    space: Space,
+    contents: Mapping[str, int],
+    progress: Progress,
 ) -> int:
     """Embed every row of every modality into a new table; return how many rows there are."""
     table.drop()
     n_rows = 0
-    for modality in (*MODALITIES, TEXT):
-        for piece in tables.read(modality, contents):
+    parts = [{c: contents[c] for c in some} for some in _chunks(contents)]
+    work = [(modality, part) for modality in (*MODALITIES, TEXT) for part in parts]
+    progress.start("Embedding", len(work))
+    for modality, part in work:
+        for piece in tables.read(modality, part):
             vectors = space.embed(modality, piece.vectors)
             table.create(vectors.shape[1])
             rows = [
@@ -194,8 +202,10 @@ def write_embedding(
             ]
             table.upsert(rows, vectors)
             n_rows += len(rows)
+        progress.advance()
     if n_rows:
         table.optimize()
+    progress.finish()
     return n_rows
 
 
