@@ -4,12 +4,14 @@ Everything is made inside the training part of each fold: the centring, the lear
 choice of what answers. Query and gallery are the fold's test clips, and so is chance.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from earsight.arrays import FloatArray
 from earsight.datasets import folds, n_folds_for
 from earsight.errors import LibraryError
 from earsight.library.learn import WEIGHT, bridge_views, choose, fit_bridge
@@ -19,7 +21,7 @@ from earsight.library.progress import Progress, Silent
 from earsight.library.settings import Settings
 from earsight.library.sources import MODALITIES
 from earsight.library.space import Space
-from earsight.retrieval import evaluate
+from earsight.retrieval import Evaluation, evaluate
 
 DIRECTIONS = (("audio", "visual"), ("visual", "audio"))
 KS = (1, 5, 10)
@@ -53,12 +55,35 @@ class LibraryEvaluation:
     copies: int = 0
 
 
-def evaluate_library(library: Path, *, progress: Progress | None = None) -> LibraryEvaluation:
+@dataclass(frozen=True)
+class Ranked:
+    """Clips that were held out and ranked for each other: a fold, or all of few clips.
+
+    Attributes:
+        rows: One for each of the n clips.
+        points: Modality → (n, k), where they lie in the space that was made without them.
+        own: Figures by each clip's own other half.
+        by_class: Figures by class, over the clips that have one; None where none has.
+    """
+
+    rows: PairedRows
+    points: dict[str, FloatArray]
+    own: Evaluation
+    by_class: Evaluation | None
+
+
+def evaluate_library(
+    library: Path,
+    *,
+    progress: Progress | None = None,
+    watch: Callable[[Ranked], None] | None = None,
+) -> LibraryEvaluation:
     """Score the clips of a library as queries for each other.
 
     Args:
         library: The clips folder, or the library folder itself.
         progress: Is told of each fold.
+        watch: Is given what was ranked, fold by fold.
 
     Raises:
         LibraryError: No library, or fewer than two clips with both sound and sight.
@@ -80,7 +105,7 @@ def evaluate_library(library: Path, *, progress: Progress | None = None) -> Libr
         copies=stored.n_copies,
     )
     if result.folds:
-        _cross_validate(rows, settings, result, progress or Silent())
+        _cross_validate(rows, settings, result, progress or Silent(), watch)
         result.note = (
             f"{note}{result.folds} folds by clip; query and gallery are the test fold; centring, "
             "learning and the choice of what answers were made in the training part."
@@ -88,7 +113,7 @@ def evaluate_library(library: Path, *, progress: Progress | None = None) -> Libr
     else:
         bridge = settings.sources.bridge
         space = Space(fit_bridge({}, settings.sources), bridge_name=bridge)
-        result.directions = _figures(space, rows)
+        result.directions = _figures(space, rows, watch)
         result.answers = [bridge]
         result.note = (
             f"{note}With fewer than 20 clips nothing is fitted: all are ranked by the {bridge} "
@@ -102,6 +127,7 @@ def _cross_validate(
     settings: Settings,
     result: LibraryEvaluation,
     progress: Progress,
+    watch: Callable[[Ranked], None] | None,
 ) -> None:
     found = []
     progress.start("Evaluating folds", result.folds)
@@ -117,7 +143,7 @@ def _cross_validate(
             answers = decision.answers
         space = Space(bridge, learned, WEIGHT if learned else 1.0, name)
         result.answers.append(answers)
-        found.append(_figures(space, rows.take(test)))
+        found.append(_figures(space, rows.take(test), watch))
         progress.advance()
     progress.finish()
     for direction in found[0]:
@@ -127,21 +153,29 @@ def _cross_validate(
         }
 
 
-def _figures(space: Space, rows: PairedRows) -> dict[str, dict[str, float]]:
+def _figures(
+    space: Space, rows: PairedRows, watch: Callable[[Ranked], None] | None
+) -> dict[str, dict[str, float]]:
     """Return direction → figures, on the clips given as queries and gallery."""
     rows = rows.one_per_clip()
     embedded = {modality: space.embed(modality, rows.vectors) for modality in MODALITIES}
     ks = tuple(k for k in KS if k <= len(rows))
     own = evaluate(embedded, ks=ks)
     named = rows.labels != NO_LABEL
-    by_class: Any = None
+    by_class: Evaluation | None = None
     if named.any():
         some = {modality: x[named] for modality, x in embedded.items()}
         by_class = evaluate(some, labels=rows.labels[named], ks=())
+    if watch is not None:
+        watch(Ranked(rows, embedded, own, by_class))
     figures = {}
     for query, gallery in DIRECTIONS:
         direction = own[query, gallery]
-        one = {"mrr": direction.mrr, "median_rank": direction.median_rank, "gallery": len(rows)}
+        one: dict[str, Any] = {
+            "mrr": direction.mrr,
+            "median_rank": direction.median_rank,
+            "gallery": len(rows),
+        }
         for k in ks:
             one[f"recall@{k}"] = direction.recall[k]
             one[f"recall_chance@{k}"] = direction.recall_chance[k]

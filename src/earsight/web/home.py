@@ -2,6 +2,7 @@
 
 import os
 import threading
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from earsight.library.clips import LibraryClip
 from earsight.library.place import FOLDER, find
 from earsight.library.plane import Plane, plane_of
 from earsight.library.progress import Progress
+from earsight.library.quality import Case, K, measure
 from earsight.library.sources import MODALITIES
 from earsight.library.strangers import StrangerReader
 from earsight.paths import as_text
@@ -140,7 +142,33 @@ class Home:
         return _told(report)
 
     def _measure(self, progress: Progress) -> dict[str, Any]:
-        raise LibraryError("Not built yet.")
+        found = measure(self.library.folder, progress=progress)
+        by_content = self.library.opened().by_content
+
+        def shown(content: str) -> dict[str, Any] | None:
+            clips = by_content.get(content)
+            return as_json(clips[0]) if clips else None
+
+        def cases(some: list[Case]) -> list[dict[str, Any]]:
+            return [
+                {
+                    "clip": shown(case.content),
+                    "by": case.by,
+                    "for": case.for_,
+                    "ap": case.ap,
+                    "rank": case.rank,
+                    "answers": [one for one in map(shown, case.answers) if one],
+                }
+                for case in some
+                if shown(case.content)
+            ]
+
+        return asdict(found.evaluation) | {
+            "per_class": found.per_class,
+            "confusion": {"k": K} | found.confusion if found.confusion else None,
+            "best": cases(found.best),
+            "worst": cases(found.worst),
+        }
 
 
 def _told(report: IndexReport) -> dict[str, Any]:
