@@ -20,6 +20,7 @@ from earsight.library.forget import forget
 from earsight.library.place import FOLDER
 from earsight.library.search import search
 from earsight.library.sources import Sources
+from earsight.library.status import status
 from earsight.library.store import Store
 
 SAID = {"dog": "A dog barks at the postman.", "sea": "Waves roll onto the beach.", "car": "A car."}
@@ -242,3 +243,11 @@ def test_a_text_goes_with_its_clip(folder: Path) -> None:
     index(folder)
     assert texts(folder) == ["car.txt"]
     assert sum(key.endswith(":text") for key in rows(folder)) == 1
+    pending = status(folder).pending
+    assert pending is not None and pending.nothing
+    (folder / "car.txt").write_text("A car, and another one.")
+    make_clip(folder / "new.mp4", tone=3000)
+    (folder / "new.txt").write_text("New.")
+    pending = status(folder).pending
+    assert pending is not None
+    assert (pending.new, pending.changed) == (["new.mp4", "new.txt"], ["car.txt"])

@@ -147,7 +147,7 @@ def _told(report: "IndexReport", clips: Path, library: Path | None) -> None:
         if count
     ]
     say(f"{plural(report.n_clips, 'clip')}: {', '.join(done)}. {report.seconds:.1f} s.")
-    if report.n_texts:
+    if report.n_texts and report.takes_words:
         say(f"{plural(report.n_texts, 'text')} beside them: --by text, --for text.")
     if report.linked:
         say(

@@ -175,7 +175,8 @@ def _update(store: Store, work: _Work, progress: Progress, *, mended: bool = Fal
     whole = scan(store.root, store.files(), settings.exclude)
     refuse_empty(store.root, store.folder, whole, settings.exclude)
     found, forgotten = leave_out(store, whole, keep=True)
-    found.fresh = [file for file in found.fresh if file.path not in work.skip]
+    for one in (found, found.texts):
+        one.fresh = [file for file in one.fresh if file.path not in work.skip]
     here = [clip.path for clip in found.same] + [file.path for file in found.fresh]
     check_labels(settings.labels, here)
     if settings.sources != Settings.of(store).sources:

@@ -140,7 +140,8 @@ def leave_out(store: Store, found: Scan, *, keep: bool = False) -> tuple[Scan, i
         _save(store, places | here)
     same = [clip for clip in found.same if clip not in gone]
     missing = found.missing + [clip for clip in gone if clip not in found.missing]
-    return replace(found, same=same, fresh=fresh, missing=missing), len(hidden)
+    texts = found.texts.beside([*(clip.path for clip in same), *(file.path for file in fresh)])
+    return replace(found, same=same, fresh=fresh, missing=missing, texts=texts), len(hidden)
 
 
 def _named(store: Store, known: dict[bytes, Clip], clip: str | Path) -> Clip:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from earsight import engine
 from earsight.errors import LibraryError, WeightsError
-from earsight.library.beside import is_text, stem
+from earsight.library.beside import is_text
 from earsight.library.progress import Progress
-from earsight.library.scan import File, Found, Scan, content_of, match_moves, scan
+from earsight.library.scan import File, Scan, content_of, match_moves, scan
 from earsight.library.sources import Extracted, Sources, read_clip, read_text, report_of
 from earsight.library.store import Content, Store
 from earsight.library.tables import Tables
@@ -53,7 +53,7 @@ def read_changes(
     known = {file.path: file.content for file in store.files()}
     contents = store.contents(sources.fingerprint)
     done = {name for name, content in contents.items() if not content.report["again"]}
-    texts = _texts_of(found)
+    texts = found.texts
     stale = [
         File(one.path, one.size, one.mtime_ns)
         for one in (*found.same, *texts.same)
@@ -92,17 +92,6 @@ def read_changes(
         + len(stale)
         - len(again)
         + sum(text.content not in said for text in texts.missing),
-    )
-
-
-def _texts_of(found: Scan) -> Found:
-    """Return the texts of the clips that stay; those of clips that leave go with them."""
-    stems = {stem(clip.path) for clip in found.same} | {stem(file.path) for file in found.fresh}
-    lone = [text for text in found.texts.same if stem(text.path) not in stems]
-    return Found(
-        [text for text in found.texts.same if stem(text.path) in stems],
-        [text for text in found.texts.fresh if stem(text.path) in stems],
-        found.texts.missing + lone,
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from earsight.errors import LibraryError
-from earsight.library.beside import chosen, ending, is_text
+from earsight.library.beside import chosen, ending, is_text, stem
 from earsight.library.store import Clip
 from earsight.media import MEDIA_SUFFIXES
 from earsight.paths import as_text
@@ -41,6 +41,15 @@ class Found:
     same: list[Clip] = field(default_factory=list)
     fresh: list[File] = field(default_factory=list)
     missing: list[Clip] = field(default_factory=list)
+
+    def beside(self, clips: Iterable[bytes]) -> "Found":
+        """Return the texts of these clips; those of others are missing, if they were known."""
+        stems = {stem(path) for path in clips}
+        return Found(
+            [text for text in self.same if stem(text.path) in stems],
+            [text for text in self.fresh if stem(text.path) in stems],
+            self.missing + [text for text in self.same if stem(text.path) not in stems],
+        )
 
 
 @dataclass

@@ -135,10 +135,18 @@ def _made(sources: Sources) -> _Made:
 
 
 def _extractor(modality: str, spec: str) -> FeatureExtractor:
-    """Make one extractor; a kind that serves several modalities is told which one is meant."""
-    name, parameters = parse_spec(spec)
-    if name == WORDS:
+    if parse_spec(spec)[0] == WORDS:
         raise InputError(f"--{modality} takes what is learned from; words is the bridge beside it.")
+    return extractor_for(modality, spec)
+
+
+def extractor_for(modality: str, spec: str) -> FeatureExtractor:
+    """Make one extractor; a kind that serves several modalities is told which one is meant.
+
+    Raises:
+        InputError: There is no such kind or hyper-parameter, or it reads another modality.
+    """
+    name, parameters = parse_spec(spec)
     if _serves_several(name):
         parameters.setdefault("modality", modality)
     extractor: FeatureExtractor = make("extractors", name, dict(parameters))
@@ -252,8 +260,8 @@ def read_text(path: Path, sources: Sources) -> Extracted:
         path: A .txt file (UTF-8, or with a byte order mark), or .srt subtitles.
         sources: The library's extractors.
     """
-    if sources.text is None:
-        return _unread(f"The space {sources.bridge} has no text.")
+    if sources.text is None:  # known, so that it is not new each time, and no trouble
+        return Extracted(Report(Status.OK, message=f"{sources.bridge} has no text."), [], {})
     try:
         pieces = _pieces(path)
         steps = [extract_text(text, sources.text) for _, _, text in pieces]

@@ -137,10 +137,11 @@ def _pending(store: Store, settings: Settings, current: Embedding | None) -> Pen
     except LibraryError:  # the disk of the clips is not there; the library can still tell
         return None
     known = {file.path for file in store.files()}
+    fresh, missing = found.fresh + found.texts.fresh, found.missing + found.texts.missing
     return Pending(
-        new=[as_text(file.path) for file in found.fresh if file.path not in known],
-        changed=[as_text(file.path) for file in found.fresh if file.path in known],
-        gone=[as_text(clip.path) for clip in found.missing],
+        new=[as_text(file.path) for file in fresh if file.path not in known],
+        changed=[as_text(file.path) for file in fresh if file.path in known],
+        gone=[as_text(file.path) for file in missing],
         unfinished=current is None or _stale(store, settings, current),
     )
 

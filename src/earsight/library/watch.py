@@ -146,7 +146,8 @@ def _look(folder: Path, place: Path, settling: Settling, changes: dict[str, Any]
     else:
         settings = Settings().changed(changes)
         found = scan(folder, (), settings.exclude)
-    growing = settling.growing(found.fresh, time.monotonic())
+    fresh, missing = found.fresh + found.texts.fresh, found.missing + found.texts.missing
+    growing = settling.growing(fresh, time.monotonic())
     # What is missing may have moved, and be among the growing; a move costs no reading.
-    work = len(found.fresh) > len(growing) or bool(found.missing and not growing)
+    work = len(fresh) > len(growing) or bool(missing and not growing)
     return _Seen(growing, work, empty=not (found.fresh or found.same or found.missing))
