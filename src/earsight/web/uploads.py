@@ -180,15 +180,9 @@ class _Parts:
 
     def _on_field(self, data: bytes, start: int, end: int) -> None:
         self._field += data[start:end]
-        self._check_headers()
 
     def _on_value(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
-        self._check_headers()
-
-    def _check_headers(self) -> None:
-        if len(self._field) + len(self._value) > 4096 or len(self._headers) > 16:
-            raise UploadError(400, "The headers of the file's part are too long.")
 
     def _on_header(self) -> None:
         self._headers[self._field.lower()] = self._value
