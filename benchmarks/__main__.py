@@ -15,6 +15,7 @@ from typing import Any
 HERE = Path(__file__).parent
 OUT = Path("build/benchmarks")
 PAGE = HERE.parent / "docs" / "benchmarks.md"
+DIGITS = {"seconds": "{:.3f}", "ratio": "{:.2f}", "peak_mib": "{:.1f}"}
 PACKAGES = ("numpy", "scipy", "scikit-learn", "cca-zoo", "onnxruntime", "av", "torch")
 
 HEAD = """# Benchmarks
@@ -54,16 +55,16 @@ def _machine() -> str:
 
 def _section(name: str) -> str:
     record: dict[str, Any] = json.loads((OUT / f"{name}.json").read_text())
+    columns = list(next(iter(record["results"].values())))
     lines = [
         f"## {record['title']}\n",
         f"`python -m benchmarks {name}`\n",
-        "| | seconds | ratio | peak MiB |",
-        "|---|---:|---:|---:|",
+        "| | " + " | ".join(column.replace("_mib", " MiB") for column in columns) + " |",
+        "|---|" + "---:|" * len(columns),
     ]
     for contender, row in record["results"].items():
-        lines.append(
-            f"| {contender} | {row['seconds']:.3f} | {row['ratio']:.2f} | {row['peak_mib']:.1f} |"
-        )
+        cells = (DIGITS.get(column, "{}").format(row[column]) for column in columns)
+        lines.append(f"| {contender} | " + " | ".join(cells) + " |")
     facts = [f"- {key.replace('_', ' ')}: {value}" for key, value in record["facts"].items()]
     return "\n".join([*lines, "", *facts, ""])
 

@@ -53,7 +53,8 @@ class Words(FeatureExtractor):
     where there is nothing else to centre on.
 
     Other ears and eyes name other things; all of them pₜ = softmax(zₜ), all wₜ alike but for a
-    window that is cut short. None was found better than the default: see docs/extractors.md.
+    window that is cut short. Whether one is better than the default is not known: the ten real
+    clips of `benchmarks/bridge.py` are too few to tell.
 
     Args:
         modality: What is turned into words.
