@@ -11,6 +11,7 @@ from PIL import Image
 
 import earsight
 from _clips import make_clip
+from _i3d import seeded_i3d
 from _seeded import seeded_vggish
 from earsight import discovery, weights
 from earsight.errors import InputError, MediaError
@@ -20,18 +21,28 @@ from earsight.media import AudioBlock, Decoder, FrameBlock
 
 # They need models, which test_foundation.py makes; it holds them to the same promises.
 FOUNDATION = {"clip", "clap", "pe_av"}
+SMALLER = {"i3d": {"window": "16"}}  # steps short enough for these clips
 EVERY = [
-    (name, {"modality": modality} if name == "words" else {})
+    (name, {"modality": modality} if name == "words" else SMALLER.get(name, {}))
     for name in discovery.names("extractors")
     if name not in FOUNDATION
     for modality in (("audio", "visual", "text") if name == "words" else ("",))
 ]
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a seeded network stays, once converted."""
+    return tmp_path_factory.mktemp("kept")
+
+
 @pytest.fixture(params=EVERY, ids=lambda kind: ".".join([kind[0], *kind[1].values()]))
-def extractor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FeatureExtractor]:
+def extractor(
+    request: pytest.FixtureRequest, tmp_path: Path, kept: Path
+) -> Iterator[FeatureExtractor]:
     name, parameters = request.param
-    with seeded_vggish(tmp_path) if name == "vggish" else nullcontext():
+    seeded = {"vggish": lambda: seeded_vggish(tmp_path), "i3d": lambda: seeded_i3d(kept)}
+    with seeded.get(name, nullcontext)():
         yield earsight.extractor(name, **parameters)
 
 
@@ -159,7 +170,7 @@ def test_fingerprints_follow_hyper_parameters(extractor: FeatureExtractor) -> No
     assert extractor.fingerprint == same.fingerprint
     assert len(extractor.fingerprint) == 64 and int(extractor.fingerprint, 16) >= 0
     if "fps" in extractor._fields():
-        assert type(extractor)(fps=1.0).fingerprint != extractor.fingerprint
+        assert type(extractor)(fps=1.5).fingerprint != extractor.fingerprint
 
 
 def test_fingerprints_follow_weights_and_code(

@@ -100,9 +100,7 @@ def fit_pca(features: FloatArray, file: Path | str, n_components: int = N_YOUTUB
         raise InputError(f"A PCA's file must end in .safetensors; got {file.name!r}.")
     x = as_matrix(features, "features").astype(np.float64)
     mean = x.mean(axis=0)
-    x -= mean
-    values, vectors = np.linalg.eigh(x.T @ x / max(len(x) - 1, 1))  # rising
-    values, vectors = values[::-1], vectors[:, ::-1].T  # (d,), (d, d), row by row
+    values, vectors = _principal(x - mean)
     rank = int((values > values[0] * x.shape[1] * np.finfo(np.float32).eps).sum())
     if not 1 <= n_components <= rank:
         raise InputError(
@@ -118,6 +116,16 @@ def fit_pca(features: FloatArray, file: Path | str, n_components: int = N_YOUTUB
     }
     arrays = {name: np.ascontiguousarray(t, dtype=np.float32) for name, t in tensors.items()}
     save_file(arrays, file, metadata={"earsight": "pca"})
+
+
+def _principal(x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the falling eigenvalues of xᵀx/(n − 1), and its eigenvectors row by row."""
+    n, d = x.shape
+    if n < d:  # the covariance would be the larger matrix
+        _, singular, vectors = np.linalg.svd(x, full_matrices=False)
+        return singular**2 / max(n - 1, 1), vectors
+    values, columns = np.linalg.eigh(x.T @ x / (n - 1))  # rising
+    return values[::-1], columns[:, ::-1].T
 
 
 def quantise(features: FloatArray) -> npt.NDArray[np.uint8]:

@@ -169,7 +169,7 @@ def convert(originals: Mapping[str, Path], folder: Path) -> None:
             arrays = renamed(unpickle_arrays(original))
             state = {name: torch.tensor(value) for name, value in arrays.items()}
         network = I3DNetwork(state).eval()
-    except (KeyError, AttributeError) as error:
+    except (KeyError, AttributeError, ValueError, RuntimeError) as error:
         raise WeightsError(f"{original} is no I3D on RGB; what is amiss is {error}.") from error
     frames = torch.zeros((1, WINDOWS[0], SIDE, SIDE, 3), dtype=torch.uint8)
     _onnx.export(network, frames, "frames", I3D.heads, folder / "model.onnx", free=2)

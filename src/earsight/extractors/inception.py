@@ -158,5 +158,11 @@ def convert(originals: Mapping[str, Path], folder: Path) -> None:
         )
     tensors = read_torchscript(originals[ORIGINAL])
     state = {name.removeprefix(PREFIX): torch.tensor(value) for name, value in tensors.items()}
+    try:
+        network = Network(state).eval()
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise WeightsError(
+            f"{originals[ORIGINAL]} is no Inception of 2015-12-05; what is amiss is {error}."
+        ) from error
     frames = torch.zeros((1, SIDE, SIDE, 3))
-    _onnx.export(Network(state).eval(), frames, "frames", Inception.heads, folder / "model.onnx")
+    _onnx.export(network, frames, "frames", Inception.heads, folder / "model.onnx")
