@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from earsight import __version__
-from earsight.cli import _show, compare, demo, library, serve, upkeep, weights
+from earsight.cli import _show, compare, demo, extract, library, serve, upkeep, weights
 from earsight.errors import EarsightError
 
 _EPILOG = (
@@ -69,6 +69,8 @@ app.command()(upkeep.forget)
 app.command()(upkeep.export)
 app.command()(upkeep.doctor)
 app.command()(demo.demo)
+app.command()(extract.extract)
+app.command()(extract.extractors)
 app.command()(compare.compare)
 app.command()(compare.reproduce)
 app.add_typer(weights.app, name="weights")

@@ -53,7 +53,7 @@ class Foundation(FeatureExtractor):
     @property
     def space(self) -> str:
         """The model's one space, by its files: all its modalities share it."""
-        files = json.dumps([self.version, _hub.checksums(self.folder)])
+        files = json.dumps([self.version, self.checksums])
         return f"{self.name}-{hashlib.sha256(files.encode()).hexdigest()[:16]}"
 
     @property
@@ -64,6 +64,11 @@ class Foundation(FeatureExtractor):
         except WeightsError:
             return False
         return True
+
+    @property
+    def checksums(self) -> dict[str, str]:
+        """SHA-256 of each file of the model."""
+        return _hub.checksums(self.folder)
 
     @final
     def embed(self, texts: Sequence[str]) -> FloatArray:
@@ -116,14 +121,13 @@ class Foundation(FeatureExtractor):
         return folder
 
     def _fetch(self) -> None:
-        _hub.package()
-        _hub.checksums(self.folder)
+        _hub.require()
+        _ = self.checksums  # the files come, and are what they should be
 
     def _recipe(self) -> dict[str, object]:
         # The files, wherever they are, and not the name by which they were asked for.
         parameters = {name: value for name, value in self._fields().items() if name != "model"}
-        files = _hub.checksums(self.folder)
-        return super()._recipe() | {"parameters": parameters, "files": files}
+        return super()._recipe() | {"parameters": parameters, "files": self.checksums}
 
 
 def _tensor(array: npt.NDArray[Any]) -> Any:

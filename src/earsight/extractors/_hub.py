@@ -27,8 +27,8 @@ _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")
 _LARGE, _SMALL = 64, 40  # hex digits of a SHA-256 and of a git blob id
 
 
-def package() -> Any:
-    """Import `transformers`, silent and without telemetry.
+def require() -> None:
+    """Check that `transformers` is there, before anything is downloaded; nothing is imported.
 
     Raises:
         WeightsError: It is not installed.
@@ -39,6 +39,15 @@ def package() -> Any:
             "an extra: pip install 'earsight[foundation]'."
         )
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = os.environ["DISABLE_TELEMETRY"] = "1"
+
+
+def package() -> Any:
+    """Import `transformers`, silent and without telemetry.
+
+    Raises:
+        WeightsError: It is not installed.
+    """
+    require()
     import transformers
 
     transformers.utils.logging.set_verbosity_error()
@@ -71,7 +80,7 @@ def folder_of(model: str, *, fetch: bool) -> Path:
 
 @cache
 def _from_hub(model: str, fetch: bool) -> Path:
-    package()
+    require()
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 

@@ -1,5 +1,6 @@
 """Sequences of feature vectors, paired rows, pooling, and the files that hold them."""
 
+from earsight.features._containers import check_ending
 from earsight.features.files import has_8_bit_features, read_features, write_features
 from earsight.features.paired import PairedFeatures
 from earsight.features.sequences import FeatureSequence, StepTable
@@ -8,6 +9,7 @@ __all__ = [
     "FeatureSequence",
     "PairedFeatures",
     "StepTable",
+    "check_ending",
     "has_8_bit_features",
     "read_features",
     "write_features",

@@ -68,7 +68,7 @@ def open_container(path: Path) -> Iterator[Container]:
     Raises:
         FeatureFileError: Missing, damaged, of an unknown kind, or with pickled objects.
     """
-    _check_ending(path)
+    check_ending(path)
     if not path.is_file():
         raise FeatureFileError(f"{path} is missing.")
     try:
@@ -101,7 +101,7 @@ def write_container(
         FeatureFileError: The file cannot be written.
         InputError: Provenance that is not JSON.
     """
-    _check_ending(path)
+    check_ending(path)
     try:
         provenance = json.loads(json.dumps(provenance, allow_nan=False))
     except (TypeError, ValueError) as error:
@@ -117,7 +117,12 @@ def write_container(
         temporary.unlink(missing_ok=True)
 
 
-def _check_ending(path: Path) -> None:
+def check_ending(path: Path) -> None:
+    """Check that a file's name says of which kind it is, before anything is done for it.
+
+    Raises:
+        FeatureFileError: It does not.
+    """
     if path.suffix.lower() not in _ENDINGS:
         raise FeatureFileError(f"A feature file ends in {', '.join(_ENDINGS)}; got {path.name!r}.")
 

@@ -1,89 +1,194 @@
-"""The rows of a library that have both sound and sight, in memory, to learn from and to score."""
+"""Which clips have a row in a feature file, and where the numbers of each row lie."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from earsight.arrays import FloatArray, IntArray, Labels
-from earsight.library.sources import MODALITIES
-from earsight.library.tables import Tables
+from earsight.arrays import FloatArray, IntArray
+from earsight.datasets import folder_labels, read_label_csv
+from earsight.errors import FeatureFileError, InputError
+from earsight.features import PairedFeatures, StepTable, read_features
+from earsight.library.parts import Parts, Record
+from earsight.media import Status
+from earsight.paths import as_text
 
-MAX_ROWS = 50_000  # more rows than this are sampled, by whole clips, to learn from
-NO_LABEL = ""
+_CLIPS = "clips"  # where the provenance holds the records
+_TROUBLE = (Status.PARTIAL, Status.UNREADABLE)
+Features = Mapping[str, Mapping[str, Any]]
+"""Modality → what made its features."""
 
 
 @dataclass(frozen=True)
-class PairedRows:
-    """Rows with both sound and sight, in memory.
+class Held:
+    """What a feature file holds already; nothing where there is none.
 
     Attributes:
-        clips: (n,) content of each row; rows of one content are not independent.
-        labels: (n,) class of each row, `NO_LABEL` where it has none.
-        vectors: Role → (n, d).
+        data: Its rows.
+        records: Of every clip that was met.
+        rows: Content → its row.
     """
 
-    clips: Labels
-    labels: Labels
-    vectors: dict[str, FloatArray]
+    data: PairedFeatures | None = None
+    records: tuple[Record, ...] = ()
+    rows: Mapping[str, int] = field(default_factory=dict)
 
-    def __len__(self) -> int:
-        return len(self.clips)
+    @classmethod
+    def open(cls, output: Path, features: Features) -> "Held":
+        """Read a file.
 
-    def take(self, which: IntArray | Labels) -> "PairedRows":
-        """Return some of the rows, by index or truth value."""
-        vectors = {role: x[which] for role, x in self.vectors.items()}
-        return PairedRows(self.clips[which], self.labels[which], vectors)
+        Raises:
+            FeatureFileError: It is damaged, of other hands, or of other extractors.
+        """
+        if not output.exists():
+            return cls()
+        data = read_features(output)
+        if _CLIPS not in data.provenance:
+            raise FeatureFileError(f"{output} was not made by extract; name another file.")
+        there = {m: data.provenance[m] for m in data.views}
+        same = {m: facts["fingerprint"] for m, facts in there.items()} == {
+            m: facts["fingerprint"] for m, facts in features.items()
+        }
+        if not same:
+            raise FeatureFileError(
+                f"{output} holds {_listed(there)}; asked for was {_listed(features)}. Features of "
+                "different extractors are never mixed: name another file, or remove this one."
+            )
+        records = tuple(map(Record.of, data.provenance[_CLIPS]))
+        groups = np.asarray(data.group).tolist()
+        return cls(data, records, {content: row for row, content in enumerate(groups)})
 
-    def one_per_clip(self) -> "PairedRows":
-        """Return each clip's middle window: the units of every figure are clips."""
-        places: dict[str, list[int]] = {}
-        for i, clip in enumerate(self.clips):
-            places.setdefault(clip, []).append(i)
-        return self.take(np.array([rows[len(rows) // 2] for rows in places.values()], dtype=int))
+    def is_same(self, made: "Table") -> bool:
+        """Return whether the file would be the same again."""
+        if self.data is None or list(self.records) != made.records:
+            return False
+        labels = self.data.labels
+        return (None if labels is None else np.asarray(labels).tolist()) == made.column
+
+
+def _listed(features: Features) -> str:
+    return ", ".join(
+        f"{m} of {facts['extractor']} ({facts['fingerprint'][:12]})"
+        for m, facts in features.items()
+    )
+
+
+class Table:
+    """The clips that have a row, and why the others have none.
+
+    Args:
+        records: Every clip, by path.
+        modalities: What a clip must have.
+        labels: Path → label; where there are any, a clip must have one.
+    """
+
+    def __init__(
+        self, records: list[Record], modalities: tuple[str, ...], labels: dict[str, str]
+    ) -> None:
+        self.records, self.modalities = records, modalities
+        whole = [record for record in records if set(modalities) <= set(record.has)]
+        self.rows = [r for r in whole if not labels or _name(r) in labels]
+        rows = {record.path for record in self.rows}
+        self.waiting = {r.content for r in whole if r.path not in rows}  # for a label
+        self.labels = {_name(r): labels[_name(r)] for r in self.rows} if labels else {}
 
     @property
-    def n_clips(self) -> int:
-        """Number of contents."""
-        return len(np.unique(self.clips))
+    def column(self) -> list[str] | None:
+        """The label of each row."""
+        return [self.labels[_name(record)] for record in self.rows] if self.labels else None
+
+    def trouble(self) -> list[tuple[str, str, str]]:
+        """Return what could not be read, or not to its end."""
+        return [(_name(r), r.status, r.message) for r in self.records if r.status in _TROUBLE]
+
+    def left_out(self) -> list[tuple[str, str]]:
+        """Return what was read and has no row."""
+        rows = {record.path for record in self.rows}
+        others = [r for r in self.records if r.path not in rows and r.status != Status.UNREADABLE]
+        return [(_name(record), self._why(record)) for record in others]
+
+    def _why(self, record: Record) -> str:
+        lacking = [m for m in self.modalities if m not in record.has]
+        return f"no {' and no '.join(lacking)}" if lacking else "no label, where others have one"
 
 
-def load_pairs(
-    tables: Tables, contents: Mapping[str, int], labels: Mapping[str, str], *, seed: int = 0
-) -> tuple[PairedRows, str]:
-    """Read the rows that have both sound and sight; a note tells if they had to be sampled."""
-    contents, note = _sampled(contents, seed)
-    keys: dict[str, list[str]] = {}
-    parts: dict[str, list[FloatArray]] = {}
-    roles: dict[str, list[str]] = {}
-    for modality in MODALITIES:
-        keys[modality] = []
-        for piece in tables.read(modality, contents):
-            keys[modality] += [row.key for row in piece.rows]
-            roles[modality] = list(piece.vectors)
-            for role, part in piece.vectors.items():
-                parts.setdefault(role, []).append(part)
-    both = sorted(set(keys["audio"]) & set(keys["visual"]))
-    if not both:
-        return PairedRows(np.array([]), np.array([]), {}), note
-    vectors: dict[str, FloatArray] = {}
-    for modality in MODALITIES:
-        where = {key: i for i, key in enumerate(keys[modality])}
-        order = [where[key] for key in both]
-        for role in roles[modality]:
-            vectors[role] = np.concatenate(parts[role])[order]
-    clips = [key.partition(":")[0] for key in both]
-    classes = [labels.get(clip, NO_LABEL) for clip in clips]
-    return PairedRows(np.array(clips), np.array(classes), vectors), note
+def labels_of(records: list[Record], setting: str) -> dict[str, str]:
+    """Return path → label of the clips that have one.
+
+    Raises:
+        LabelError: The CSV file cannot be read.
+        InputError: It labels none of them.
+    """
+    if setting == "none":
+        return {}
+    names = [_name(record) for record in records]
+    if setting == "folders":
+        return folder_labels(names) or {}
+    listed = read_label_csv(setting)
+    found = {name: listed[name] for name in names if name in listed}
+    if not found:
+        raise InputError(f"{setting} labels none of the {len(names)} clips; see --labels.")
+    return found
 
 
-def _sampled(contents: Mapping[str, int], seed: int) -> tuple[Mapping[str, int], str]:
-    n_rows = sum(contents.values())
-    if n_rows <= MAX_ROWS:
-        return contents, ""
-    share = MAX_ROWS / n_rows
-    order = np.random.default_rng(seed).permutation(len(contents))
-    names = sorted(contents)
-    chosen = [names[i] for i in order[: int(share * len(contents))]]
-    note = f"Learned from {len(chosen)} of {len(contents)} clips, drawn with seed {seed}. "
-    return {name: contents[name] for name in chosen}, note
+def _name(record: Record) -> str:
+    return as_text(os.fsencode(record.path))
+
+
+def joined(made: Table, held: Held, parts: Parts, features: Features) -> PairedFeatures:
+    """Put the rows together, from the file that stands and from the parts; steps lazily."""
+    views, steps = {}, {}
+    for modality, facts in features.items():
+        means, times, reads = [], [], []
+        for record in made.rows:
+            row = held.rows.get(record.content)
+            if held.data is not None and row is not None:
+                means.append(held.data.views[modality][row])
+                times.append(_times(held.data.steps[modality], row))
+                reads.append(partial(_read_row, held.data.steps[modality], row))
+            else:
+                means.append(parts.mean(record.content, modality))
+                times.append(parts.times(record.content, modality))
+                reads.append(partial(parts.steps, record.content, modality))
+        views[modality] = np.stack(means)
+        offsets = np.cumsum([0, *map(len, times)])
+        bounds = np.stack([offsets[:-1], offsets[1:]], axis=1)
+        rows = _Scattered(offsets, tuple(reads), facts["dim"])
+        steps[modality] = StepTable(bounds, np.concatenate(times), facts["dim"], rows)
+    return PairedFeatures(
+        views,
+        labels=made.column,  # type: ignore[arg-type]  # a list, which is made an array
+        ids=np.array([_name(record) for record in made.rows]),
+        group=np.array([record.content for record in made.rows]),
+        steps=steps,
+        provenance={**features, _CLIPS: [record.facts() for record in made.records]},
+    )
+
+
+def _times(table: StepTable, row: int) -> FloatArray:
+    start, stop = table.bounds[row]
+    return table.times[start:stop]
+
+
+def _read_row(table: StepTable, row: int) -> FloatArray:
+    return table[row].values
+
+
+@dataclass(frozen=True)
+class _Scattered:
+    """Steps of many clips, each read from where it lies: in the old file or in a part."""
+
+    offsets: IntArray
+    reads: tuple[Callable[[], FloatArray], ...]
+    dim: int
+
+    def __call__(self, start: int, stop: int) -> FloatArray:
+        first = int(np.searchsorted(self.offsets, start, side="right")) - 1
+        last = int(np.searchsorted(self.offsets, stop, side="left"))
+        blocks = [read() for read in self.reads[first:last]]
+        whole = np.concatenate([np.zeros((0, self.dim), np.float32), *blocks])
+        return whole[start - self.offsets[first] : stop - self.offsets[first]]

@@ -1,0 +1,279 @@
+"""Features of a folder of clips in one file, kept up to date: only what is new is read.
+
+Until the file is whole, what was read lies in parts beside it (`parts`); a killed run goes on from
+them. The file holds a row for each clip that has all the modalities asked for: its mean and its
+steps with their times, its label, its path as `ids`, its content as `group`, so that copies are
+never apart. Its provenance holds the extractors (`features.files`) and, under "clips", a record of
+every clip that was met, with its status.
+"""
+
+import hashlib
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from earsight import __version__, engine
+from earsight.errors import InputError, LibraryError, WeightsError
+from earsight.extractors import FeatureExtractor, extract_all
+from earsight.features import check_ending, write_features
+from earsight.library.parts import Parts, Record
+from earsight.library.place import locked
+from earsight.library.progress import Progress, Silent
+from earsight.library.reading import _start_worker
+from earsight.library.rows import Held, Table, joined, labels_of
+from earsight.library.scan import File, content_of, scan
+from earsight.library.sources import extractor_for
+from earsight.library.store import Clip
+from earsight.media import Status
+from earsight.paths import as_text
+
+Specs = tuple[tuple[str, str], ...]
+
+
+@dataclass
+class Extraction:
+    """What `extract` did, and what the file holds now.
+
+    Attributes:
+        output: The file.
+        n_clips: Files in the folder.
+        n_rows: Clips in the file.
+        n_read: Clips that were decoded in this run.
+        features: Modality → what made them; `dim` and `hop` among it.
+        labels: Class → number of clips.
+        trouble: (path, status, message) of every clip that is not whole.
+        left_out: (path, why) of every whole clip without a row.
+        written: Whether the file was written; not, where nothing has changed.
+        seconds: Wall-clock time.
+    """
+
+    output: Path
+    n_clips: int = 0
+    n_rows: int = 0
+    n_read: int = 0
+    features: dict[str, dict[str, Any]] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
+    trouble: list[tuple[str, str, str]] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    written: bool = False
+    seconds: float = 0.0
+
+
+def extract(
+    clips: Path,
+    output: Path,
+    specs: Mapping[str, str],
+    *,
+    labels: str = "folders",
+    exclude: Sequence[str] = (),
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Extraction:
+    """Bring a feature file of a folder of clips up to date.
+
+    Args:
+        clips: The folder.
+        output: An .h5, .hdf5 or .npz file.
+        specs: Modality → extractor, such as {"audio": "vggish", "visual": "inception:fps=2"}.
+        labels: "folders" (the first level, where it makes classes), "none", or a CSV file. Where
+            some clips have a label, those without one get no row.
+        exclude: Patterns of files and folders to leave out.
+        workers: Processes; default: the cores.
+        progress: Is told what happens.
+
+    Raises:
+        InputError: An extractor that is not there, or of another modality; or none.
+        FeatureFileError: `output` has another ending, or is of other extractors or other hands.
+        LibraryError: No clips, none that can be in the file, or another run is at work on it.
+        WeightsError: Weights cannot be had.
+    """
+    begun = time.monotonic()
+    progress = progress or Silent()
+    output = Path(output)
+    check_ending(output)
+    if not specs:
+        raise InputError("`specs` must name an extractor for at least one modality; got none.")
+    asked = tuple(specs.items())
+    extractors = _extractors(asked)
+    for extractor in extractors.values():
+        extractor.fetch_weights()
+    features = {m: _facts(specs[m], extractor) for m, extractor in extractors.items()}
+    held = Held.open(output, features)
+    parts = Parts.of(output)
+    with locked(parts.folder):
+        for left in output.parent.glob(f".{output.name}.*.part"):  # of a run killed while writing
+            left.unlink()
+        if parts.start({m: facts["fingerprint"] for m, facts in features.items()}):
+            progress.say("What an unfinished run had read with other extractors is removed.")
+        run = _Run(Path(clips), asked, held, parts, progress)
+        records, n_read = run.read(exclude, workers or engine.default_workers())
+        made = Table(records, tuple(specs), labels_of(records, labels))
+        report = Extraction(output, len(records), len(made.rows), n_read, features)
+        if not made.rows:
+            raise LibraryError(_nothing(clips, made))
+        report.written = not held.is_same(made)
+        if report.written:
+            write_features(output, joined(made, held, parts, features))
+        parts.finish(keep=made.waiting)
+    report.labels = dict(Counter(made.labels.values()).most_common())
+    report.trouble, report.left_out = made.trouble(), made.left_out()
+    report.seconds = time.monotonic() - begun
+    return report
+
+
+@cache
+def _extractors(asked: Specs) -> dict[str, FeatureExtractor]:
+    return {modality: extractor_for(modality, spec) for modality, spec in asked}
+
+
+def _facts(spec: str, extractor: FeatureExtractor) -> dict[str, Any]:
+    """Return what tells of one extractor, ready for JSON."""
+    return {
+        "extractor": spec,
+        "parameters": extractor._fields(),
+        "fingerprint": extractor.fingerprint,
+        "weights": extractor.checksums,
+        "dim": extractor.dim,
+        "hop": extractor.hop,
+        "space": extractor.space,
+        "earsight": __version__,
+    }
+
+
+@dataclass(frozen=True)
+class _Job:
+    path: Path
+    file: File
+    asked: Specs
+    parts: Parts
+
+
+def _do(job: _Job) -> Record:
+    """Read one clip; what its file does to a decoder or a network must not stop the run."""
+    try:
+        content = content_of(job.path)
+        extractors = _extractors(job.asked)
+        found, report = extract_all(job.path, extractors.values())
+        info = job.path.stat()
+        if (info.st_size, info.st_mtime_ns) != (job.file.size, job.file.mtime_ns):
+            return _failed(job.file, "It changed while it was being read.")
+    except (WeightsError, MemoryError):
+        raise  # not this clip's fault: the next one would fail as well
+    except OSError as error:
+        return _failed(job.file, f"It cannot be opened: {error.strerror}.")
+    except Exception as error:
+        return _failed(job.file, f"Reading it failed: {type(error).__name__}: {error}")
+    has = {m: found[e.key()] for m, e in extractors.items() if len(found.get(e.key(), ()))}
+    record = Record(
+        os.fsdecode(job.file.path),
+        job.file.size,
+        job.file.mtime_ns,
+        content,
+        str(report.status),
+        report.message,
+        report.duration,
+        tuple(has),
+    )
+    job.parts.write(record, has)
+    return record
+
+
+def _failed(file: File, message: str) -> Record:
+    """Return the record of a clip that failed for a reason that may pass."""
+    path = os.fsdecode(file.path)
+    content = hashlib.sha256(b"failed\0" + file.path).hexdigest()
+    status = str(Status.UNREADABLE)
+    return Record(path, file.size, file.mtime_ns, content, status, message, 0.0, again=True)
+
+
+@dataclass
+class _Run:
+    """One run over the folder."""
+
+    root: Path
+    asked: Specs
+    held: Held
+    parts: Parts
+    progress: Progress
+
+    def read(self, exclude: Sequence[str], workers: int) -> tuple[list[Record], int]:
+        """Return the record of every clip, by path, and how many clips were decoded."""
+        if not self.root.is_dir():
+            raise LibraryError(f"{self.root} is not a folder; extract takes a folder of clips.")
+        known = {record.path: record for record in self.held.records}
+        parts = self.parts.records()
+        known |= {record.path: record for record in parts.values()}
+        found = scan(self.root, map(_as_clip, known.values()), exclude)
+        for folder, why in found.closed.items():
+            self.progress.say(f"{as_text(folder)}/: {why}")
+        kept = {clip.path: known[os.fsdecode(clip.path)] for clip in found.same}
+        stale = [_as_file(r) for r in kept.values() if r.again or not self._is_there(r, parts)]
+        work = sorted([*found.fresh, *stale], key=lambda file: file.path)
+        if not kept and not work:
+            raise LibraryError(f"{self.root} holds nothing playable.")
+        by_content = {r.content: r for r in known.values() if self._is_there(r, parts)}
+        records = dict(kept)
+        self.progress.start("Reading clips", len(work))
+        n_read = 0
+        for file, record, decoded in self._records(work, by_content, workers):
+            records[file.path] = record
+            n_read += decoded
+            self.progress.advance(as_text(file.path))
+        self.progress.finish()
+        return [records[path] for path in sorted(records)], n_read
+
+    def _is_there(self, record: Record, parts: Mapping[str, Record]) -> bool:
+        """Whether nothing must be read for a record: its features are kept, or it has no row."""
+        held = record.content in self.held.rows or record.content in parts
+        return not record.again and (held or len(record.has) < len(self.asked))
+
+    def _records(
+        self, work: list[File], by_content: dict[str, Record], workers: int
+    ) -> Iterator[tuple[File, Record, bool]]:
+        """Yield each file with its record, and whether it was decoded.
+
+        A file of the size of a known one may be that one, moved or copied: it is hashed first.
+        """
+        sizes = {record.size for record in by_content.values()}
+        jobs = []
+        for file in work:
+            path = self.root / os.fsdecode(file.path)
+            content = _content(path) if file.size in sizes else None
+            if content in by_content:
+                yield file, by_content[content].at(file), False
+            else:
+                jobs.append(_Job(path, file, self.asked, self.parts))
+        for job, result in engine.run(_do, jobs, workers=workers, start=_start_worker):
+            if isinstance(result, engine.WorkerDied):
+                result = _failed(job.file, str(result))
+            yield job.file, result, True
+
+
+def _content(path: Path) -> str | None:
+    try:
+        return content_of(path)
+    except OSError:  # the worker meets it again, and says so
+        return None
+
+
+def _as_clip(record: Record) -> Clip:
+    path = os.fsencode(record.path)
+    return Clip(0, path, record.size, record.mtime_ns, record.content, None)
+
+
+def _as_file(record: Record) -> File:
+    return File(os.fsencode(record.path), record.size, record.mtime_ns)
+
+
+def _nothing(clips: Path, made: Table) -> str:
+    first = [f"{name}: {why}" for name, _, why in made.trouble()]
+    first += [f"{name}: {why}" for name, why in made.left_out()]
+    return (
+        f"None of the {len(made.records)} clips in {clips} has {' and '.join(made.modalities)}. "
+        f"{'; '.join(first[:3])}"
+    )

@@ -1,0 +1,140 @@
+"""What was read of single clips until a feature file holds it: a small file for each content.
+
+A part is written under a temporary name and put in place when it is whole, so a run that is killed
+at any moment leaves whole parts alone, and the next run goes on from them.
+"""
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from earsight.arrays import FloatArray
+from earsight.features import FeatureSequence
+from earsight.library.scan import File
+
+_MADE_BY = "extractors.json"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is kept of one clip beside its features, and what tells whether it has changed.
+
+    Attributes:
+        path: As the system has it, relative to the clips folder; bytes outside UTF-8 escaped.
+        size, mtime_ns, content: Of the file, when it was read.
+        status, message, seconds: Of the decoder's report.
+        has: The modalities it has features of.
+        again: Whether what went wrong may pass, so that it is tried again.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    content: str
+    status: str
+    message: str
+    seconds: float
+    has: tuple[str, ...] = ()
+    again: bool = False
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> "Record":
+        """Read a record as JSON has it."""
+        return cls(**{**facts, "has": tuple(facts["has"])})
+
+    def facts(self) -> dict[str, Any]:
+        """Return it ready for JSON."""
+        return asdict(self) | {"has": list(self.has)}
+
+    def at(self, file: File) -> "Record":
+        """Return the record of another file of the same content."""
+        path = os.fsdecode(file.path)
+        return replace(self, path=path, size=file.size, mtime_ns=file.mtime_ns)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A folder of parts, all made by the same extractors."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, output: Path) -> "Parts":
+        """Return where the parts of a feature file lie, hidden beside it."""
+        return cls(output.with_name(f".{output.name}.parts"))
+
+    def start(self, fingerprints: Mapping[str, str]) -> bool:
+        """Make the folder ready for some extractors; return whether parts of others were removed.
+
+        Only in a lock on the folder.
+        """
+        made_by = self.folder / _MADE_BY
+        asked = json.dumps(fingerprints, sort_keys=True)
+        others = made_by.is_file() and made_by.read_text(encoding="utf-8") != asked
+        if others:
+            self._drop({path.stem for path in self.folder.glob("*.npz")})
+        for unfinished in self.folder.glob("*.part"):
+            unfinished.unlink()
+        made_by.write_text(asked, encoding="utf-8")
+        return others
+
+    def write(self, record: Record, found: Mapping[str, FeatureSequence]) -> None:
+        """Keep a clip: means, steps and times of each modality."""
+        arrays: dict[str, Any] = {"record": np.asarray(json.dumps(record.facts()))}
+        for modality, sequence in found.items():
+            arrays[modality] = sequence.mean()
+            arrays[f"{modality}_steps"] = np.asarray(sequence.values, dtype=np.float32)
+            arrays[f"{modality}_times"] = sequence.times
+        unfinished = self.folder / f"{record.content}.{os.getpid()}.part"
+        with unfinished.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        unfinished.replace(self._path(record.content))
+
+    def records(self) -> dict[str, Record]:
+        """Return content → record of every part that is whole."""
+        found = {}
+        for path in self.folder.glob("*.npz"):
+            try:
+                found[path.stem] = Record.of(json.loads(str(self._array(path.stem, "record"))))
+            except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+                path.unlink()  # a power cut took the bytes and left the name: it is read again
+        return found
+
+    def mean(self, content: str, modality: str) -> FloatArray:
+        """Return one clip's mean, (d,)."""
+        return np.asarray(self._array(content, modality))
+
+    def steps(self, content: str, modality: str) -> FloatArray:
+        """Return one clip's steps, (n_steps, d)."""
+        return np.asarray(self._array(content, f"{modality}_steps"))
+
+    def times(self, content: str, modality: str) -> FloatArray:
+        """Return the times of one clip's steps, (n_steps,)."""
+        return np.asarray(self._array(content, f"{modality}_times"))
+
+    def _drop(self, contents: set[str]) -> None:
+        for content in contents:
+            self._path(content).unlink(missing_ok=True)
+
+    def finish(self, *, keep: set[str]) -> None:
+        """Remove all parts but some, and the folder where none is left."""
+        self._drop({path.stem for path in self.folder.glob("*.npz")} - keep)
+        if any(self.folder.glob("*.npz")):
+            return
+        for path in self.folder.iterdir():
+            path.unlink()
+        self.folder.rmdir()
+
+    def _path(self, content: str) -> Path:
+        return self.folder / f"{content}.npz"
+
+    def _array(self, content: str, name: str) -> Any:
+        # Not np.load, which leaves a damaged file open.
+        with zipfile.ZipFile(self._path(content)) as archive, archive.open(f"{name}.npy") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
