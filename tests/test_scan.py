@@ -61,7 +61,24 @@ def test_links_to_files_are_read_and_to_folders_are_not(tmp_path: Path) -> None:
     (tmp_path / "clips" / "loop").symlink_to(tmp_path / "clips")
     (tmp_path / "clips" / "dangling.mp4").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "clips" / "pipe.mp4")
-    assert paths(scan(tmp_path / "clips", [])) == [b"link.mp4", b"real.mp4"]
+    found = scan(tmp_path / "clips", [])
+    assert paths(found) == [b"link.mp4", b"real.mp4"]
+    assert found.linked == [b"loop"]
+
+
+def test_texts_beside_clips_are_compared_apart(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4", "a.txt", "b.mp4", "b.SRT", "b.txt", "c.srt", "d/a.txt")
+    found = scan(tmp_path, [])
+    assert paths(found) == [b"a.mp4", b"b.mp4"]
+    assert [file.path for file in found.texts.fresh] == [b"a.txt", b"b.txt"]
+    assert found.passed_over == 3
+    known = [as_clip(file) for file in (*found.fresh, *found.texts.fresh)]
+    (tmp_path / "a.txt").write_bytes(b"longer than it was")
+    (tmp_path / "b.mp4").unlink()
+    found = scan(tmp_path, known)
+    assert paths(found) == [] and [clip.path for clip in found.missing] == [b"b.mp4"]
+    assert [file.path for file in found.texts.fresh] == [b"a.txt"]
+    assert [clip.path for clip in found.texts.missing] == [b"b.txt"]
 
 
 def test_a_folder_that_cannot_be_read_keeps_its_clips(

@@ -1,0 +1,94 @@
+"""Presets, settings that cannot be, and what the command line says after an index and a search."""
+
+import os
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from earsight.cli import app
+from earsight.cli.library import _example, _ranked
+from earsight.errors import InputError, UnknownNameError, WeightsError
+from earsight.extractors import FeatureExtractor
+from earsight.library.build import IndexReport, index
+from earsight.library.place import FOLDER
+from earsight.library.search import Answer, Result, search
+from earsight.library.settings import PRESETS, Settings
+from earsight.library.store import Store
+
+# Presets
+
+
+def test_a_preset_is_its_pair() -> None:
+    assert (Settings().audio, Settings().visual) == PRESETS["small"]
+    for name, (audio, visual) in PRESETS.items():
+        made = Settings(learn="never").changed({"features": name})
+        assert made == Settings(audio=audio, visual=visual, learn="never")
+    assert PRESETS["paper"] == ("vggish", "inception")
+
+
+def test_what_contradicts_a_preset_is_refused() -> None:
+    with pytest.raises(InputError, match="--features paper names both extractors, and --visual"):
+        Settings().changed({"features": "paper", "visual": "efficientnet"})
+    with pytest.raises(UnknownNameError, match=r"no preset 'papre'\. Did you mean 'paper'\?"):
+        Settings().changed({"features": "papre"})
+    done = CliRunner().invoke(app, ["index", ".", "--features", "small", "--audio", "yamnet"])
+    assert done.exit_code == 2 and "--features" in done.output
+
+
+def test_weights_that_cannot_be_had_are_an_error_and_no_setting(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere(extractor: FeatureExtractor) -> None:
+        if extractor.name in ("vggish", "inception"):
+            raise WeightsError(f"{extractor.name} is nowhere.")
+
+    monkeypatch.setattr(FeatureExtractor, "fetch_weights", nowhere)
+    with pytest.raises(WeightsError, match="is nowhere"):
+        index(library, features="paper")
+    with Store.open(library / FOLDER) as store:
+        assert Settings.of(store) == Settings()
+    assert not index(library).rebuilt  # no other pair in its place, and nothing lost
+
+
+# What is said
+
+
+def test_the_hint_is_a_search_that_makes_sense(tmp_path: Path) -> None:
+    place = tmp_path / "my clips"
+    report = IndexReport(place, labels={"dog's": 3, "cat": 1})
+    words = shlex.split(_example(report, place))
+    assert words == ["earsight", "search", "--text", "dog's", "--library", str(place)]
+    assert "--text 'what you look for'" in _example(IndexReport(place), place)
+    report.takes_words = False
+    assert "--text" not in _example(report, place)
+
+
+def test_linked_folders_are_told(
+    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    (library / "lin\nked").symlink_to(tmp_path / "other")
+    monkeypatch.setenv("COLUMNS", "300")
+    done = CliRunner().invoke(app, ["index", os.fspath(library)])
+    assert "1 linked folder not followed: lin\\nked." in done.output
+    assert index(library).linked == ["lin\nked"]
+
+
+def test_times_are_shown_for_parts_also_for_the_first(
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    def result(start: float, end: float, whole: bool) -> Result:
+        return Result(1, 0.5, "/a.mp4", 1, None, start, end, False, b"/a.mp4", whole)
+
+    results = [result(0, 10, False), result(25, 31, False), result(0, 28, True)]
+    _ranked(Answer("q", "audio", "visual", "words", results, []))
+    lines = capsysbinary.readouterr().out.decode().splitlines()
+    assert [line.split("/a.mp4")[1].strip() for line in lines] == ["0:00–0:10", "0:25–0:31", ""]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_lowest_score_is_a_number(made: Path, value: str) -> None:
+    with pytest.raises(InputError, match=f"`min_score` must be a finite number; got {value}"):
+        search(made, text="a wall", min_score=float(value))
