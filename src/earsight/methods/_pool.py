@@ -1,4 +1,4 @@
-"""The pooled posterior of one modality: six closed-form scorers, stackers on them, one mixture."""
+"""The pooled posterior of one modality: closed-form scorers, stackers on them, one mixture."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -20,7 +20,7 @@ from earsight.methods._scorers import (
 
 MAX_EXACT = 4000  # rows; above, kernels are seen through landmarks
 N_LANDMARKS = 1000
-KINDS: tuple[Kernel, ...] = ("rbf", "laplacian", "linear")
+KINDS: tuple[Kernel, ...] = ("rbf", "narrow", "laplacian", "linear")
 ROOTS = (False, True)
 PENALTIES = 1 / np.array([0.003, 0.01, 0.03, 0.1, 0.3, 1.0])
 MAX_STACKED = 5e8  # n·C² beyond which stackers would take longer than they are worth
@@ -30,19 +30,21 @@ MAX_STACKED = 5e8  # n·C² beyond which stackers would take longer than they ar
 class Pool:
     """A posterior over classes for the rows of one modality, as arrays.
 
-        p(x) = Σₖ wₖ pₖ(x),    pₖ = softmax(sₖ(x)/Tₖ) for six scorers, then the stackers
+        p(x) = Σₖ wₖ pₖ(x),    pₖ = softmax(sₖ(x)/Tₖ) for the K scorers, then the stackers
 
     Attributes:
+        kinds: The kernels of the scorers, for either transform.
         references: (m, d) rows that the kernels compare with: the training rows, or landmarks.
         scalings: For both transforms the mean and the factor of each column, (2, 2, d).
         coefficients: For each scorer what its kernel (or its scaled row) is multiplied by.
         offset: (C,) mean target, added to every score.
-        ridges, temperatures: (6,).
-        spread: (2, 6C) mean and deviation of the held-out scores.
-        stack_weights, stack_bias: (S, 6C, C) and (S, C).
-        weights: (6 + S,) w.
+        ridges, temperatures: (K,).
+        spread: (2, KC) mean and deviation of the held-out scores.
+        stack_weights, stack_bias: (S, KC, C) and (S, C).
+        weights: (K + S,) w.
     """
 
+    kinds: list[Kernel]
     references: FloatArray
     scalings: FloatArray
     coefficients: list[FloatArray]
@@ -60,14 +62,14 @@ class Pool:
         for scaling in _scalings(self.scalings):
             rows, references = scaling.apply(x), scaling.apply(self.references)
             squares = squared_distances(rows, references)
-            for kind in KINDS:
+            for kind in self.kinds:
                 seen = rows if kind == "linear" else kernel_of(squares, kind, scaling.n_varying)
                 own = self.coefficients[len(scores)]
                 scores.append(seen @ own + self.offset)
         return np.asarray(np.tensordot(self.weights, self._members(np.array(scores)), axes=1))
 
     def _members(self, scores: FloatArray) -> FloatArray:
-        """Return the posterior of every member, (6 + S, n, C), of scores (6, n, C)."""
+        """Return the posterior of every member, (K + S, n, C), of scores (K, n, C)."""
         alone = softmax(scores / self.temperatures[:, None, None])
         if not len(self.stack_bias):
             return alone
@@ -102,7 +104,7 @@ def fit_pool(
         targets: (n, C) what the scorers learn, rows that sum to 1: one-hot, or softer.
         folds: Row numbers of each fold.
         keys: (n,) the lowest are the landmarks.
-        ridges: (6,) of an earlier fit on the same rows, to be used again; None: chosen.
+        ridges: (K,) of an earlier fit on the same rows, to be used again; None: chosen.
 
     Returns:
         The pool, and its posteriors (n, C) of the rows while they are held out.
@@ -123,13 +125,14 @@ def fit_pool(
             given = None if ridges is None else (float(ridges[len(solved)]),)
             problem = Problem(rows, squares, chosen, kind, scaling.n_varying)
             solved.append(problem.solve(targets, codes, folds, given))
-    held_out = np.array([each.held_out for each in solved])  # (6, n, C)
+    held_out = np.array([each.held_out for each in solved])  # (K, n, C)
     temperatures = np.array([each.temperature for each in solved])
     spread = np.stack([_flat(held_out).mean(axis=0), _flat(held_out).std(axis=0) + 1e-9])
     stack_weights, stack_bias, stacked = _stack(held_out, spread, targets, folds)
     members = np.concatenate([softmax(held_out / temperatures[:, None, None]), stacked])
     weights = mixture_weights(members[:, np.arange(len(x)), codes].T)
     pool = Pool(
+        kinds=list(KINDS),
         references=x[chosen],
         scalings=np.array([[each.mean, each.factor] for each in scalings]),
         coefficients=[each.coefficients for each in solved],
@@ -150,7 +153,7 @@ def _stack(
     """Fit the stackers; return their weights, biases and held-out posteriors (S, n, C)."""
     n, n_classes = targets.shape
     if n * n_classes**2 > MAX_STACKED:
-        width = 6 * n_classes
+        width = len(scores) * n_classes
         return (
             np.empty((0, width, n_classes)),
             np.empty((0, n_classes)),
@@ -167,7 +170,7 @@ def _stack(
 
 
 def _flat(scores: FloatArray) -> FloatArray:
-    """Return scores (6, n, C) as (n, 6C)."""
+    """Return scores (K, n, C) as (n, KC)."""
     return np.concatenate(list(scores), axis=1)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from earsight.arrays import FloatArray, IntArray
 from earsight.methods._posteriors import log_loss, softmax
 
-Kernel = Literal["rbf", "laplacian", "linear"]
+Kernel = Literal["rbf", "narrow", "laplacian", "linear"]
 KERNEL_RIDGES = (0.1, 0.4, 1.5, 6.0)  # times n/1000
 LINEAR_RIDGES = (5.0, 20.0, 100.0, 400.0)
 TEMPERATURES = np.geomspace(0.03, 0.8, 16)
@@ -69,13 +69,16 @@ def squared_distances(x: FloatArray, y: FloatArray) -> FloatArray:
 
 
 def kernel_of(squares: FloatArray, kind: Kernel, d: int) -> FloatArray:
-    """Return exp(−½ s/d) for "rbf", exp(−√(s/d)) for "laplacian", of squared distances s."""
+    """Return a kernel (n, m) of squared distances s: exp(−½ s/d) for "rbf".
+
+    For "narrow" exp(−2 s/d), the same at half the width; for "laplacian" exp(−√(s/d)).
+    """
     scaled = squares / d
-    if kind == "rbf":
-        scaled *= -0.5
-    else:
+    if kind == "laplacian":
         np.sqrt(scaled, out=scaled)
         np.negative(scaled, out=scaled)
+    else:
+        scaled *= -2.0 if kind == "narrow" else -0.5
     return np.exp(scaled, out=scaled)
 
 
