@@ -220,3 +220,22 @@ def test_wrong_hyperparameters_are_refused_by_name(name: str) -> None:
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(earsight.errors.UnknownNameError, match=r"Did you mean 'cca'.*cluster_cca"):
         earsight.method("ccaa")
+
+
+def test_a_list_on_the_command_line_is_joined_by_x() -> None:
+    def make(spec: str) -> JointEmbedding:
+        return discovery.make("methods", *discovery.parse_spec(spec))
+
+    assert make("dcca:hidden=64x32,epochs=3").hyperparameters().items() >= {
+        ("hidden", (64, 32)),
+        ("epochs", 3),
+    }
+    assert make("s_dcca:hidden=48").hyperparameters()["hidden"] == (48,)
+    assert make("c_dcca:hidden=").hyperparameters()["hidden"] == ()
+    for wrong in ("64+32", "64x", "1.5x2", "wide"):
+        with pytest.raises(
+            InputError, match=r"`hidden` of dcca must be.*whole numbers, joined by x"
+        ):
+            make(f"dcca:hidden={wrong}")
+    with pytest.raises(InputError, match="`hidden` must be a whole number of at least 1; got -2"):
+        make("dcca:hidden=64x-2")

@@ -64,7 +64,8 @@ def make(floor: str, name: str, parameters: dict[str, Any]) -> Any:
     """Make one kind with checked hyper-parameters.
 
     Strings are read as the field's type, so that the command line's `soundnet:layer=conv5` and a
-    saved model's JSON take the same road as a Python call.
+    saved model's JSON take the same road as a Python call. A list is joined by x there, since the
+    comma parts hyper-parameters: `dcca:hidden=512x256`, and `hidden=` for the empty one.
 
     Raises:
         UnknownNameError: Unknown kind.
@@ -89,6 +90,9 @@ def _read(kind: str, key: str, annotation: Any, value: Any) -> Any:
     allowed = {annotation, *_members(annotation)}
     if isinstance(value, bool) and allowed & {int, float} and bool not in allowed:
         raise InputError(wrong)  # pydantic would read True as 1
+    if isinstance(value, str) and _LIST in allowed:
+        wrong = f"`{key}` of {kind} must be {_in_words(annotation)}, joined by x; got {value!r}."
+        value = value.split("x") if value else ()
     try:
         return TypeAdapter(annotation).validate_python(value)
     except ValidationError as error:
@@ -122,13 +126,14 @@ def _listed(words: Iterable[str]) -> str:
     return f"{', '.join(others)}, or {last}" if others else last
 
 
+_LIST = tuple[int, ...]
 _WORDS: dict[Any, str] = {
     int: "a whole number",
     float: "a number",
     bool: "True or False",
     str: "a string",
     type(None): "None",
-    tuple[int, ...]: "a list of whole numbers",
+    _LIST: "a list of whole numbers",
 }
 
 
@@ -137,6 +142,8 @@ def parse_spec(spec: str) -> tuple[str, dict[str, str]]:
 
     >>> parse_spec("soundnet:layer=conv5")
     ('soundnet', {'layer': 'conv5'})
+    >>> parse_spec("dcca:hidden=512x256,dropout=0.5")
+    ('dcca', {'hidden': '512x256', 'dropout': '0.5'})
     >>> parse_spec("cca")
     ('cca', {})
     """
