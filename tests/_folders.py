@@ -7,11 +7,14 @@ import time
 from pathlib import Path
 
 from _clips import make_clip
+from earsight import engine
 from earsight.errors import LibraryError
 from earsight.library.place import FOLDER
 from earsight.library.search import search
+from earsight.library.settings import Settings
+from earsight.library.space import Space
 from earsight.library.store import Store
-from earsight.library.tables import embedding_table
+from earsight.library.tables import Tables, embedding_table
 
 ODD = os.fsdecode(b'it\'s "so"\n \xff.mp4')
 
@@ -40,9 +43,10 @@ def names(folder: Path, query: str, **how: object) -> list[str]:
     return [Path(result.path).name for result in answer.results]
 
 
-def run_index(folder: Path, **more: object) -> "subprocess.Popen[str]":
+def run_index(folder: Path, *options: str, **more: object) -> "subprocess.Popen[str]":
     code = "import sys; from earsight.cli import main; main()"
     arguments = [sys.executable, "-c", code, "index", str(folder), "--workers", "1"]
+    arguments += options
     return subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
     )
@@ -61,3 +65,49 @@ def until(true: object, seconds: float = 60) -> None:
     while not true():  # type: ignore[operator]
         assert time.monotonic() - begun < seconds
         time.sleep(0.02)
+
+
+QUICK = {"audio": "log_mel", "visual": "colour_edges", "learn": "never"}  # what reads fastest
+
+
+def in_this_process() -> None:
+    """Let whatever indexes from now on read clips here, not in workers that take long to start."""
+    engine.run = lambda work, items, **_: ((item, work(item)) for item in items)  # type: ignore[assignment]
+
+
+def believed(folder: Path) -> set[bytes]:
+    """Return the acknowledged paths, having checked that all that was read of them is there."""
+    try:
+        store = Store.open(folder / FOLDER)
+    except LibraryError:  # killed before there was one
+        return set()
+    with store:
+        files = store.files()
+        paths = [file.path for file in files]
+        assert len(set(paths)) == len(paths)
+        features = Settings(audio=QUICK["audio"], visual=QUICK["visual"]).sources
+        tables = Tables(store.folder, features.fingerprint, features.roles)
+        contents = store.contents(tables.features)
+        assert {file.content for file in files} <= contents.keys()
+        if contents:
+            lost, _ = tables.faults({c: found.report["rows"] for c, found in contents.items()})
+            assert lost == []
+            for role in tables.roles:
+                keys = [row.key for row in tables._table(role).rows()]
+                assert len(set(keys)) == len(keys)
+        return set(paths)
+
+
+def standing(folder: Path) -> int | None:
+    """Return the number of what answers, having read all of it; None where nothing does yet."""
+    try:
+        with Store.open(folder / FOLDER) as store:
+            current = store.current()
+            if current is None:
+                return None
+            found = embedding_table(store.folder, current.table).rows()
+            assert len({row.key for row in found}) == len(found) == current.n_rows
+            Space.load(store.folder / "models" / str(current.id))
+            return current.id
+    except LibraryError:
+        return None
