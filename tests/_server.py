@@ -15,6 +15,7 @@ import uvicorn
 
 from earsight.web.app import create_app
 from earsight.web.security import Rules
+from earsight.web.server import configured
 from earsight.web.uploads import Limits
 
 
@@ -106,8 +107,7 @@ def serving(
     limits = limits or Limits()
     app = create_app(folder, Rules(host, token, limits.bytes), limits)
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(configured(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:

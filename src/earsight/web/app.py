@@ -125,17 +125,17 @@ def _add_clips(app: FastAPI, home: Home, rules: Rules) -> None:
         part = found[page.offset : page.offset + page.limit]
         return {"total": len(found), "clips": [as_json(clip) for clip in part]}
 
-    @app.get("/api/clips/{id}", response_model=models.Clip, tags=["clips"])
+    @app.get("/api/clips/{id:int}", response_model=models.Clip, tags=["clips"])
     def clip(id: Id) -> dict[str, Any]:
         """One clip."""
         return as_json(_clip(home, id))
 
-    @app.get("/api/clips/{id}/media", response_class=Response, tags=["clips"])
+    @app.get("/api/clips/{id:int}/media", response_class=Response, tags=["clips"])
     def clip_media(id: Id, request: Request) -> Response:
         """The clip's file; one range of bytes may be asked for."""
         return media.bytes_of(_clip(home, id), home.library.root, request)
 
-    @app.get("/api/clips/{id}/thumbnail", response_class=Response, tags=["clips"])
+    @app.get("/api/clips/{id:int}/thumbnail", response_class=Response, tags=["clips"])
     def thumbnail(
         id: Id, at: Annotated[float | None, Query(ge=0, le=1e9, allow_inf_nan=False)] = None
     ) -> Response:
@@ -143,12 +143,12 @@ def _add_clips(app: FastAPI, home: Home, rules: Rules) -> None:
         made = home.faces.thumbnail(_clip(home, id), home.library.root, at)
         return Response(made, media_type="image/jpeg", headers={"Cache-Control": "private"})
 
-    @app.get("/api/clips/{id}/waveform", response_model=models.Waveform, tags=["clips"])
+    @app.get("/api/clips/{id:int}/waveform", response_model=models.Waveform, tags=["clips"])
     def waveform(id: Id) -> dict[str, Any]:
         """How loud the clip is, from beginning to end."""
         return home.faces.waveform(_clip(home, id), home.library.root)
 
-    @app.post("/api/clips/{id}/open", response_model=models.Opened, tags=["clips"])
+    @app.post("/api/clips/{id:int}/open", response_model=models.Opened, tags=["clips"])
     def open_folder(id: Id, request: Request) -> dict[str, str]:
         """Open the clip's folder on this machine; from this machine alone."""
         if not _is_local(request, rules):

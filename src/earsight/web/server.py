@@ -9,6 +9,9 @@ import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 
+import uvicorn
+from starlette.types import ASGIApp
+
 from earsight.errors import InputError
 from earsight.web.app import create_app
 from earsight.web.security import MIN_TOKEN, Rules, is_loopback, url_of
@@ -56,13 +59,21 @@ def serve(
     Raises:
         InputError: The port is taken, the address is none of this machine's, or a bad token.
     """
-    import uvicorn
-
     limits = Limits()
     rules = rules_for(host, token, limits)
     listening = _listen(host, port)
     app = create_app(folder, rules, limits)
-    config = uvicorn.Config(
+    server = uvicorn.Server(configured(app))
+    url = url_of(host, listening.getsockname()[1], rules.token)
+    said(url)
+    if browse:
+        threading.Timer(0.5, webbrowser.open, [url]).start()
+    server.run(sockets=[listening])
+
+
+def configured(app: ASGIApp) -> uvicorn.Config:
+    """Return how the application is run: it says nothing about itself, and keeps no log."""
+    return uvicorn.Config(
         app,
         log_level="error",
         access_log=False,  # questions are nobody else's business
@@ -72,12 +83,6 @@ def serve(
         timeout_graceful_shutdown=3,
         h11_max_incomplete_event_size=1 << 16,
     )
-    server = uvicorn.Server(config)
-    url = url_of(host, listening.getsockname()[1], rules.token)
-    said(url)
-    if browse:
-        threading.Timer(0.5, webbrowser.open, [url]).start()
-    server.run(sockets=[listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:
