@@ -68,6 +68,27 @@ def test_a_comparison_with_all_its_files(feature_file: Path, tmp_path: Path) -> 
     assert not (tmp_path / "earsight-official-test.log").exists()
 
 
+@pytest.mark.parametrize("ending", ["npz", "h5"])
+@pytest.mark.parametrize("names", [("image", "text"), ("video", "any name")])
+def test_views_have_the_names_of_their_file(
+    tmp_path: Path, names: tuple[str, str], ending: str
+) -> None:
+    data = synthetic(n=80, dims=(12, 15), classes=4)
+    views = dict(zip(names, data.views.values(), strict=True))
+    write_features(tmp_path / f"two.{ending}", PairedFeatures(views, data.labels))
+    source = tmp_path / f"two.{ending}"
+    if ending == "npz":  # as others write it: bare arrays
+        np.savez(source, **views, labels=data.labels)
+    asked = ("compare", source, "-m", "cluster_cca", "--folds", 2, "--seeds", 1)
+    done = earsight(*asked, "--json", tmp_path / "out.json", "--per-query", tmp_path / "q.csv")
+    assert done.returncode == 0, done.stderr.decode()
+    one, two = names
+    assert f"two ({one} 12-d, {two} 15-d)" in done.stderr.decode()
+    assert f"{one} → {two}" in done.stdout.decode() and f"{two} → {one}" in done.stdout.decode()
+    found = json.loads((tmp_path / "out.json").read_text())["cluster_cca"]
+    assert {f"{one}->{two}", f"{two}->{one}"} <= set(found)
+
+
 def test_an_official_test_is_logged_where_the_command_runs(
     feature_file: Path, tmp_path: Path
 ) -> None:
@@ -93,6 +114,7 @@ def test_a_failed_method_is_told_and_is_1(feature_file: Path) -> None:
         (["synthetic:n=40", "-m", "cca", "--official-test"], 1, "no split of their own"),
         (["synthetic:n=40", "-m", "cca", "--folds", "1"], 2, "folds"),
         (["synthetic:n=40", "-m", "cca", "--sizes", "few"], 2, "sizes"),
+        (["synthetic:n=40", "--features", "small"], 2, "a folder of clips"),
         (["wikipedia:.", "-m", "cca"], 1, "does not hold the Wikipedia set"),
     ],
 )
@@ -134,7 +156,8 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_folder_of_clips_is_indexed_first(clips: Path) -> None:
-    done = earsight("compare", clips, "-m", "mean_cca", "--folds", 2, "--seeds", 1)
+    asked = ("compare", clips, "-m", "mean_cca", "--folds", 2, "--seeds", 1)
+    done = earsight(*asked, "--features", "small")
     told = done.stderr.decode()
     assert done.returncode == 0, told
     assert "1 rows of 9 have no label and are left out" in told

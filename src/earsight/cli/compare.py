@@ -35,8 +35,29 @@ def compare(
         ),
     ],
     methods: Annotated[
-        str, typer.Option("--methods", "-m", help="Such as cca,tnn:margin=0.3; all: every one.")
-    ] = "all",
+        str | None,
+        typer.Option(
+            "--methods",
+            "-m",
+            help="Such as cca,tnn:margin=0.3; all: every one, the default. Of features: s_dcca.",
+        ),
+    ] = None,
+    audio: Annotated[
+        str | None,
+        typer.Option(
+            help="Compare features of a folder of clips: extractors, such as soundnet,vggish."
+        ),
+    ] = None,
+    visual: Annotated[
+        str | None, typer.Option(help="With --audio: such as inception,i3d. Every pair is run.")
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            help="For a folder of clips: the pair of extractors small, paper or best. Its library "
+            "keeps it."
+        ),
+    ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Parts of the cross-validation.")] = 5,
     max_folds: Annotated[
         int | None, typer.Option(min=1, help="Run only the first so many of them.")
@@ -80,6 +101,9 @@ def compare(
 
     Rows that a data set keeps for testing are not looked at without --official-test. A method
     that fails is told of at the end (exit code 1); the others stand.
+
+    With --audio and --visual it is the features that are compared, as in the paper's table I:
+    every pair of them on the same rows, with the weights that are here.
     """
     from earsight.experiments.compare import Wishes, split_specs
     from earsight.experiments.compare import compare as run
@@ -92,11 +116,33 @@ def compare(
 
         require_matplotlib()
     protocol = Protocol(folds, seeds, official_test, max_folds)
-    given = _open(source)
+    if audio is not None or visual is not None:
+        from earsight.cli.by_features import compare_features
+        from earsight.experiments.reproduce import TABLE_1_METHOD
+
+        if audio is None or visual is None or not Path(source).is_dir():
+            raise typer.BadParameter("--audio and --visual go together, with a folder of clips.")
+        if official_test or per_query or trec or plot or sizes or markdown:
+            raise typer.BadParameter(
+                "with --audio and --visual there is one table; --official-test, --per-query, "
+                "--trec, --plot, --sizes and --markdown belong to one pair of features."
+            )
+        compare_features(
+            Path(source),
+            {"audio": audio, "visual": visual},
+            split_specs(methods or TABLE_1_METHOD),
+            protocol,
+            wishes,
+            printed=printed,
+            told=_Sparingly(),
+            done=_done,
+        )
+        return
+    given = _open(source, features)
     described = _described(given, protocol.describe(given.data))
     say(described)
     comparison = run(
-        *(given.data, split_specs(methods), protocol),
+        *(given.data, split_specs(methods or "all"), protocol),
         name=given.name,
         source=given.asked,
         wishes=wishes,
@@ -131,18 +177,20 @@ def _numbers(sizes: str | None) -> tuple[int, ...]:
         raise typer.BadParameter(f"--sizes takes numbers such as 10,20; got {sizes!r}.") from error
 
 
-def _open(source: str) -> "Source":
+def _open(source: str, features: str | None) -> "Source":
     """Read the source; a folder of clips is indexed first."""
     from earsight.experiments.sources import Source, open_source
 
     folder = Path(source)
     if not folder.is_dir():
+        if features is not None:
+            raise typer.BadParameter("--features is for a folder of clips; SOURCE is none.")
         return open_source(source)
     from earsight.library.build import index
     from earsight.library.pairs import paired_features
 
     with progress() as shown:
-        index(folder, progress=shown)
+        index(folder, progress=shown, **({} if features is None else {"features": features}))
     data, note = paired_features(folder)
     if note:
         say(note)
