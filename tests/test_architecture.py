@@ -31,7 +31,9 @@ MAY_KNOW = {
     "extractors": {"features", "media", "weights"},
     "demo": set(),
     "pictures": set(),
+    "alignment": {"features"},
     "library": {
+        "alignment",
         "datasets",
         "discovery",
         "engine",
@@ -63,6 +65,7 @@ HEAVY = {
 }  # fmt: skip
 # Modules that are nothing but torch, and are imported by functions that need them.
 TORCH_ONLY = {
+    "alignment/soft.py",
     "extractors/_bert.py",
     "extractors/_i3d.py",
     "extractors/_inception.py",

@@ -96,8 +96,8 @@ def test_shapes_times_and_types_are_as_declared(
 
 def test_the_shortest_clip_still_has_a_step(extractor: FeatureExtractor, tmp_path: Path) -> None:
     sequence = extractor.extract(write_clip(tmp_path, extractor.modality, 0.2))
-    assert len(sequence) == 1
-    assert 0 <= sequence.times[0] <= 0.2
+    assert len(sequence) >= 1
+    assert 0 <= sequence.times[0] <= sequence.times[-1] <= 0.2
     assert sequence.mean().any()
 
 

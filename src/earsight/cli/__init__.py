@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from earsight import __version__
-from earsight.cli import _show, compare, demo, extract, library, serve, upkeep, weights
+from earsight.cli import _show, align, compare, demo, extract, library, serve, upkeep, weights
 from earsight.errors import EarsightError
 
 _EPILOG = (
@@ -68,6 +68,7 @@ app.command()(upkeep.status)
 app.command()(upkeep.forget)
 app.command()(upkeep.export)
 app.command()(upkeep.doctor)
+app.command()(align.align)
 app.command()(demo.demo)
 app.command()(extract.extract)
 app.command()(extract.extractors)

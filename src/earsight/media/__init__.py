@@ -6,6 +6,7 @@ Media are self-contained files on this machine: whatever would make a decoder re
 """
 
 from earsight.media._decoder import Decoder, kind
+from earsight.media._remux import shift_sound
 from earsight.media._source import MEDIA_SUFFIXES
 from earsight.media._still import still
 from earsight.media._types import AudioBlock, FrameBlock, FrameRequest, Report, Status
@@ -19,5 +20,6 @@ __all__ = [
     "Report",
     "Status",
     "kind",
+    "shift_sound",
     "still",
 ]

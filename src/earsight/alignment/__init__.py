@@ -1,0 +1,1 @@
+"""Two sequences against each other: at which lag they fit, along which path, and how surely."""

@@ -1,0 +1,55 @@
+"""`earsight align`: is the sound of a clip off, and a copy in which it is not."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from earsight.cli._show import out, say
+
+NO_ANSWER = 3  # exit code: nothing is wrong, but there is no offset to tell
+
+
+def align(
+    clip: Annotated[Path, typer.Argument(help="A video.")],
+    sound: Annotated[
+        Path | None,
+        typer.Argument(help="Set this file's sound against the clip's sight, not the clip's own."),
+    ] = None,
+    copy: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Write a repaired copy here; nothing is encoded again."),
+    ] = None,
+    reach: Annotated[float, typer.Option(help="The largest offset looked for, in seconds.")] = 2.5,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the copy if it is there.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Tell by how many milliseconds the sound of a clip is off, if that can be told.
+
+    Ten witnesses compare what begins to sound with what begins to move; eight must agree. Where
+    they do not (continuous or off-screen sound, a steady beat, silence, a still picture) there is
+    no answer, exit code 3, and no copy. Far-off sound is late by nature: 3 ms a metre.
+    """
+    from earsight.library.align import align as run
+    from earsight.library.align import repair
+
+    found = run(clip, sound, reach=reach)
+    offset = found.offset
+    if as_json:
+        out(json.dumps(found.as_json()))
+    elif offset.seconds is None:
+        out(f"no answer. {offset.why}")
+    else:
+        when = "late" if offset.seconds >= 0 else "early"
+        out(
+            f"{1000 * offset.seconds:+.0f} ms: the sound is {abs(1000 * offset.seconds):.0f} ms "
+            f"{when}; {offset.agreement} of {found.witnesses} witnesses agree"
+        )
+    if offset.seconds is None:
+        raise typer.Exit(NO_ANSWER)
+    if copy is not None:
+        repair(found, copy, force=force)
+        say(f"Written: {copy}")
