@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -122,10 +122,10 @@ def compare(
 
         if audio is None or visual is None or not Path(source).is_dir():
             raise typer.BadParameter("--audio and --visual go together, with a folder of clips.")
-        if official_test or per_query or trec or plot or sizes or markdown:
+        if official_test or per_query or trec or plot or sizes or markdown or features:
             raise typer.BadParameter(
                 "with --audio and --visual there is one table; --official-test, --per-query, "
-                "--trec, --plot, --sizes and --markdown belong to one pair of features."
+                "--trec, --plot, --sizes, --markdown and --features belong to one pair of features."
             )
         compare_features(
             Path(source),
@@ -189,8 +189,9 @@ def _open(source: str, features: str | None) -> "Source":
     from earsight.library.build import index
     from earsight.library.pairs import paired_features
 
+    changes: dict[str, Any] = {} if features is None else {"features": features}
     with progress() as shown:
-        index(folder, progress=shown, **({} if features is None else {"features": features}))
+        index(folder, progress=shown, **changes)
     data, note = paired_features(folder)
     if note:
         say(note)
