@@ -176,6 +176,20 @@ def test_a_clip_goes_the_whole_way(seeded: Path, tmp_path: Path) -> None:
     assert np.corrcoef(found.values.ravel(), expected.ravel())[0, 1] > 0.99999
 
 
+def test_rates_and_channels_change_little(seeded: Path, tmp_path: Path) -> None:
+    """The same tones below 4 kHz from 8 kHz mono, 44.1 kHz stereo and 96 kHz 5.1."""
+
+    def tones(t: np.ndarray) -> np.ndarray:
+        return 0.2 * (np.sin(440 * math.tau * t) + np.sin(1500 * math.tau * t * (1 + t / 9)))
+
+    means = []
+    for rate, layout in ((8_000, "mono"), (44_100, "stereo"), (96_000, "5.1")):
+        clip = make_clip(tmp_path / f"{rate}.wav", 6.0, rate=rate, layout=layout, sound=tones)
+        means.append(earsight.extractor("vggish").extract(clip).mean())
+    for other in (means[0], means[2]):
+        assert np.linalg.norm(other - means[1]) < 0.15 * np.linalg.norm(means[1])
+
+
 # ---------------------------------------------------------------- PCA and quantiser
 
 

@@ -238,6 +238,7 @@ _SOUNDNET = Weights(
             size=53_589_281,
             licence="MIT",
             fetched=_TRIED,
+            loaded=_TRIED,
             members=(_SOUND8,),
         ),
         Download(
