@@ -8,6 +8,7 @@ import typer
 
 from earsight.cli._show import out, say
 
+FRAME = 0.04  # seconds: nothing finer is told from the pictures of most films
 NO_ANSWER = 3  # exit code: nothing is wrong, but there is no offset to tell
 
 
@@ -43,13 +44,18 @@ def align(
     elif offset.seconds is None:
         out(f"no answer. {offset.why}")
     else:
-        when = "late" if offset.seconds >= 0 else "early"
         out(
-            f"{1000 * offset.seconds:+.0f} ms: the sound is {abs(1000 * offset.seconds):.0f} ms "
-            f"{when}; {offset.agreement} of {found.witnesses} witnesses agree"
+            f"{1000 * offset.seconds:+.0f} ms: {_in_words(offset.seconds)}; "
+            f"{offset.agreement} of {found.witnesses} witnesses agree"
         )
     if offset.seconds is None:
         raise typer.Exit(NO_ANSWER)
     if copy is not None:
         repair(found, copy, force=force)
         say(f"Written: {copy}")
+
+
+def _in_words(seconds: float) -> str:
+    if abs(seconds) <= FRAME:
+        return "sound and sight are in step, to a frame"
+    return f"the sound is {abs(1000 * seconds):.0f} ms {'late' if seconds > 0 else 'early'}"

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from earsight.arrays import FloatArray
 from earsight.extractors._base import FeatureExtractor
+from earsight.extractors._steps import RATE as STEPS
 from earsight.extractors._steps import on_grid
 from earsight.features import FeatureSequence
 from earsight.media import FrameBlock, FrameRequest
@@ -40,6 +41,7 @@ class Motion(FeatureExtractor):
     modality: ClassVar[str] = "visual"
     dims: ClassVar[Mapping[str, int]] = {"embedding": len(KINDS) * BLOCKS}
     needs: ClassVar[FrameRequest] = FrameRequest(fps=None, short_side=HEIGHT)
+    hop: ClassVar[float] = 1 / STEPS  # seconds
 
     def _session(self) -> "_Session":
         return _Session()

@@ -10,6 +10,7 @@ import numpy as np
 from earsight.arrays import FloatArray
 from earsight.extractors._base import FeatureExtractor
 from earsight.extractors._mel import hz_to_mel
+from earsight.extractors._steps import RATE as STEPS
 from earsight.extractors._steps import on_grid
 from earsight.features import FeatureSequence
 from earsight.media import AudioBlock
@@ -41,6 +42,7 @@ class Onsets(FeatureExtractor):
     modality: ClassVar[str] = "audio"
     dims: ClassVar[Mapping[str, int]] = {"embedding": 2 * BANDS}
     needs: ClassVar[int] = RATE
+    hop: ClassVar[float] = 1 / STEPS  # seconds
 
     def _session(self) -> "_Session":
         return _Session()
