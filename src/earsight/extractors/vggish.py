@@ -191,7 +191,8 @@ def convert(originals: Mapping[str, Path], folder: Path) -> None:
     (original,) = originals.values()
     state = weights.read_state_dict(original)
     try:
-        network = VGG(state).eval()
+        with torch.device("meta"):  # without memory, until the state takes its place
+            network = VGG(state).eval()
     except (KeyError, RuntimeError) as error:
         raise WeightsError(
             f"{original} is not VGGish, whose layers are features.N and embeddings.N: {error}"
