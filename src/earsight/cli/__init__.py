@@ -109,7 +109,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
     try:
-        app()
+        app(prog_name="earsight")
     except EarsightError as error:
         sys.stderr.write(f"earsight: {error}\n")
         sys.exit(1)
