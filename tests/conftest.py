@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from _browser import asked_with, browser, page  # noqa: F401 - fixtures
 from _clips import make_clip
 from _folders import ODD, fill
 from earsight.library.build import index

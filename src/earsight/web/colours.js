@@ -16,10 +16,11 @@ export const isDark = () => {
 /** Give classes their colours: the largest twelve one each, the others grey. */
 export function paletteFor(labels) {
   const ranked = [...labels].slice(0, HUES.length);
-  const at = new Map(ranked.map((label, number) => [label, number]));
+  const at = new Map(ranked.map((label, group) => [label, group]));
   return {
     ranked,
-    number: (label) => at.get(label) ?? HUES.length,
+    rest: HUES.length,
+    group: (label) => at.get(label) ?? HUES.length,
     colours: () => [...HUES, REST].map((pair) => pair[isDark() ? 1 : 0]),
   };
 }

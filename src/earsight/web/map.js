@@ -90,7 +90,7 @@ function show() {
   const wanted = { audio: $("show-audio").checked, visual: $("show-visual").checked };
   points.forEach((point, i) => {
     [made.x[i], made.y[i]] = place(point.x, point.y);
-    made.group[i] = palette.number(point.label);
+    made.group[i] = palette.group(point.label);
     made.round[i] = point.modality === "audio" ? 1 : 0;
     made.shown[i] = (wanted[point.modality] ?? true) && !hidden.has(made.group[i]) ? 1 : 0;
   });
@@ -105,12 +105,12 @@ function show() {
 function legend() {
   const counts = new Map();
   for (const point of points) {
-    const group = palette.number(point.label);
+    const group = palette.group(point.label);
     counts.set(group, (counts.get(group) || 0) + 1);
   }
-  const names = [...palette.ranked, "others, or no class"];
-  const entries = names.map((name, group) => {
-    if (!counts.has(group)) return null;
+  const named = palette.ranked.map((name, group) => [name, group]);
+  named.push([palette.ranked.length < palette.rest ? "no class" : "other classes, or none", palette.rest]);
+  const entries = named.filter(([, group]) => counts.has(group)).map(([name, group]) => {
     const box = el("input", { type: "checkbox", checked: true, onchange: () => {
       if (box.checked) hidden.delete(group);
       else hidden.add(group);
@@ -119,7 +119,7 @@ function legend() {
     return el("label", { class: "check" }, box, el("span", { class: "swatch", "data-group": group }),
       el("bdi", {}, name));
   });
-  $("classes").replaceChildren($("classes").firstElementChild, ...entries.filter(Boolean));
+  $("classes").replaceChildren($("classes").firstElementChild, ...entries);
 }
 
 function placeQuery() {

@@ -39,9 +39,16 @@ export class Plane {
     return 0.46 * Math.min(width / this.points.reach[0], height / this.points.reach[1]) * this.view.zoom;
   }
 
-  toScreen(x, y) {
+  /** The screen as a function of the plane: [pixels of a unit, pixel of x = 0, pixel of y = 0]. */
+  frame() {
+    const { unit } = this;
     const { clientWidth: width, clientHeight: height } = this.canvas;
-    return [width / 2 + (x - this.view.x) * this.unit, height / 2 - (y - this.view.y) * this.unit];
+    return [unit, width / 2 - unit * this.view.x, height / 2 + unit * this.view.y];
+  }
+
+  toScreen(x, y) {
+    const [unit, left, top] = this.frame();
+    return [left + unit * x, top - unit * y];
   }
 
   all() {
@@ -80,10 +87,10 @@ export class Plane {
   nearest(px, py, within = NEAR) {
     let [best, least] = [-1, within * within];
     const { n, x, y, shown } = this.points;
+    const [unit, left, top] = this.frame();
     for (let i = 0; i < n; i += 1) {
       if (!shown[i]) continue;
-      const [sx, sy] = this.toScreen(x[i], y[i]);
-      const distance = (sx - px) ** 2 + (sy - py) ** 2;
+      const distance = (left + unit * x[i] - px) ** 2 + (top - unit * y[i] - py) ** 2;
       if (distance < least) [best, least] = [i, distance];
     }
     return best;
@@ -156,9 +163,10 @@ export class Plane {
       const radius = Math.min(9, crowd * this.view.zoom ** 0.35);
       const pictures = this.sprites(Math.round(radius * 4) / 4, scale, colours, paper);
       const half = pictures[0][0].width / 2;
+      const [unit, left, top] = this.frame();
       for (let i = 0; i < n; i += 1) {
         if (!shown[i]) continue;
-        const [px, py] = this.toScreen(x[i], y[i]);
+        const [px, py] = [left + unit * x[i], top - unit * y[i]];
         if (px < -20 || py < -20 || px > width + 20 || py > height + 20) continue;
         ink.drawImage(pictures[group[i]][round[i]], Math.round(px * scale - half), Math.round(py * scale - half));
       }

@@ -104,7 +104,7 @@ function direction(name, figures) {
   rows.push(el("tr", {}, el("th", { scope: "row" }, "median rank of the own half"),
     el("td", {}, String(+figures.median_rank.toFixed(1))),
     el("td", { class: "hint" }, figures.gallery ? `of ${Math.round(figures.gallery)}` : "")));
-  panel.append(el("table", { class: "plain" },
+  panel.append(el("table", { class: "plain short" },
     el("caption", { class: "unseen" }, `Recall, ${arrow(name)}`), el("tbody", {}, ...rows)));
   return panel;
 }
