@@ -2,6 +2,8 @@
 
 import os
 import signal
+import threading
+import time
 
 
 def double(x: int) -> int:
@@ -18,3 +20,20 @@ def refuse_three(x: int) -> int:
     if x == 3:
         raise ValueError("three is refused")
     return x
+
+
+def crash(_: object) -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def sleep(seconds: float) -> str:
+    time.sleep(seconds)
+    return "done"
+
+
+def fail(_: object) -> None:
+    raise ZeroDivisionError("an error of its own")
+
+
+def nothing_that_travels(_: object) -> object:
+    return threading.Lock()

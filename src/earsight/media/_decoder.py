@@ -1,6 +1,7 @@
 """One pass over one file: demultiplex, decode, hand on, and keep the account."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -102,12 +103,9 @@ class Decoder:
                         blocks = read_container(
                             container, self._rates, self._requests, self._threads, self.report
                         )
+                        given: Counter[FrameRequest] = Counter()
                         for block in blocks:
-                            self._check_length(
-                                block.start
-                                if isinstance(block, AudioBlock)
-                                else float(block.times[-1])
-                            )
+                            self._check_length(_reached(block, given))
                             yield block
         except (MediaError, FFmpegError, OSError, MemoryError) as error:
             self.report.status = Status.UNREADABLE
@@ -135,6 +133,19 @@ class Decoder:
             picture = scaler.rgb(frame, request.short_side)
             yield FrameBlock(request, np.zeros(1), picture[None])
         report.status = Status.NO_AUDIO
+
+
+def _reached(block: Block, given: Counter[FrameRequest]) -> float:
+    """Return the seconds that a block leads to; `given` counts the frames of each request.
+
+    Frames are counted, because one that stays on screen for hours comes again and again with one
+    and the same timestamp.
+    """
+    if isinstance(block, AudioBlock):
+        return block.start
+    given[block.request] += len(block.times)
+    grid = given[block.request] / block.request.fps if block.request.fps else 0.0
+    return max(grid, float(block.times[-1]))
 
 
 def kind(path: Path) -> Literal["audio", "visual", "both"] | None:

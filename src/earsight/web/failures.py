@@ -1,15 +1,11 @@
 """What went wrong, as {"error": …} with a status that says whose fault it is."""
 
-import logging
-
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from earsight.errors import EarsightError, InputError, MediaError
-
-_LOG = logging.getLogger("earsight.web")
 
 
 def answer_failures(app: FastAPI) -> None:
@@ -42,8 +38,7 @@ def answer_failures(app: FastAPI) -> None:
         return _problem(error.status_code, told, error.headers)
 
     @app.exception_handler(Exception)
-    def unknown(_: Request, error: Exception) -> JSONResponse:
-        _LOG.error("A request failed for a reason that Earsight does not know.", exc_info=error)
+    def unknown(_: Request, error: Exception) -> JSONResponse:  # the server prints where it was
         told = f"This is a bug in Earsight: {type(error).__name__}. The server's window tells more."
         return _problem(500, told)
 

@@ -103,7 +103,7 @@ class Inbox:
 
 async def _receive(request: Request, file: BinaryIO, limits: Limits) -> str:
     """Write the body's file into `file` as it comes; return the file's name."""
-    from python_multipart.exceptions import MultipartParseError
+    from python_multipart.exceptions import FormParserError
     from python_multipart.multipart import MultipartParser, parse_options_header
 
     kind, options = parse_options_header(request.headers.get("content-type"))
@@ -125,7 +125,7 @@ async def _receive(request: Request, file: BinaryIO, limits: Limits) -> str:
                 )
             parser.write(chunk)
         parser.finalize()
-    except MultipartParseError as error:
+    except FormParserError as error:
         raise UploadError(400, f"The body is no whole multipart/form-data: {error}.") from error
     except OSError as error:
         raise UploadError(413, f"The file cannot be kept until it is answered: {error}.") from error
