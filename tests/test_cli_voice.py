@@ -55,6 +55,7 @@ def test_completion(shell: str) -> None:
     assert "_EARSIGHT_COMPLETE" in script.stdout
     typed = "earsight for"
     words = {"COMP_WORDS": typed, "COMP_CWORD": "1", "_TYPER_COMPLETE_ARGS": typed}
+    words["_TYPER_COMPLETE_FISH_ACTION"] = "get-args"
     done = earsight(env=os.environ | words | {"_EARSIGHT_COMPLETE": f"complete_{shell}"})
     assert "forget" in done.stdout and "index" not in done.stdout
 

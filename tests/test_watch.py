@@ -3,14 +3,13 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from _clips import make_clip
-from _folders import acknowledged, in_this_process, until
+from _folders import acknowledged, in_this_process, nothing_to_read, until
 from earsight import engine
 from earsight.errors import LibraryError
 from earsight.library import watch as module
@@ -117,11 +116,6 @@ def test_a_bad_clip_is_told_and_stops_nothing(day: Day) -> None:
     )  # fmt: skip
     assert [report.changes.added for report in day.reports] == [0, 1, 1]
     assert "bad.mp4" in {path for path, *_ in day.reports[-1].trouble}
-
-
-def nothing_to_read(work: object, items: list[object], **_: object) -> Iterator[object]:
-    assert items == []
-    return iter(())
 
 
 def test_a_clip_that_goes_drops_out_and_one_that_moves_is_not_read(
