@@ -60,10 +60,10 @@ class SoundNet(FeatureExtractor):
     1024 every 1.49 s, which hears 4.1 s. Its last step is part of the original, but was never
     trained, and so long that a mean is made of it mostly; "conv7_trained" is conv7 without it.
     "objects" and "scenes", the logits of ImageNet's 1000 classes and of Places' 401, have a step
-    every 2.97 s, which hears 14.5 s; they too keep away from that last step of conv7, which makes
-    a difference unless a sound has the 20 s of the training. A sound too short for one step (0.2 s
-    for conv7, 11 s for objects and scenes) is repeated until it is long enough; the original
-    repeats whole sounds, to at least 10 s, before it predicts.
+    every 2.97 s, which hears 14.5 s; they too keep away from that last step of conv7, as they did
+    in the training with 20 s. A sound too short for one step (0.2 s for conv7, 11 s for objects
+    and scenes) is repeated until it is long enough; the original repeats whole sounds, to at least
+    10 s, before it predicts.
 
     Args:
         layer: conv1, pool1, conv2, pool2, conv3, conv4, conv5, pool5, conv6, conv7,

@@ -21,7 +21,7 @@ SPAN = 0.96  # seconds in an example
 HOPS = (0.96, 1.0)  # seconds: AudioSet's, YouTube-8M's
 OFFSET = 0.01  # of the logarithm; YAMNet's is a tenth of it
 LIMIT = 2.0  # principal components are clipped to ±LIMIT before they become 8 bits
-BATCH = 8  # examples
+BATCH = 16  # examples: the ten of a ten-second clip at once
 CONVERSION = 1  # raised whenever `convert` changes
 
 
