@@ -13,6 +13,7 @@ from _twin import COLOURS, NAMES, TONES, Mute, Twin, registered
 from earsight.errors import InputError, LibraryError, MediaError
 from earsight.extractors import extract_all
 from earsight.library.build import index
+from earsight.library.client import Library
 from earsight.library.evaluate import evaluate_library
 from earsight.library.learn import choose
 from earsight.library.paired import PairedRows
@@ -107,6 +108,8 @@ def test_a_space_without_text_takes_no_words(folder: Path) -> None:
     with pytest.raises(MediaError, match=r"red 1\.txt: mute has no text"):
         search(folder, folder / "red 1.mp4", by="text")
     assert stems(folder, "sound.wav", top=2) == ["blue 1", "blue 2"]
+    with Library(folder) as library:
+        library.warm()  # needs no words
 
 
 def test_spaces_that_differ_meet_in_words() -> None:

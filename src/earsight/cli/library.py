@@ -142,10 +142,11 @@ def _told(report: "IndexReport", clips: Path, library: Path | None) -> None:
             (changes.moved, "moved"),
             (changes.gone, "gone"),
             (changes.unchanged, "unchanged"),
-            (changes.texts, "texts read or gone"),
         )
         if count
     ]
+    if changes.texts:
+        done.append(f"{plural(changes.texts, 'text')} read or gone")
     say(f"{plural(report.n_clips, 'clip')}: {', '.join(done)}. {report.seconds:.1f} s.")
     if report.n_texts and report.takes_words:
         say(f"{plural(report.n_texts, 'text')} beside them: --by text, --for text.")

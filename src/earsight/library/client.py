@@ -131,7 +131,8 @@ class Library:
         with self._lock:
             for modality in MODALITIES:
                 self.opened().index(modality)
-            self.search(text="warm", top=1)
+            if self.opened().takes_words:
+                self.search(text="warm", top=1)
 
     def search(
         self,
