@@ -124,7 +124,7 @@ def test_a_clip_that_goes_drops_out_and_one_that_moves_is_not_read(
     def change() -> None:
         (day.folder / "short.mp4").unlink()
         (day.folder / "red/b.mp4").rename(day.folder / "blue/b.mp4")
-        monkeypatch.setattr("earsight.engine.run", None)  # whoever reads a clip fails
+        monkeypatch.setattr(engine, "run", nothing_to_read)
 
     day.watch(change, None, None, None, None)
     assert len(day.reports) == 2
