@@ -5,11 +5,13 @@ import hashlib
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, final
 
 from earsight.errors import InputError, MediaError
+from earsight.extractors._ahead import ahead
 from earsight.extractors._texts import read_text
 from earsight.extractors._threads import n_threads
 from earsight.features import FeatureSequence
@@ -230,9 +232,11 @@ def extract_all(
             listeners.setdefault(network.needs, []).append(sessions[identity])
 
     reader = _reader(Path(clip), list(listeners), max_seconds)
-    for block in reader:
-        for session in listeners.get(_need(block), ()):
-            session.feed(block)
+    # A worker that may use one thread alone leaves the other cores to other workers.
+    with closing(iter(reader) if n_threads() == 1 else ahead(reader)) as blocks:
+        for block in blocks:
+            for session in listeners.get(_need(block), ()):
+                session.feed(block)
     heads = {identity: session.close() for identity, session in sessions.items()}
 
     found: dict[str, FeatureSequence] = {}
@@ -299,7 +303,7 @@ class _TextFile:
         self.report = Report(message="It is a text file.")
         self._path = path
 
-    def __iter__(self) -> Iterator[TextBlock]:
+    def __iter__(self) -> Generator[TextBlock, None, None]:
         try:
             text = read_text(self._path)
         except (OSError, ValueError) as error:

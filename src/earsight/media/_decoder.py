@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -85,7 +85,7 @@ class Decoder:
         self._requests = tuple(frames)
         self._threads = threads
 
-    def __iter__(self) -> Iterator[Block]:
+    def __iter__(self) -> Generator[Block, None, None]:
         from av import FFmpegError
 
         self.report = Report()
