@@ -2,16 +2,22 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all check format bench clean
+.PHONY: browser screenshots demo test test-all check format bench clean
 
 demo: .venv/.user            ## install, then draw clips, index, evaluate and search them
 	$(BIN)/earsight demo demo
 
-test: check                  ## format, lint, types, tests and doctests
+test: check browser          ## format, lint, types, tests and doctests
 	$(BIN)/pytest -n auto --dist worksteal -m "not long and not online"
 
-test-all: check              ## the same, with the long repetitions
+test-all: check browser      ## the same, with the long repetitions
 	$(BIN)/pytest -n auto --dist worksteal -m "not online"
+
+browser:                     ## Chromium for the tests of the page, where it can be installed
+	@sh tests/install_browser.sh
+
+screenshots: .venv/.dev browser  ## draw clips, and make docs/pictures/page-*.png of the page
+	PYTHONPATH=tests $(BIN)/python docs/screenshots.py
 
 check: .venv/.dev
 	$(BIN)/ruff format --check .

@@ -74,9 +74,11 @@ class Page:
     def __init__(self, driver: Any, url: str, downloads: Path) -> None:
         self.driver, self.url, self.downloads = driver, url, downloads
 
-    def open(self, view: str = "#search", *, width: int = 1280, dark: bool = False) -> None:
-        """Load the page afresh, in a window of some width and in light or dark."""
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    def open(
+        self, view: str = "#search", *, width: int = 1280, height: int = 900, dark: bool = False
+    ) -> None:
+        """Load the page afresh, in a window of some size and in light or dark."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.cdp("Emulation.setDeviceMetricsOverride", **size)
         theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         calm = {"name": "prefers-reduced-motion", "value": "reduce"}  # nothing fades in meanwhile

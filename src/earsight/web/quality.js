@@ -96,10 +96,11 @@ function direction(name, figures) {
         el("span", { class: "hint" }, ` MAP, same class; chance ${number(figures.map_chance)}`)),
       bar(figures.map, figures.map_chance, side));
   }
-  const rows = Object.keys(figures).filter((key) => key.startsWith("recall@")).map((key) => {
-    const chance = figures[key.replace("recall@", "recall_chance@")];
-    return el("tr", {}, el("th", { scope: "row" }, `own half among the first ${key.split("@")[1]}`),
-      el("td", {}, percent(figures[key])), el("td", { class: "hint" }, `chance ${percent(chance)}`));
+  const ks = Object.keys(figures).filter((key) => key.startsWith("recall@")).map((key) => Number(key.split("@")[1]));
+  const rows = ks.sort((a, b) => a - b).map((k) => {
+    const chance = figures[`recall_chance@${k}`];
+    return el("tr", {}, el("th", { scope: "row" }, `own half among the first ${k}`),
+      el("td", {}, percent(figures[`recall@${k}`])), el("td", { class: "hint" }, `chance ${percent(chance)}`));
   });
   rows.push(el("tr", {}, el("th", { scope: "row" }, "median rank of the own half"),
     el("td", {}, String(+figures.median_rank.toFixed(1))),
