@@ -5,6 +5,7 @@ Results go to stdout, everything else to stderr.
 """
 
 import os
+import re
 import signal
 import sys
 from copy import copy
@@ -45,6 +46,8 @@ def _speak_if_given(_context: Any, option: Any, given: bool) -> None:
 
 def _give(options: list[Any], group: TyperGroup) -> None:
     for command in group.commands.values():
+        # A docstring's line ends are not meant for the terminal; its empty lines are.
+        command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", command.help or "")
         if isinstance(command, TyperGroup):
             _give(options, command)
         else:

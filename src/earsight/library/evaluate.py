@@ -4,6 +4,7 @@ Everything is made inside the training part of each fold: the centring, the lear
 choice of what answers. Query and gallery are the fold's test clips, and so is chance.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ from earsight.library.settings import Settings
 from earsight.library.sources import MODALITIES
 from earsight.library.space import Space
 from earsight.retrieval import Evaluation, evaluate
+
+LOG = logging.getLogger(__name__)
 
 DIRECTIONS = (("audio", "visual"), ("visual", "audio"))
 KS = (1, 5, 10)
@@ -141,6 +144,7 @@ def _cross_validate(
             share = inside.n_clips / rows.n_clips
             decision, learned = choose(inside, settings.learn, settings.sources, share=share)
             answers = decision.answers
+            LOG.info("A fold is answered by %s: %s", answers, decision.why)
         space = Space(bridge, learned, WEIGHT if learned else 1.0, name)
         result.answers.append(answers)
         found.append(_figures(space, rows.take(test), watch))

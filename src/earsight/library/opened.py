@@ -1,5 +1,6 @@
 """One embedding of a library, opened: it places a query in the space and ranks the clips."""
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from earsight.library.strangers import Stranger
 from earsight.library.tables import embedding_table, stored_tables
 from earsight.paths import as_text
 from earsight.vectors import HeldIndex, Hit, LanceIndex
+
+LOG = logging.getLogger(__name__)
 
 _PERCEIVED = {"audio": "sound", "visual": "sight", "text": "text"}
 
@@ -205,6 +208,7 @@ class Opened:
             )
         stored = self._stored(content, by) if vectors is None else None
         if stored is not None:
+            LOG.info("%s is known: its vectors are those of the library.", shown)
             return Asked(shown, by, stored, content, notes)
         if vectors is None:  # a power cut took them: they are in the file
             vectors = self._extracted(path, shown)
@@ -248,6 +252,7 @@ class Opened:
         return self._embed(modality, means)
 
     def _extracted(self, path: Path, shown: str) -> dict[str, Any]:
+        LOG.info("%s is decoded, and read by %s.", shown, self.sources)
         self._check_sources()
         extracted = read_clip(path, self.sources, whole=True)
         if not extracted.windows:
