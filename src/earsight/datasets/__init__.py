@@ -3,6 +3,7 @@
 from earsight.datasets.ave import ave
 from earsight.datasets.digits import digits, mfeat
 from earsight.datasets.folding import folds, n_folds_for
+from earsight.datasets.joining import join
 from earsight.datasets.labels import folder_labels, read_label_csv
 from earsight.datasets.synthetic import synthetic
 from earsight.datasets.vegas import vegas
@@ -13,6 +14,7 @@ __all__ = [
     "digits",
     "folder_labels",
     "folds",
+    "join",
     "mfeat",
     "n_folds_for",
     "read_label_csv",

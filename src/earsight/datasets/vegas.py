@@ -1,13 +1,10 @@
 """Features of VEGAS, in the form that the paper's author gives out or one file an extractor."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from earsight.arrays import IntArray, Labels
-from earsight.errors import FeatureFileError, InputError
+from earsight.datasets.joining import join
+from earsight.errors import FeatureFileError
 from earsight.features import PairedFeatures, has_8_bit_features, read_features
 
 AUTHORS_FILE = "vegas_feature.h5"
@@ -48,7 +45,8 @@ def vegas(folder: str | Path, audio: str = "vggish", visual: str = "inception") 
     apart = {"audio": _find(folder, audio), "visual": _find(folder, visual)}
     found = {modality: path for modality, path in apart.items() if path is not None}
     if len(found) == 2:
-        return _joined({m: _single(path, m) for m, path in found.items()}, found)
+        parts = {m: _single(path, m) for m, path in found.items()}
+        return join(parts, " and ".join(str(path) for path in found.values()))
     if both is None:
         raise FeatureFileError(missing(folder, audio, visual))
     data = _read(both)
@@ -92,57 +90,3 @@ def _single(path: Path, modality: str) -> PairedFeatures:
     ((_, view),) = data.views.items()
     steps = dict(zip([modality], data.steps.values(), strict=False))
     return replace(data, views={modality: view}, steps=steps)
-
-
-def _joined(parts: Mapping[str, PairedFeatures], paths: Mapping[str, Path]) -> PairedFeatures:
-    """Put two modalities side by side, clip by clip.
-
-    Raises:
-        FeatureFileError: Their labels or splits differ, or they have no clip in common.
-    """
-    first, second = parts.values()
-    rows = _matches(first, second)
-    names = " and ".join(str(path) for path in paths.values())
-    if rows is None:
-        raise FeatureFileError(
-            f"{names} must have the same rows, or `ids` that name the clip of each row; got "
-            f"{len(_column(first, 'labels'))} and {len(_column(second, 'labels'))} rows."
-        )
-    first, second = first.take(rows[0]), second.take(rows[1])
-    for column in ("labels", "split"):
-        one, two = getattr(first, column), getattr(second, column)
-        if one is not None and two is not None and not np.array_equal(one, two):
-            clip = int(np.flatnonzero(one != two)[0])
-            raise FeatureFileError(
-                f"The `{column}` of {names} must agree; row {clip} has {one[clip]!r} and "
-                f"{two[clip]!r}."
-            )
-    split = first.split if first.split is not None else second.split
-    try:
-        return replace(
-            first,
-            views={**first.views, **second.views},
-            split=split,
-            group=first.group if first.group is not None else second.group,
-            steps={**first.steps, **second.steps},
-            provenance={m: dict(part.provenance) for m, part in parts.items()},
-        )
-    except InputError as error:
-        raise FeatureFileError(f"{names}: {error}") from error
-
-
-def _matches(first: PairedFeatures, second: PairedFeatures) -> tuple[IntArray, IntArray] | None:
-    """Return the rows of either that are the same clip, in the first one's order."""
-    if first.ids is None or second.ids is None:
-        n, other = len(_column(first, "labels")), len(_column(second, "labels"))
-        return (np.arange(n), np.arange(n)) if n == other else None
-    ids = _column(first, "ids")
-    where = {name: row for row, name in enumerate(_column(second, "ids").tolist())}
-    common = [row for row, name in enumerate(ids.tolist()) if name in where]
-    if not common:
-        return None
-    return np.asarray(common), np.asarray([where[name] for name in ids[common].tolist()])
-
-
-def _column(data: PairedFeatures, name: str) -> Labels:
-    return np.asarray(getattr(data, name))

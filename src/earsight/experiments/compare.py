@@ -74,23 +74,28 @@ class Comparison:
         return sorted(self.results, key=lambda result: -result.score)
 
 
-def split_specs(methods: str) -> list[str]:
-    """Split a list of methods; "all" are those that are there.
+def split_list(listed: str) -> list[str]:
+    """Split a list of kinds, each with its hyper-parameters.
 
-    A part without a name of its own ("ridge=0.1") belongs to the method before it.
+    A part without a name of its own ("ridge=0.1") belongs to the kind before it.
 
-    >>> split_specs("cca:n_components=5,ridge=0.1,cluster_cca")
+    >>> split_list("cca:n_components=5,ridge=0.1,cluster_cca")
     ['cca:n_components=5,ridge=0.1', 'cluster_cca']
     """
     specs: list[str] = []
-    for part in filter(None, (part.strip() for part in methods.split(","))):
-        if part == "all":
-            specs += [name for name in discovery.names("methods") if name not in _LEFT_OUT]
-        elif specs and "=" in part.partition(":")[0]:
+    for part in filter(None, (part.strip() for part in listed.split(","))):
+        if specs and "=" in part.partition(":")[0]:
             specs[-1] += f",{part}"
         else:
             specs.append(part)
     return list(dict.fromkeys(specs))
+
+
+def split_specs(methods: str) -> list[str]:
+    """Split a list of methods; "all" are those that are there."""
+    every = [name for name in discovery.names("methods") if name not in _LEFT_OUT]
+    given = split_list(methods)
+    return list(dict.fromkeys(x for spec in given for x in (every if spec == "all" else [spec])))
 
 
 def compare(

@@ -1,0 +1,67 @@
+"""Features of one folder of clips by several extractors, a file each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from earsight.features import PairedFeatures, read_features
+from earsight.library.extract import extract
+from earsight.library.place import FOLDER
+from earsight.library.progress import Progress, Silent
+from earsight.library.sources import extractor_for
+
+
+@dataclass
+class Several:
+    """What several extractors made of a folder.
+
+    Attributes:
+        found: Modality → extractor as asked for → its features.
+        missing: (modality, extractor, why) of those that cannot run here.
+        trouble: (path, status, message) of clips that are not whole.
+    """
+
+    found: dict[str, dict[str, PairedFeatures]] = field(default_factory=dict)
+    missing: list[tuple[str, str, str]] = field(default_factory=list)
+    trouble: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+def extract_each(
+    clips: Path,
+    wanted: Mapping[str, Sequence[str]],
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Several:
+    """Bring the features of every extractor up to date that can run here; nothing is downloaded.
+
+    They are kept in `CLIPS/.earsight/features`, a file for each extractor and fingerprint.
+
+    Args:
+        clips: The folder; its first level labels the clips.
+        wanted: Modality → extractors, such as {"audio": ["soundnet:layer=conv5", "vggish"]}.
+        workers, progress: As for `extract`.
+
+    Raises:
+        InputError: An extractor that is not there, or of another modality.
+        LibraryError: As for `extract`.
+    """
+    folder = Path(clips) / FOLDER / "features"
+    result = Several({modality: {} for modality in wanted})
+    trouble: dict[tuple[str, str, str], None] = {}
+    for modality, specs in wanted.items():
+        for spec in specs:
+            extractor = extractor_for(modality, spec)
+            if not extractor.at_hand:
+                why = "its weights are not on this machine"
+                result.missing.append((modality, spec, why))
+                continue
+            if not folder.exists():
+                folder.mkdir(parents=True)
+            output = folder / f"{extractor.key()}-{extractor.fingerprint[:16]}.h5"
+            (progress or Silent()).say(f"{spec}: {output.name}")
+            made = extract(clips, output, {modality: spec}, workers=workers, progress=progress)
+            trouble |= dict.fromkeys(made.trouble)
+            result.found[modality][spec] = read_features(output)
+    result.trouble = list(trouble)
+    return result
