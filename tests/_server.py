@@ -15,7 +15,7 @@ import uvicorn
 
 from earsight.web.app import create_app
 from earsight.web.security import Rules
-from earsight.web.server import configured
+from earsight.web.server import configured, listen
 from earsight.web.uploads import Limits
 
 
@@ -106,7 +106,7 @@ def serving(
     """Run a server for one library; it always listens on loopback, whatever its rules say."""
     limits = limits or Limits()
     app = create_app(folder, Rules(host, token, limits.bytes), limits)
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = listen("127.0.0.1", 0)
     server = uvicorn.Server(configured(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()

@@ -61,7 +61,7 @@ def serve(
     """
     limits = Limits()
     rules = rules_for(host, token, limits)
-    listening = _listen(host, port)
+    listening = listen(host, port)
     app = create_app(folder, rules, limits)
     server = uvicorn.Server(configured(app))
     url = url_of(host, listening.getsockname()[1], rules.token)
@@ -85,9 +85,15 @@ def configured(app: ASGIApp) -> uvicorn.Config:
     )
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        InputError: The port is taken, or the address is none of this machine's.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # Named as TCP, or asyncio takes it for something else and answers wait 40 ms for an ACK.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if sys.platform != "win32":
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
