@@ -11,6 +11,7 @@ import pytest
 
 from _clips import make_clip
 from _folders import names, rows
+from _twin import register
 from earsight import engine
 from earsight.errors import InputError, MediaError
 from earsight.extractors._texts import parse_srt, read_cues, read_text
@@ -120,17 +121,24 @@ def test_subtitles_without_numbers_times_and_marks(tmp_path: Path) -> None:
     assert (cue.start, cue.end, cue.text) == (1.5, 3723.25, "42")
 
 
-def test_subtitles_are_found_where_they_are_said(tmp_path: Path) -> None:
-    make_clip(tmp_path / "long.mp4", 40, fps=2)
-    make_clip(tmp_path / "other.mp4", 1, tone=900)
-    lines = ["A dog barks.", "It rains.", "A train arrives.", "An opera singer sings."]
-    cues = [f"{n}\n00:00:{12 * n:02d},000 --> 00:00:{12 * n + 3:02d},000\n{line}\n"
-            for n, line in enumerate(lines)]  # fmt: skip
+def test_subtitles_are_found_where_they_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(monkeypatch)
+    make_clip(tmp_path / "long.wav", 40)
+    make_clip(tmp_path / "other.wav", 1, tone=900)
+    said = ("red", "green", "red", "blue")
+    cues = [
+        f"{n}\n00:00:{12 * n:02d},000 --> 00:00:{12 * n + 3:02d},000\nIt is {name}.\n"
+        for n, name in enumerate(said)
+    ]
     (tmp_path / "long.srt").write_text("\n".join(cues))
-    index(tmp_path)
-    (found,) = search(tmp_path, text="a song of a soprano", for_="text").results
+    index(tmp_path, audio="twin", visual="none")
+    (found,) = search(tmp_path, text="something blue", for_="text").results
     assert found.start <= 36 and found.end >= 39 and found.end - found.start <= 10
     assert not found.whole
+    whole = search(tmp_path, tmp_path / "long.wav", by="text", for_="text")
+    assert whole.results[0].is_query
 
 
 BAD = {
@@ -178,13 +186,17 @@ def ranked_but(folder: Path, name: str) -> list[str]:
 
 
 def test_scores_are_cosines_of_centred_texts(told: Path) -> None:
+    """Texts lie about their shrunken mean, typed words about the prior."""
     said = [SAID["car"], SAID["dog"], read_text(told / "sea.SRT"), "a storm at sea"]
     x = MiniLM().embed(said).astype(np.float64)
-    centre = (x[:3].sum(axis=0) + 10 * Sources().priors()["text"]) / 13
-    z = (x - centre) / np.linalg.norm(x - centre, axis=1, keepdims=True)
-    expected = dict(zip(("car", "dog", "sea"), z[:3] @ z[3], strict=True))
-    for one in search(told, text=said[3], for_="text").results:
-        assert one.score == pytest.approx(expected[Path(one.path).stem], abs=1e-5)
+    prior = Sources().priors()["text"]
+    x[:3] -= (x[:3].sum(axis=0) + 10 * prior) / 13
+    x[3] -= prior
+    z = x / np.linalg.norm(x, axis=1, keepdims=True)
+    for query, asked in ((3, {"text": said[3]}), (1, {"query": told / "dog.txt"})):
+        expected = dict(zip(("car", "dog", "sea"), z[:3] @ z[query], strict=True))
+        for one in search(told, for_="text", **asked).results:  # type: ignore[arg-type]
+            assert one.score == pytest.approx(expected[Path(one.path).stem], abs=1e-5)
 
 
 def test_questions_without_texts(told: Path, made: Path) -> None:
@@ -198,12 +210,17 @@ def test_questions_without_texts(told: Path, made: Path) -> None:
     assert found.results == [] and "No clip of this library has a text" in found.notes[0]
 
 
-def test_sights_and_sounds_do_not_change_with_texts(told: Path, tmp_path: Path) -> None:
+def test_other_answers_do_not_change_with_texts(told: Path, tmp_path: Path) -> None:
     bare = Path(shutil.copytree(told, tmp_path / "bare", ignore=shutil.ignore_patterns(FOLDER)))
     for path in (*bare.glob("*.txt"), *bare.glob("*.SRT")):
         path.unlink()
     index(bare)
     assert names(bare, "dog.mp4", by="audio") == names(told, "dog.mp4", by="audio")
+    for for_ in ("audio", "visual"):
+        one, two = (search(f, text="a dog", for_=for_, top=9).results for f in (bare, told))
+        assert [(Path(r.path).name, r.score) for r in one] == [
+            (Path(r.path).name, r.score) for r in two
+        ]
 
 
 # From day to day

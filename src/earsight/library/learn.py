@@ -25,7 +25,7 @@ from earsight.methods._base import JointEmbedding
 from earsight.metrics import paired_bootstrap
 from earsight.retrieval import evaluate
 
-LEARN_VERSION = 3  # raised when the same clips would give another embedding
+LEARN_VERSION = 4  # raised when the same clips would give another embedding
 MIN_CLIPS = 50
 MIN_PER_CLASS = 5
 WEIGHT = 0.5  # the bridge's share where a learned part stands beside it

@@ -20,6 +20,7 @@ from earsight.library.scan import content_of
 from earsight.library.sources import (
     MODALITIES,
     TEXT,
+    TYPED,
     Sources,
     bridge_role,
     modality_of,
@@ -127,7 +128,7 @@ class Opened:
                 "Search it by a file."
             )
         vector = extract_text(text, self.sources.text).mean()
-        return Asked(text, TEXT, self._embed_text(vector), None, [])
+        return Asked(text, TEXT, self._embed_text(TYPED, vector), None, [])
 
     def clip(self, number: int, by: str | None) -> Asked:
         """Ask by a clip of the library, by its number."""
@@ -170,14 +171,14 @@ class Opened:
         if not read.windows:
             raise MediaError(f"{as_text(os.fsencode(text))}: {read.report.message}")
         vector = np.mean([one.vectors[self._text_role] for one in read.windows], axis=0)
-        return Asked(shown, TEXT, self._embed_text(vector), content, [])
+        return Asked(shown, TEXT, self._embed_text(TEXT, vector), content, [])
 
     @property
     def _text_role(self) -> str:
         return bridge_role(self.sources.bridge, TEXT)
 
-    def _embed_text(self, vector: FloatArray) -> FloatArray:
-        return self._embed(TEXT, {self._text_role: vector[None, :]})
+    def _embed_text(self, modality: str, vector: FloatArray) -> FloatArray:
+        return self._embed(modality, {self._text_role: vector[None, :]})
 
     def _ask(
         self,

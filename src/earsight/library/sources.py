@@ -25,6 +25,7 @@ from earsight.media import Report, Status
 
 MODALITIES = ("audio", "visual")  # what a media file holds, and what is learned
 TEXT = "text"  # what lies beside it
+TYPED = "typed"  # words for a search; they are read as texts are, and centred by themselves
 WORDS = "words"  # the default bridge
 OFF = "none"  # in place of an extractor
 SPLIT_ABOVE = 30.0  # seconds; a longer file is kept as windows
@@ -35,9 +36,10 @@ HOP = 5.0
 def bridge_role(bridge: str, modality: str) -> str:
     """Return the role under which a modality's vectors in the bridge are kept.
 
-    >>> bridge_role("words", "audio"), bridge_role("pe_av", "audio")
-    ('words.audio', 'audio')
+    >>> bridge_role("words", "audio"), bridge_role("pe_av", "audio"), bridge_role("words", "typed")
+    ('words.audio', 'audio', 'words.text')
     """
+    modality = TEXT if modality == TYPED else modality
     return f"{WORDS}.{modality}" if bridge == WORDS else modality
 
 
@@ -94,13 +96,16 @@ class Sources:
         """Return where the bridge expects each modality to centre: modality → (d,).
 
         Words lie around the mean of the class names. A space that was trained as one is taken as
-        it is: its prior is 0, from which a collection draws it away as it grows.
+        it is: its prior is 0, from which a collection draws it away as it grows. Typed words have
+        the prior of texts, and that alone: what lies beside clips is not what people type.
         """
         read = [*self.modalities, *([TEXT] if self.text else [])]
         if self.bridge == WORDS:
-            return {m: make("extractors", WORDS, {"modality": m}).prior for m in read}
-        extractors = self.extractors()
-        return {m: np.zeros(extractors[m].dim, np.float32) for m in read}
+            priors = {m: make("extractors", WORDS, {"modality": m}).prior for m in read}
+        else:
+            extractors = self.extractors()
+            priors = {m: np.zeros(extractors[m].dim, np.float32) for m in read}
+        return priors | ({TYPED: priors[TEXT]} if self.text else {})
 
     @property
     def fingerprint(self) -> str:

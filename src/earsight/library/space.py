@@ -13,7 +13,7 @@ import numpy as np
 
 from earsight.arrays import FloatArray, unit_rows
 from earsight.errors import ModelFileError
-from earsight.library.sources import TEXT, WORDS, bridge_role
+from earsight.library.sources import TEXT, TYPED, WORDS, bridge_role
 from earsight.methods._base import JointEmbedding
 from earsight.methods._files import load_model, save_model
 
@@ -45,14 +45,15 @@ class Space:
         """Map rows of one modality into the space: (n, k) float32 of unit length.
 
         Args:
-            modality: "audio", "visual", or "text" (which has the bridge's part alone).
+            modality: "audio", "visual", "text" or "typed"; the last two have the bridge's part
+                alone.
             rows: The vectors by role: the bridge's and, with a learned part, `<modality>`.
         """
         role = bridge_role(self.bridge_name, modality)
         bridge = unit_rows(self.bridge.transform(modality, rows[role]))
         if self.learned is None:
             return bridge
-        if modality == TEXT:
+        if modality in (TEXT, TYPED):
             nothing = np.zeros((len(bridge), self.learned.n_components_), np.float32)
             return np.concatenate([bridge, nothing], axis=1)
         learned = unit_rows(self.learned.transform(modality, rows[modality]))
