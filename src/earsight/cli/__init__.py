@@ -15,7 +15,18 @@ import typer
 from typer.core import TyperGroup
 
 from earsight import __version__
-from earsight.cli import _show, align, compare, demo, extract, library, serve, upkeep, weights
+from earsight.cli import (
+    _show,
+    align,
+    compare,
+    demo,
+    extract,
+    library,
+    serve,
+    train,
+    upkeep,
+    weights,
+)
 from earsight.errors import EarsightError
 
 _EPILOG = (
@@ -77,6 +88,7 @@ app.command()(extract.extract)
 app.command()(extract.extractors)
 app.command()(compare.compare)
 app.command()(compare.reproduce)
+app.command()(train.train)
 app.add_typer(weights.app, name="weights")
 
 

@@ -134,11 +134,11 @@ def compare(
             protocol,
             wishes,
             printed=printed,
-            told=_Sparingly(),
+            told=Sparingly(),
             done=_done,
         )
         return
-    given = _open(source, features)
+    given = opened(source, features)
     described = _described(given, protocol.describe(given.data))
     say(described)
     comparison = run(
@@ -146,7 +146,7 @@ def compare(
         name=given.name,
         source=given.asked,
         wishes=wishes,
-        told=_Sparingly(),
+        told=Sparingly(),
         done=_done,
     )
     if printed:
@@ -177,7 +177,7 @@ def _numbers(sizes: str | None) -> tuple[int, ...]:
         raise typer.BadParameter(f"--sizes takes numbers such as 10,20; got {sizes!r}.") from error
 
 
-def _open(source: str, features: str | None) -> "Source":
+def opened(source: str, features: str | None = None) -> "Source":
     """Read the source; a folder of clips is indexed first."""
     from earsight.experiments.sources import Source, open_source
 
@@ -203,13 +203,14 @@ def _described(given: "Source", how: str) -> str:
     return f"{given.name} ({views}). {how}"
 
 
-class _Sparingly:
+class Sparingly:
     """Says lines, but not more than one every few seconds."""
 
     def __init__(self) -> None:
         self._told = time.monotonic()
 
     def __call__(self, line: str) -> None:
+        """Print the line, or let it pass."""
         if time.monotonic() - self._told >= _EVERY:
             self._told = time.monotonic()
             say(f"  {line}")
@@ -281,7 +282,7 @@ def reproduce(
 
     printed = json_folder == _STDOUT
     wishes = Wishes(json=None if printed else json_folder, again=again, log=log)
-    lines, missing = run(which, features, seeds=seeds, wishes=wishes, told=_Sparingly(), done=_done)
+    lines, missing = run(which, features, seeds=seeds, wishes=wishes, told=Sparingly(), done=_done)
     if printed:
         rows = [vars(line) | {"result": line.result.as_json()} for line in lines]
         out(json.dumps(rows, default=str))

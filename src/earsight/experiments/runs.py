@@ -89,7 +89,7 @@ def runs(data: PairedFeatures, spec: str, protocol: Protocol, told: Told) -> Ite
         first: Run | None = None
         for seed in range(1 if alone else protocol.seeds):
             model = new_model(spec, seed)
-            _tell_epochs(model, f"{spec}, fold {number + 1}, seed {seed}", told)
+            tell_epochs(model, f"{spec}, fold {number + 1}, seed {seed}", told)
             run = _run(data, model, fold, number, seed, protocol.ks)
             if number == 0 and seed == 1 and first is not None and _equal(first, run):
                 alone = True
@@ -99,7 +99,7 @@ def runs(data: PairedFeatures, spec: str, protocol: Protocol, told: Told) -> Ite
             yield run
 
 
-def _tell_epochs(model: JointEmbedding, what: str, told: Told) -> None:
+def tell_epochs(model: JointEmbedding, what: str, told: Told) -> None:
     """Pass on how training stands, from methods that train in epochs."""
 
     def tell(epoch: Any) -> None:
@@ -120,12 +120,12 @@ def _run(
     ks: tuple[int, ...],
 ) -> Run:
     train, test = data.take(fold.train), data.take(fold.test)
-    labels, groups = _labels(train), train.group
+    labels, groups = labels_of(train), train.group
     begun = time.perf_counter()
     model.fit(train.views, labels=labels, groups=groups)
     seconds = time.perf_counter() - begun
     embedded = {m: model.transform(m, x) for m, x in test.views.items()}
-    found = evaluate(embedded, labels=_labels(test), ks=ks)
+    found = evaluate(embedded, labels=labels_of(test), ks=ks)
     names = {pair: f"{pair[0]}->{pair[1]}" for pair in found}
     labelled = test.labels is not None
     return Run(
@@ -135,7 +135,7 @@ def _run(
         fitted=_said(model),
         embedded=embedded,
         test=test,
-        figures={names[pair]: _figures(one, test, ks) for pair, one in found.items()},
+        figures={names[pair]: figures_of(one, test, ks) for pair, one in found.items()},
         curves={names[pair]: one.curve for pair, one in found.items() if labelled},
         queries={
             names[pair]: Queries(
@@ -148,7 +148,7 @@ def _run(
     )
 
 
-def _labels(data: PairedFeatures) -> Any:
+def labels_of(data: PairedFeatures) -> Any:
     """Return labels as `evaluate` wants them; unpaired rows without labels have no figure.
 
     Raises:
@@ -159,7 +159,8 @@ def _labels(data: PairedFeatures) -> Any:
     return data.labels
 
 
-def _figures(one: Direction, test: PairedFeatures, ks: tuple[int, ...]) -> dict[str, float]:
+def figures_of(one: Direction, test: PairedFeatures, ks: tuple[int, ...]) -> dict[str, float]:
+    """Return the figures of one direction that the rows allow, by name."""
     allowed = [k for k in ks if k <= one.n_gallery]
     figures: dict[str, float] = {"queries": one.n_queries, "gallery": one.n_gallery}
     if test.labels is not None:

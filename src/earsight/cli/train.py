@@ -1,0 +1,57 @@
+"""`earsight train`: fit one method and keep the model."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from earsight.cli._show import clock, out, say, show, table
+from earsight.cli.compare import Sparingly, opened
+from earsight.cli.library import Json
+
+if TYPE_CHECKING:
+    from earsight.experiments.train import Trained
+
+
+def train(
+    source: Annotated[str, typer.Argument(help="What to learn from, as for `compare`.")],
+    model: Annotated[Path, typer.Argument(help="The folder that the model becomes; a new one.")],
+    method: Annotated[
+        str, typer.Option("--method", "-m", help="Such as concord, or cca:n_components=5.")
+    ] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Of whatever is drawn.")] = 0,
+    score: Annotated[
+        str | None, typer.Option(help="Other features, such as a file, to rank with the model.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fit a method to features and keep the model: earsight.load_model("MODEL").
+
+    Rows that a data set keeps for testing are not learned from.
+    """
+    from earsight.experiments.train import train as run
+
+    data = opened(source).data
+    other = opened(score).data if score is not None else None
+    done = run(data, method, model, seed=seed, score=other, told=Sparingly())
+    if as_json:
+        out(json.dumps(asdict(done), default=str))
+    else:
+        _show_scores(done)
+    rows = " and ".join(f"{n} {modality}" for modality, n in done.n_rows.items())
+    say(
+        f"{done.method}: fitted to {rows} rows in {clock(done.seconds)}, "
+        f"{done.n_components} components, kept in {done.folder}."
+    )
+
+
+def _show_scores(done: "Trained") -> None:
+    if not done.scores:
+        return
+    directions = list(done.scores)
+    made = table("", *(direction.replace("->", " → ") for direction in directions))
+    for name in done.scores[directions[0]]:
+        made.add_row(name, *(f"{done.scores[direction][name]:.3f}" for direction in directions))
+    show(made)

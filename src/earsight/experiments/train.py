@@ -1,0 +1,92 @@
+"""Fit one method to features and keep the model; score it on other features, if there are some.
+
+model = earsight.load_model(folder)  # what `train` left there
+"""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from earsight.errors import InputError
+from earsight.experiments.protocol import Protocol
+from earsight.experiments.runs import Told, figures_of, labels_of, new_model, tell_epochs
+from earsight.features import PairedFeatures
+from earsight.methods._files import save_model
+from earsight.retrieval import evaluate
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model that was fitted and saved.
+
+    Attributes:
+        folder: Where it is.
+        method: Its name; for `auto`, that of the method it chose.
+        n_rows: Modality → rows it was fitted to.
+        n_components: Width of its space.
+        seconds: Wall-clock time of the fit.
+        scores: Direction ("audio->visual") → name → figure, on the other features.
+    """
+
+    folder: Path
+    method: str
+    n_rows: dict[str, int]
+    n_components: int
+    seconds: float
+    scores: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def train(
+    data: PairedFeatures,
+    spec: str,
+    folder: Path,
+    *,
+    seed: int = 0,
+    score: PairedFeatures | None = None,
+    told: Told = lambda line: None,
+) -> Trained:
+    """Fit a method to all rows but those that the data keep for testing, and save it.
+
+    Args:
+        data: What is learned from.
+        spec: The method, such as "cca:n_components=5".
+        folder: Where the model goes; it must not be there.
+        seed: Of whatever is drawn.
+        score: Other rows of the same modalities, ranked by the model; without a split.
+        told: Is told of each epoch.
+
+    Raises:
+        InputError: The folder is there, the method is unknown, or the rows do not fit it.
+    """
+    if folder.exists():
+        raise InputError(f"{folder} is there already; a model is never replaced. Name another.")
+    if score is not None and score.split is not None:
+        raise InputError(
+            "Features to score with must have no split of their own; these keep rows for testing. "
+            "To ask those, with the look noted: earsight compare --official-test."
+        )
+    if data.split is not None:
+        data = data.take(Protocol(official_test=True).cut(data)[0].train)
+    model: Any = new_model(spec, seed)
+    tell_epochs(model, spec, told)
+    begun = time.perf_counter()
+    model.fit(data.views, labels=data.labels, groups=data.group)
+    seconds = time.perf_counter() - begun
+    scores = {} if score is None else _scored(model, score)
+    save_model(model, folder)
+    return Trained(
+        folder,
+        str(getattr(model, "chosen_", model.name)),
+        {modality: len(x) for modality, x in data.views.items()},
+        model.n_components_,
+        seconds,
+        scores,
+    )
+
+
+def _scored(model: Any, score: PairedFeatures) -> dict[str, dict[str, float]]:
+    ks = (1, 5, 10)
+    embedded = {modality: model.transform(modality, x) for modality, x in score.views.items()}
+    found = evaluate(embedded, labels=labels_of(score), ks=ks)
+    return {f"{a}->{b}": figures_of(one, score, ks) for (a, b), one in found.items()}
