@@ -13,7 +13,7 @@ import pytest
 
 from _clips import make_clip
 from _folders import fill, until
-from earsight.errors import FeatureFileError, InputError, LibraryError
+from earsight.errors import FeatureFileError, InputError, LabelError, LibraryError
 from earsight.extractors import extract_all
 from earsight.features import PairedFeatures, read_features, write_features
 from earsight.library.extract import Extraction, extract
@@ -175,6 +175,10 @@ def test_a_label_file(clips: tuple[Path, Path], tmp_path: Path) -> None:
     table.write_text("path,label\nnowhere.mp4,one\n")
     with pytest.raises(InputError, match="labels none of the 9 clips"):
         run(*clips, labels=str(table))
+    make_clip(clips[0] / "new.mp4")
+    with pytest.raises(LabelError, match=r"nowhere\.csv cannot be read"):
+        run(*clips, labels="nowhere.csv")
+    assert run(*clips).n_read == 1, "labels are looked at before any clip is"
 
 
 def test_what_failed_and_may_pass_is_tried_again(

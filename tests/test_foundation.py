@@ -1,6 +1,7 @@
 """CLIP, CLAP and PE-AV on tiny random models: the same numbers as `transformers` itself gives."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import torch
 import _tiny_models
 import earsight
 from _clips import make_clip
+from _hub_server import hub
 from earsight.errors import InputError, WeightsError
 from earsight.extractors import _hub
 from earsight.extractors._base import FeatureExtractor, extract_all
@@ -312,3 +314,41 @@ def test_without_a_network_and_without_the_extra(tmp_path: Path) -> None:
             check=True,
         )
         assert done.stdout.startswith(message), done.stdout + done.stderr
+
+
+_FETCH = """
+import earsight, sys
+from earsight.errors import EarsightError
+clip = earsight.extractor("clip", model="somebody/tiny")
+print(clip.at_hand)
+try:
+    clip.fetch_weights()
+    print(clip.at_hand, clip.fingerprint)
+except EarsightError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("damaged", ["", "model.safetensors", "config.json"])
+def test_fetched_from_a_hub(models: Path, tmp_path: Path, damaged: str) -> None:
+    """The whole way over HTTP: what is asked for, what is not, and what arrives damaged."""
+    repository = tmp_path / "repository"
+    shutil.copytree(models / "clip", repository)
+    (repository / "pytorch_model.bin").write_bytes(b"a pickle")
+    (repository / "modeling_tiny.py").write_text("raise SystemExit('code of others ran')")
+    with hub("somebody/tiny", repository, damaged) as site:
+        environment = {"HF_ENDPOINT": site.url, "HF_HOME": str(tmp_path / "home"), "PATH": ""}
+        environment |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        done = subprocess.run(
+            [sys.executable, "-c", _FETCH], capture_output=True, text=True, env=environment
+        )
+    first, _, then = done.stdout.partition("\n")
+    assert first == "False", done.stdout + done.stderr
+    if damaged:
+        assert f"{damaged} must have the checksum that the hub states for it" in then
+    else:
+        assert then.split() == ["True", made(models, "clip", "visual").fingerprint], done.stderr
+    assert not {"pytorch_model.bin", "modeling_tiny.py"} & set(site.asked)
+    assert site.asked["model.safetensors"] == 1
+    # Without telemetry the hub's client names itself and its own version alone.
+    assert not [agent for agent in site.agents if "transformers/" in agent or "torch/" in agent]

@@ -60,11 +60,13 @@ def folder_of(model: str, *, fetch: bool) -> Path:
 
     Args:
         model: A folder; or owner/name or owner/name@revision on the hub.
-        fetch: Download what is not here. The hub's client keeps it in its own cache ($HF_HOME).
+        fetch: Download what is not here, and check what is. The hub's client keeps it in its own
+            cache ($HF_HOME).
 
     Raises:
         InputError: `model` is neither.
-        WeightsError: It is not here and not fetched, cannot be had, or has no safetensors.
+        WeightsError: It is not here and not fetched, cannot be had, is not what the hub says it
+            is, or has no safetensors.
     """
     folder = Path(model).expanduser()
     if not folder.is_dir():
@@ -74,6 +76,8 @@ def folder_of(model: str, *, fetch: bool) -> Path:
                 f"owner/name@revision; got {model!r}, and there is no such folder."
             )
         folder = _from_hub(model, fetch)
+    if fetch:
+        checksums(folder)  # before anything in it is interpreted
     _check_whole(folder)
     return folder
 

@@ -25,7 +25,7 @@ from earsight.library.parts import Parts, Record
 from earsight.library.place import locked
 from earsight.library.progress import Progress, Silent
 from earsight.library.reading import _start_worker
-from earsight.library.rows import Held, Table, joined, labels_of
+from earsight.library.rows import Held, Table, check_setting, joined, labels_of
 from earsight.library.scan import File, content_of, scan
 from earsight.library.sources import extractor_for
 from earsight.library.store import Clip
@@ -88,6 +88,7 @@ def extract(
 
     Raises:
         InputError: An extractor that is not there, or of another modality; or none.
+        LabelError: The CSV file cannot be read.
         FeatureFileError: `output` has another ending, or is of other extractors or other hands.
         LibraryError: No clips, none that can be in the file, or another run is at work on it.
         WeightsError: Weights cannot be had.
@@ -98,6 +99,7 @@ def extract(
     check_ending(output)
     if not specs:
         raise InputError("`specs` must name an extractor for at least one modality; got none.")
+    check_setting(labels)
     asked = tuple(specs.items())
     extractors = _extractors(asked)
     for extractor in extractors.values():

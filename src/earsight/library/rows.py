@@ -116,6 +116,16 @@ class Table:
         return f"no {' and no '.join(lacking)}" if lacking else "no label, where others have one"
 
 
+def check_setting(setting: str) -> None:
+    """Check that labels can be had, before anything is read for hours.
+
+    Raises:
+        LabelError: `setting` is neither "folders" nor "none" nor a CSV file of labels.
+    """
+    if setting not in ("folders", "none"):
+        read_label_csv(setting)
+
+
 def labels_of(records: list[Record], setting: str) -> dict[str, str]:
     """Return path → label of the clips that have one.
 
