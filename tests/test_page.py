@@ -41,6 +41,7 @@ def test_a_dropped_file_is_answered_by_either_side(page: Page, asked_with: Path)
     page.asked(lambda: page.drop(asked_with / "another siren.mp4"))
     assert page.labels()[:2] == ["siren", "siren"]
     assert "another siren.mp4" in page.text("#asked")
+    assert page.all('#asked input[value="audio"]')[0].is_selected()  # its sound finds sights
     for _ in range(2):  # over to the one, and back to the other
         page.asked(lambda: page.click("#asked label:has(input:not(:checked))"))
         assert page.labels()[0] == "siren"

@@ -5,6 +5,8 @@ import { makeCard, makeFace, walkWithArrows } from "./card.js";
 import { $, after, clock, el, icon, nameOf, perceived, plural, save, tell } from "./dom.js";
 import { stop } from "./player.js";
 
+const OTHER = { audio: "visual", visual: "audio" };
+
 let onAsk = null; // asks anew: set by page.js
 let query = null; // {kind, text | clip | file, by, for}
 let found = null; // the server's answer to it
@@ -31,6 +33,18 @@ function parameters() {
   return base;
 }
 
+/** A film has two sides: unless one was chosen, it asks by the one that is not looked for. */
+async function askFile(signal) {
+  const asked = parameters();
+  if (query.by || !query.file.type.startsWith("video/")) return api.searchFile(query.file, asked, signal);
+  try {
+    return await api.searchFile(query.file, { ...asked, by: OTHER[query.for] }, signal);
+  } catch (error) {
+    if (error.status !== 400) throw error;
+    return api.searchFile(query.file, asked, signal); // it has one side only
+  }
+}
+
 /** Ask; returns the server's answer, or null where it was refused or overtaken. */
 export async function run(asked) {
   running?.abort();
@@ -42,9 +56,7 @@ export async function run(asked) {
   $("answers").setAttribute("aria-busy", "true");
   $("said").textContent = asked.kind === "file" ? `Listening to and looking at ${asked.file.name} …` : "";
   try {
-    const reply = asked.kind === "file"
-      ? await api.searchFile(asked.file, parameters(), signal)
-      : await api.search(parameters(), signal);
+    const reply = await (asked.kind === "file" ? askFile(signal) : api.search(parameters(), signal));
     if (signal.aborted) return null;
     found = reply;
     show();

@@ -1,6 +1,11 @@
 // What the page asks the server. A refusal becomes an Error whose message is for people.
 
-export class Refused extends Error {}
+export class Refused extends Error {
+  constructor(message, status = 0) {
+    super(message);
+    this.status = status;
+  }
+}
 
 async function request(path, options = {}) {
   let reply;
@@ -12,7 +17,7 @@ async function request(path, options = {}) {
   }
   const body = await reply.json().catch(() => null);
   if (reply.ok && body !== null) return body;
-  throw new Refused(body?.error || `The server answered ${reply.status} without a reason.`);
+  throw new Refused(body?.error || `The server answered ${reply.status} without a reason.`, reply.status);
 }
 
 function withQuery(path, parameters) {

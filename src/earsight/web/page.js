@@ -121,7 +121,7 @@ async function openSearch(parameters) {
   if (query.kind !== "text") $("text").value = "";
   scrollTo({ top: 0 });
   const reply = await answers.run(query);
-  if (reply) setMapQuery(reply.point, nameOf(reply.query.name ?? ""));
+  if (reply) setMapQuery(reply.point, query.kind === "text" ? query.text : nameOf(reply.query.name));
 }
 
 async function refresh() {

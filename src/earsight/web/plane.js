@@ -1,5 +1,7 @@
 // A plane of points on a canvas: pan and zoom by mouse, touch and keys; fluid with 20,000 points.
 
+import { press, stampsFor, wordOf } from "./stamps.js";
+
 const LEAST = 0.8; // of the whole, and …
 const MOST = 60; // … times larger, at most
 const NEAR = 14; // CSS pixels within which a point is meant
@@ -120,72 +122,45 @@ export class Plane {
     });
   }
 
-  /** A small picture of each kind of point, so that drawing one is a copy. */
-  sprites(radius, scale, colours, paper) {
-    const key = [radius, scale, paper, ...colours].join();
-    if (this.made?.key === key) return this.made.pictures;
-    const half = Math.ceil((radius + 2) * scale);
-    const pictures = colours.map((colour) => [0, 1].map((round) => {
-      const sprite = document.createElement("canvas");
-      sprite.width = sprite.height = 2 * half;
-      const ink = sprite.getContext("2d");
-      ink.translate(half, half);
-      ink.scale(scale, scale);
-      ink.beginPath();
-      if (round) ink.arc(0, 0, radius, 0, 2 * Math.PI);
-      else ink.rect(-0.88 * radius, -0.88 * radius, 1.76 * radius, 1.76 * radius);
-      ink.fillStyle = round ? colour : paper;
-      ink.fill();
-      ink.lineWidth = round ? 0.8 : Math.max(1.3, radius / 2.6);
-      ink.strokeStyle = round ? paper : colour;
-      ink.stroke();
-      return sprite;
-    }));
-    this.made = { key, pictures };
-    return pictures;
-  }
-
   draw() {
     const { clientWidth: width, clientHeight: height } = this.canvas;
     if (!width || !height) return;
     const scale = Math.min(2, devicePixelRatio || 1);
-    this.canvas.width = Math.round(width * scale);
-    this.canvas.height = Math.round(height * scale);
-    const ink = this.canvas.getContext("2d");
+    const [wide, high] = [Math.round(width * scale), Math.round(height * scale)];
+    if (this.canvas.width !== wide) this.canvas.width = wide;
+    if (this.canvas.height !== high) this.canvas.height = high;
     const style = getComputedStyle(this.canvas);
     const [paper, line, strong] = ["--plane", "--line", "--ink"].map((v) => style.getPropertyValue(v));
-    ink.fillStyle = paper;
-    ink.fillRect(0, 0, this.canvas.width, this.canvas.height);
-    this.axes(ink, scale, line);
-    const { n, x, y, group, round, shown, colours } = this.points;
-    if (n) {
-      const crowd = n > 6000 ? 2.2 : n > 1500 ? 3.2 : 5;
-      const radius = Math.min(9, crowd * this.view.zoom ** 0.35);
-      const pictures = this.sprites(Math.round(radius * 4) / 4, scale, colours, paper);
-      const half = pictures[0][0].width / 2;
-      const [unit, left, top] = this.frame();
-      for (let i = 0; i < n; i += 1) {
-        if (!shown[i]) continue;
-        const [px, py] = [left + unit * x[i], top - unit * y[i]];
-        if (px < -20 || py < -20 || px > width + 20 || py > height + 20) continue;
-        ink.drawImage(pictures[group[i]][round[i]], Math.round(px * scale - half), Math.round(py * scale - half));
-      }
-    }
+    const ink = this.canvas.getContext("2d");
+    ink.setTransform(1, 0, 0, 1, 0, 0);
+    ink.putImageData(this.pressed(wide, high, scale, paper, line), 0, 0);
     ink.scale(scale, scale);
-    if (this.chosen >= 0) this.ring(ink, x[this.chosen], y[this.chosen], strong);
+    if (this.chosen >= 0) this.ring(ink, this.points.x[this.chosen], this.points.y[this.chosen], strong);
     if (this.query) this.cross(ink, strong, paper);
   }
 
-  axes(ink, scale, line) {
-    const [px, py] = this.toScreen(0, 0).map((v) => Math.round(v * scale) + 0.5);
-    ink.strokeStyle = line;
-    ink.lineWidth = 1;
-    ink.beginPath();
-    ink.moveTo(px, 0);
-    ink.lineTo(px, this.canvas.height);
-    ink.moveTo(0, py);
-    ink.lineTo(this.canvas.width, py);
-    ink.stroke();
+  /** The image of the axes and of all points that are shown. */
+  pressed(wide, high, scale, paper, line) {
+    const image = new ImageData(wide, high);
+    const sheet = { wide, high, bytes: image.data, words: new Uint32Array(image.data.buffer) };
+    const [unit, left, top] = this.frame().map((v) => v * scale);
+    sheet.words.fill(wordOf(paper));
+    const axis = wordOf(line);
+    const [across, down] = [Math.round(left), Math.round(top)];
+    if (down >= 0 && down < high) sheet.words.fill(axis, down * wide, (down + 1) * wide);
+    for (let y = 0; across >= 0 && across < wide && y < high; y += 1) sheet.words[y * wide + across] = axis;
+    const { n, x, y, group, round, shown, colours } = this.points;
+    if (!n) return image;
+    const crowd = n > 6000 ? 2.2 : n > 1500 ? 3.2 : 5;
+    const radius = Math.min(9, crowd * this.view.zoom ** 0.35);
+    const stamps = stampsFor(Math.round(radius * 4) / 4, scale, colours, paper);
+    const half = stamps[0][0].size / 2;
+    for (let i = 0; i < n; i += 1) {
+      if (!shown[i]) continue;
+      press(sheet, stamps[group[i]][round[i]],
+        Math.round(left + unit * x[i] - half), Math.round(top - unit * y[i] - half));
+    }
+    return image;
   }
 
   ring(ink, x, y, colour) {
