@@ -10,6 +10,9 @@ from earsight.retrieval import GRID, distance_blocks
 from earsight.vectors._base import Hit, Row, Where, check_query, merge, reaching
 from earsight.vectors.lance import LanceIndex
 
+Places = npt.NDArray[np.intp]
+_NOWHERE = np.zeros(0, dtype=np.intp)
+
 MAX_BYTES = 1 << 28
 """A table whose vectors take more than this in float64 (65,000 rows of 512) is not held."""
 
@@ -30,6 +33,7 @@ class HeldIndex:
     def __init__(self, rows: Sequence[Row], vectors: FloatArray) -> None:
         self._rows = list(rows)
         self._units = unit_rows(np.asarray(vectors, dtype=np.float64))  # (n, dim)
+        self._columns: dict[str, dict[object, Places]] = {}
 
     @classmethod
     def of(cls, table: LanceIndex, where: Where | None = None) -> "HeldIndex | None":
@@ -74,11 +78,22 @@ class HeldIndex:
         places = self._places(where)
         return [self._rows[i] for i in places], self._units[places]
 
-    def _places(self, where: Where | None) -> npt.NDArray[np.intp]:
+    def _places(self, where: Where | None) -> Places:
         passing = np.ones(len(self._rows), dtype=bool)
         for column, wanted in (where or {}).items():
             several = isinstance(wanted, Collection) and not isinstance(wanted, str)
-            values = set(wanted) if several else {wanted}  # type: ignore[arg-type]
-            here = (getattr(row, column) in values for row in self._rows)
-            passing &= np.fromiter(here, dtype=bool, count=len(self._rows))
+            here = np.zeros(len(self._rows), dtype=bool)
+            by_value = self._by_value(column)
+            for value in wanted if several else (wanted,):  # type: ignore[union-attr]
+                here[by_value.get(value, _NOWHERE)] = True
+            passing &= here
         return np.flatnonzero(passing)
+
+    def _by_value(self, column: str) -> dict[object, Places]:
+        """Return where each value of a column stands; made when it is first asked for."""
+        if column not in self._columns:
+            found: dict[object, list[int]] = {}
+            for place, row in enumerate(self._rows):
+                found.setdefault(getattr(row, column), []).append(place)
+            self._columns[column] = {value: np.array(at) for value, at in found.items()}
+        return self._columns[column]
