@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from _clips import make_clip
 from _folders import names, rows
@@ -17,6 +19,7 @@ from earsight.errors import InputError, MediaError
 from earsight.extractors._texts import parse_srt, read_cues, read_text
 from earsight.extractors.minilm import MiniLM
 from earsight.library.build import index
+from earsight.library.client import Library
 from earsight.library.forget import forget
 from earsight.library.place import FOLDER
 from earsight.library.search import search
@@ -95,6 +98,31 @@ def test_one_text_is_of_every_clip_with_its_name(folder: Path) -> None:
 
 
 # What a text says
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 10**7),
+            st.lists(
+                st.from_regex(r"[A-Za-zé0-9][a-z ,.!?]{0,8}[a-z]", fullmatch=True), min_size=1
+            ),
+        ),
+        min_size=1,
+    )
+)
+def test_subtitles_as_programs_write_them(said: list[tuple[int, list[str]]]) -> None:
+    def clock(ms: int) -> str:
+        return f"{ms // 3600000:02d}:{ms // 60000 % 60:02d}:{ms // 1000 % 60:02d},{ms % 1000:03d}"
+
+    written = "\n\n".join(
+        "\n".join([str(n), f"{clock(ms)} --> {clock(ms + 900)}", *lines])
+        for n, (ms, lines) in enumerate(said, 1)
+    )
+    cues = parse_srt(written)
+    assert [cue.text for cue in cues] == [" ".join(" ".join(ls).split()) for _, ls in said]
+    assert [cue.start for cue in cues] == pytest.approx([ms / 1000 for ms, _ in said])
+    assert [cue.end - cue.start for cue in cues] == pytest.approx([0.9] * len(said))
 
 
 @pytest.mark.parametrize(
@@ -197,6 +225,18 @@ def test_scores_are_cosines_of_centred_texts(told: Path) -> None:
         expected = dict(zip(("car", "dog", "sea"), z[:3] @ z[query], strict=True))
         for one in search(told, for_="text", **asked).results:  # type: ignore[arg-type]
             assert one.score == pytest.approx(expected[Path(one.path).stem], abs=1e-5)
+
+
+def test_a_clip_by_number_needs_no_file(folder: Path) -> None:
+    by_file = search(folder, folder / "dog.mp4", by="text", for_="text").results
+    (folder / "dog.txt").unlink()
+    with Library(folder) as library:
+        number = {clip.path: clip.id for clip in library.clips()}
+        found = library.search(clip=number["dog.mp4"], by="text", for_="text").results
+        with pytest.raises(InputError, match="has no text to search by"):
+            library.search(clip=number["plain.mp4"], by="text")
+    assert [one.path for one in found] == [one.path for one in by_file]
+    assert [one.score for one in found] == pytest.approx([one.score for one in by_file], abs=1e-5)
 
 
 def test_questions_without_texts(told: Path, made: Path) -> None:

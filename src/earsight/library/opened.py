@@ -91,7 +91,7 @@ class Opened:
     @cached_property
     def by_content(self) -> Mapping[str, list[LibraryClip]]:
         """The clips by their content."""
-        return _by_content(self.clips)
+        return _by("content", self.clips)
 
     def forget_clips(self) -> None:
         """Read the list of clips again when it is next needed."""
@@ -136,6 +136,9 @@ class Opened:
             raise InputError(f"There is no clip {number} in this library.")
         clip = self.by_id[number]
         if by == TEXT:
+            stored = self._stored(clip.text, TEXT) if clip.text else None
+            if stored is not None:
+                return Asked(clip.path, TEXT, stored, clip.content, [])
             return self._ask_text(text_beside(clip.file), clip.path, clip.content)
         return self._ask(clip.file, clip.path, clip.content, by)
 
@@ -280,9 +283,9 @@ class Opened:
         """Return the `top` clips that fit best, of those that pass."""
         clips: Mapping[str, list[LibraryClip]] = self.by_content
         if wanted == TEXT:
-            clips = _by_text([clip for clip in self.clips if within.passes(clip)])
+            clips = _by("text", [clip for clip in self.clips if within.passes(clip)])
         elif not within.is_empty:
-            clips = _by_content([clip for clip in self.clips if within.passes(clip)])
+            clips = _by("content", [clip for clip in self.clips if within.passes(clip)])
         best = self._best_by_content(asked.vector, wanted, top, clips, within.is_empty)
         found = [
             (hit.score / self.space.scale(asked.by, wanted), clip, hit)
@@ -334,16 +337,10 @@ class Opened:
         return []
 
 
-def _by_content(clips: list[LibraryClip]) -> dict[str, list[LibraryClip]]:
+def _by(key: str, clips: list[LibraryClip]) -> dict[str, list[LibraryClip]]:
+    """Return "content" or "text" → the clips that have it."""
     found: dict[str, list[LibraryClip]] = {}
     for clip in clips:
-        found.setdefault(clip.content, []).append(clip)
-    return found
-
-
-def _by_text(clips: list[LibraryClip]) -> dict[str, list[LibraryClip]]:
-    found: dict[str, list[LibraryClip]] = {}
-    for clip in clips:
-        if clip.text is not None:
-            found.setdefault(clip.text, []).append(clip)
+        if (content := getattr(clip, key)) is not None:
+            found.setdefault(content, []).append(clip)
     return found
