@@ -19,38 +19,7 @@ from typing import Any
 from earsight.errors import LibraryError
 from earsight.library.beside import is_text
 from earsight.library.place import FOLDER, unwritten
-
-FORMAT = 2
-
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE clips (
-    id INTEGER PRIMARY KEY,
-    path BLOB NOT NULL UNIQUE,   -- relative to the clips folder, the file system's own bytes
-    size INTEGER NOT NULL,
-    mtime_ns INTEGER NOT NULL,
-    content TEXT NOT NULL,       -- SHA-256 of the file
-    label TEXT                   -- NULL: none
-);
-CREATE INDEX clips_content ON clips (content);
-CREATE TABLE contents (
-    content TEXT NOT NULL,
-    features TEXT NOT NULL,      -- fingerprint of the extractors that read it
-    status TEXT NOT NULL,
-    duration REAL NOT NULL,
-    report TEXT NOT NULL,        -- JSON: seconds read, errors counted, message
-    windows INTEGER NOT NULL,
-    PRIMARY KEY (content, features)
-);
-CREATE TABLE embeddings (
-    id INTEGER PRIMARY KEY,
-    features TEXT NOT NULL,
-    digest TEXT NOT NULL,        -- of everything it was made from
-    n_rows INTEGER NOT NULL,
-    made TEXT NOT NULL,
-    info TEXT NOT NULL           -- JSON: extractors, parts, decision and its figures
-);
-"""
+from earsight.library.schema import FORMAT, create_file
 
 
 @dataclass(frozen=True)
@@ -110,7 +79,7 @@ class Store:
         The caller holds the folder (`place.locked`).
         """
         if not (folder / "library.db").exists():
-            _create_file(folder.resolve(), root.resolve())
+            create_file(folder.resolve(), root.resolve())
         return cls.open(folder, write=True)
 
     @classmethod
@@ -339,29 +308,6 @@ def _insert_contents(db: sqlite3.Connection, features: str, contents: Iterable[C
             for c in contents
         ],
     )
-
-
-def _create_file(folder: Path, root: Path) -> None:
-    """Write an empty library.db under a temporary name, then rename it."""
-    # Inside its clips folder a library keeps the way relative, so that both can move together.
-    kept = os.path.relpath(root, folder) if folder.is_relative_to(root) else str(root)
-    temporary = folder / f"library.db.{os.getpid()}.tmp"
-    try:
-        temporary.unlink(missing_ok=True)
-        db = sqlite3.connect(temporary)
-        try:
-            db.executescript(_SCHEMA)
-            with db:
-                db.execute("INSERT INTO meta VALUES ('format', ?)", (str(FORMAT),))
-                db.execute(
-                    "INSERT INTO meta VALUES ('root', ?)", (json.dumps(os.fsencode(kept).hex()),)
-                )
-        finally:
-            db.close()
-        temporary.rename(folder / "library.db")
-    except (sqlite3.Error, OSError) as error:
-        temporary.unlink(missing_ok=True)
-        raise LibraryError(unwritten(folder, error)) from error
 
 
 def now() -> str:
