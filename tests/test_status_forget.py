@@ -14,6 +14,7 @@ from earsight.library.build import index
 from earsight.library.forget import forget, forgotten, take_back
 from earsight.library.place import FOLDER, held_by, locked
 from earsight.library.status import status
+from earsight.library.store import Store
 
 
 def test_what_a_library_says_of_itself(made: Path) -> None:
@@ -115,6 +116,21 @@ def test_neither_a_move_nor_a_copy_brings_it_back(
     monkeypatch.setattr("earsight.library.forget._hash", lambda store, path: hashed.append(path))
     assert not index(library).rebuilt
     assert hashed == [], "a forgotten file is not hashed again each time"
+
+
+def test_the_text_beside_it_leaves_with_it(library: Path) -> None:
+    (library / "red/b.txt").write_text("a red wall that hums")
+    (library / "short.txt").write_text("hardly anything")
+    index(library)
+    forget(library, ["red/b.mp4"])
+    for _ in range(2):
+        with Store.open(library / FOLDER) as store:
+            assert [text.path for text in store.texts()] == [b"short.txt"]
+        pending = status(library).pending
+        assert pending is not None and not pending.new
+        assert index(library).n_texts == 1
+    take_back(library, ["red/b.mp4"])
+    assert index(library).n_texts == 2
 
 
 def test_it_comes_back_when_asked_for(library: Path) -> None:

@@ -1,9 +1,9 @@
 """Let clips leave a library while their files stay on disk, and keep them out.
 
 What is forgotten is what a file holds, as everything here belongs to contents: its copies leave
-with it, and it stays out wherever it is moved and whatever it is called, until it is taken back.
-To leave out a place or a name there is `index --exclude`. What reading gave of a forgotten clip is
-removed from disk by the next `index`; no answer shows it from now on.
+with it, and the text beside it, and it stays out wherever it is moved and whatever it is called,
+until it is taken back. To leave out a place or a name there is `index --exclude`. What reading gave
+of a forgotten clip is removed from disk by the next `index`; no answer shows it from now on.
 """
 
 import os
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from earsight.errors import InputError, LibraryError
+from earsight.library.beside import is_text, stem
 from earsight.library.place import find, locked
 from earsight.library.scan import File, Scan, content_of
 from earsight.library.store import Clip, Store
@@ -63,7 +64,9 @@ def forget(library: Path, clips: Sequence[str | Path]) -> Forgotten:
             file = File(clip.path, clip.size, clip.mtime_ns)
             places.setdefault(_true_content(store, clip), []).append(file)
         _save(store, places)  # first: what is in this list goes, should a kill come between
-        store.move_and_drop({}, [clip.path for clip in leaving])
+        staying = {stem(clip.path) for clip in known.values() if clip not in leaving}
+        texts = [text for text in store.texts() if stem(text.path) not in staying]
+        store.move_and_drop({}, [file.path for file in (*leaving, *texts)])
         return Forgotten(
             [as_text(clip.path) for clip in leaving],
             len(leaving) - len({clip.path for clip in named}),
@@ -139,6 +142,8 @@ def leave_out(store: Store, found: Scan, *, keep: bool = False) -> tuple[Scan, i
     if keep:
         _save(store, places | here)
     same = [clip for clip in found.same if clip not in gone]
+    staying = {stem(file.path) for file in (*same, *fresh) if not is_text(file.path)}
+    fresh = [file for file in fresh if not is_text(file.path) or stem(file.path) in staying]
     missing = found.missing + [clip for clip in gone if clip not in found.missing]
     texts = found.texts.beside([*(clip.path for clip in same), *(file.path for file in fresh)])
     return replace(found, same=same, fresh=fresh, missing=missing, texts=texts), len(hidden)
