@@ -53,7 +53,7 @@ def clips(once: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
     folder, file = tmp_path / "clips", tmp_path / "features.h5"
     shutil.copytree(once[0], folder)
     shutil.copy(once[1], file)
-    shutil.copytree(Parts.of(once[1]).folder, Parts.of(file).folder)
+    shutil.copytree(Parts(once[1]).folder, Parts(file).folder)
     return folder, file
 
 
@@ -107,6 +107,15 @@ def test_the_file_says_where_it_is_from(once: tuple[Path, Path]) -> None:
     assert by_path["red/silent.mp4"]["status"] == "no_audio"
     assert by_path["red/silent.mp4"]["has"] == ["visual"]
     assert by_path["red/long.mp4"]["seconds"] == pytest.approx(2.5, abs=0.1)
+
+
+@pytest.mark.parametrize("ending", [".h5", ".npz"])
+def test_records_of_many_clips_find_room(tmp_path: Path, ending: str) -> None:
+    """More than the 64 KiB that HDF5 keeps with an array's head."""
+    clips = [{"path": f"class/{number:05d}.mp4", "has": ["audio"]} for number in range(5000)]
+    features = PairedFeatures({"audio": np.ones((2, 3))}, provenance={"clips": clips})
+    write_features(tmp_path / f"many{ending}", features)
+    assert read_features(tmp_path / f"many{ending}").provenance["clips"] == clips
 
 
 def test_weights_are_told_by_their_checksums() -> None:
@@ -164,7 +173,7 @@ def test_a_label_that_comes_later_costs_no_reading(clips: tuple[Path, Path]) -> 
     (folder / "no-label.mp4").rename(folder / "red/named.mp4")
     report = run(folder, file)
     assert (report.n_read, report.n_rows) == (0, 7)
-    assert not Parts.of(file).folder.exists(), "no part has to wait any more"
+    assert not Parts(file).folder.exists(), "no part has to wait any more"
 
 
 def test_a_label_file(clips: tuple[Path, Path], tmp_path: Path) -> None:
@@ -216,7 +225,7 @@ def test_what_failed_and_may_pass_is_tried_again(
 def test_killed_in_the_middle_and_resumed(tmp_path: Path) -> None:
     clips, file = tmp_path / "clips", tmp_path / "features.h5"
     fill(clips, [f"{'ab'[number % 2]}/{number:02d}.mp4" for number in range(30)])
-    parts = Parts.of(file)
+    parts = Parts(file)
     arguments = ("extract", clips, "-o", file, "--audio", "log_mel", "--visual", "colour_edges")
     command = [sys.executable, "-m", "earsight", *map(str, arguments), "--workers", "1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -269,7 +278,7 @@ def test_features_of_other_extractors_are_never_mixed(clips: tuple[Path, Path]) 
 def test_parts_of_other_extractors_are_not_used(clips: tuple[Path, Path]) -> None:
     folder, file = clips
     file.unlink()  # what is left is as a killed run leaves it: the parts alone
-    assert Parts.of(file).records()
+    assert Parts(file).records()
     report = extract(folder, file, QUICK | {"visual": "colour_edges:fps=1"})
     assert report.n_read == 9
     assert read_features(file).provenance["visual"]["parameters"] == {"fps": 1.0}
@@ -287,7 +296,7 @@ def test_files_of_other_hands_stay(tmp_path: Path, once: tuple[Path, Path]) -> N
 
 
 def test_two_at_once(clips: tuple[Path, Path]) -> None:
-    with locked(Parts.of(clips[1]).folder), pytest.raises(LibraryError, match="is at work on"):
+    with locked(Parts(clips[1]).folder), pytest.raises(LibraryError, match="is at work on"):
         run(*clips)
 
 
@@ -298,6 +307,7 @@ def test_folders_without_anything_to_extract(tmp_path: Path) -> None:
     folder.mkdir()
     with pytest.raises(LibraryError, match="nothing playable"):
         run(folder, tmp_path / "f.h5")
+    assert [path.name for path in tmp_path.iterdir()] == ["clips"], "nothing is left behind"
     make_clip(folder / "sound.wav")
     with pytest.raises(LibraryError, match=r"None of the 1 clips .* sound\.wav: no visual"):
         run(folder, tmp_path / "f.h5")

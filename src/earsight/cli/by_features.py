@@ -40,8 +40,13 @@ def compare_features(
     for modality, spec, why in several.missing:
         warn(f"{modality} {spec} is left out: {why}. `earsight extractors` tells more.")
     name = clips.resolve().name
+
+    def told_of(result: "Result", kept: bool) -> None:
+        say(result.about["data"]["source"])
+        done(result, kept)
+
     pairs, n_rows = compare_by_features(
-        *(name, several.found, methods, protocol), wishes=wishes, told=told, done=done
+        *(name, several.found, methods, protocol), wishes=wishes, told=told, done=told_of
     )
     if printed:
         out(json.dumps([_as_json(pair) for pair in pairs], default=str))

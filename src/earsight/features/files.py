@@ -3,7 +3,10 @@
 For each modality m there is `m` (n, d), and where sequences are kept `m_steps` (total, d),
 `m_offsets` (n + 1) and `m_times` (total, seconds). `labels`, `ids`, `group` and `split` hold one
 value a row; where rows are unpaired, `labels_m`, `ids_m`, … one for each modality. `modalities`
-lists the modalities in order; provenance stands in attributes.
+lists the modalities in order; provenance stands in attributes: of array `m` what is true of that
+modality, of the file the rest. `earsight extract` keeps there, for each modality, `extractor`,
+`parameters`, `fingerprint`, `weights` (checksums), `dim`, `hop`, `space`, and under `clips` a
+record of every clip it met, those without a row included.
 
 Two other layouts are read: the author's (`audio_train, audio_test, visual_train, visual_test,
 lab_train, lab_test`), and `m` as (n, L, d), L steps for each clip.

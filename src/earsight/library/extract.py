@@ -25,7 +25,7 @@ from earsight.library.parts import Parts, Record
 from earsight.library.place import locked
 from earsight.library.progress import Progress, Silent
 from earsight.library.reading import _start_worker
-from earsight.library.rows import Held, Table, check_setting, joined, labels_of
+from earsight.library.rows import Features, Held, Table, check_setting, joined, labels_of
 from earsight.library.scan import File, content_of, scan
 from earsight.library.sources import extractor_for
 from earsight.library.store import Clip
@@ -105,23 +105,23 @@ def extract(
     for extractor in extractors.values():
         extractor.fetch_weights()
     features = {m: _facts(specs[m], extractor) for m, extractor in extractors.items()}
-    held = Held.open(output, features)
-    parts = Parts.of(output)
+    parts = Parts(output)
     with locked(parts.folder):
-        for left in output.parent.glob(f".{output.name}.*.part"):  # of a run killed while writing
-            left.unlink()
-        if parts.start({m: facts["fingerprint"] for m, facts in features.items()}):
-            progress.say("What an unfinished run had read with other extractors is removed.")
-        run = _Run(Path(clips), asked, held, parts, progress)
-        records, n_read = run.read(exclude, workers or engine.default_workers())
-        made = Table(records, tuple(specs), labels_of(records, labels))
-        report = Extraction(output, len(records), len(made.rows), n_read, features)
-        if not made.rows:
-            raise LibraryError(_nothing(clips, made))
-        report.written = not held.is_same(made)
-        if report.written:
-            write_features(output, joined(made, held, parts, features))
-        parts.finish(keep=made.waiting)
+        try:
+            held = Held.open(output, features)
+            run = _Run(Path(clips), asked, held, parts, progress)
+            run.clear(features)
+            records, n_read = run.read(exclude, workers or engine.default_workers())
+            made = Table(records, tuple(specs), labels_of(records, labels))
+            if not made.rows:
+                raise LibraryError(_nothing(clips, made))
+            report = Extraction(output, len(records), len(made.rows), n_read, features)
+            report.written = not held.is_same(made)
+            if report.written:
+                write_features(output, joined(made, held, parts, features))
+            parts.keep(made.waiting)
+        finally:
+            parts.tidy()
     report.labels = dict(Counter(made.labels.values()).most_common())
     report.trouble, report.left_out = made.trouble(), made.left_out()
     report.seconds = time.monotonic() - begun
@@ -202,6 +202,14 @@ class _Run:
     held: Held
     parts: Parts
     progress: Progress
+
+    def clear(self, features: Features) -> None:
+        """Remove what killed runs left that cannot be used: half files, parts of others."""
+        output = self.parts.output
+        for left in output.parent.glob(f".{output.name}.*.part"):
+            left.unlink()
+        if self.parts.start({m: facts["fingerprint"] for m, facts in features.items()}):
+            self.progress.say("What an unfinished run had read with other extractors is removed.")
 
     def read(self, exclude: Sequence[str], workers: int) -> tuple[list[Record], int]:
         """Return the record of every clip, by path, and how many clips were decoded."""

@@ -60,14 +60,14 @@ class Record:
 
 @dataclass(frozen=True)
 class Parts:
-    """A folder of parts, all made by the same extractors."""
+    """The parts of one feature file, all made by the same extractors, in a folder beside it."""
 
-    folder: Path
+    output: Path
 
-    @classmethod
-    def of(cls, output: Path) -> "Parts":
-        """Return where the parts of a feature file lie, hidden beside it."""
-        return cls(output.with_name(f".{output.name}.parts"))
+    @property
+    def folder(self) -> Path:
+        """Where they lie, hidden."""
+        return self.output.with_name(f".{self.output.name}.parts")
 
     def start(self, fingerprints: Mapping[str, str]) -> bool:
         """Make the folder ready for some extractors; return whether parts of others were removed.
@@ -122,9 +122,12 @@ class Parts:
         for content in contents:
             self._path(content).unlink(missing_ok=True)
 
-    def finish(self, *, keep: set[str]) -> None:
-        """Remove all parts but some, and the folder where none is left."""
-        self._drop({path.stem for path in self.folder.glob("*.npz")} - keep)
+    def keep(self, contents: set[str]) -> None:
+        """Remove all parts but some."""
+        self._drop({path.stem for path in self.folder.glob("*.npz")} - contents)
+
+    def tidy(self) -> None:
+        """Remove the folder, unless there are parts in it."""
         if any(self.folder.glob("*.npz")):
             return
         for path in self.folder.iterdir():
