@@ -17,15 +17,16 @@ from earsight.web.security import url_of
 
 def earsight(*arguments: object, **more: object) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "earsight", "serve", *map(str, arguments)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **more)  # type: ignore
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, **streams, **more)  # type: ignore[call-overload]
 
 
 def test_it_says_where_it_is_and_ends_tidily(made: Path, tmp_path: Path) -> None:
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     with earsight("--library", made, "--port", 0, env=environment) as process:
-        assert process.stderr is not None
+        assert process.stdout is not None and process.stderr is not None
         address = re.search(
-            r"Earsight is at (http://127\.0\.0\.1:\d+/)$", process.stderr.readline()
+            r"Earsight is at (http://127\.0\.0\.1:\d+/)$", process.stdout.readline()
         )
         assert address is not None
         with urllib.request.urlopen(f"{address[1]}api/library", timeout=60) as reply:
@@ -38,9 +39,9 @@ def test_it_says_where_it_is_and_ends_tidily(made: Path, tmp_path: Path) -> None
 
 
 def test_a_token_is_in_the_address(made: Path) -> None:
-    with earsight("--library", made, "--port", 0, "--host", "0.0.0.0") as process:
-        assert process.stderr is not None
-        address = process.stderr.readline()
+    with earsight("--library", made, "--port", 0, "--host", "0.0.0.0", "--json", "-q") as process:
+        assert process.stdout is not None
+        address = json.loads(process.stdout.readline())["url"]
         process.kill()
     assert re.search(r"http://[^/]+:\d+/\?token=[\w-]{32,}$", address)
 
@@ -52,6 +53,7 @@ def test_what_it_refuses_to_begin(made: Path) -> None:
             ("--port", port): "cannot be listened on",
             ("--port", 0, "--host", "203.0.113.7"): "cannot be listened on",
             ("--port", 0, "--token", "short"): "16 to 200 letters",
+            ("--library", made / "nowhere"): "There is no folder",
         }.items():
             with earsight("--library", made, *arguments) as process:
                 assert process.stderr is not None

@@ -1,12 +1,13 @@
 """`earsight serve`: the page and its API on this machine."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from earsight.cli._show import say
-from earsight.cli.library import LibraryOption
+from earsight.cli._show import out, say
+from earsight.cli.library import Json, LibraryOption
 
 
 def serve(
@@ -22,12 +23,13 @@ def serve(
             envvar="EARSIGHT_TOKEN", help="What a request must show; at least 16 letters."
         ),
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Open a page to search, play and index the clips, and the same as a JSON API."""
     from earsight.web.server import serve as run
 
     def said(url: str) -> None:
-        say(f"Earsight is at {url}")
+        out(json.dumps({"url": url}) if as_json else f"Earsight is at {url}")
         say("Stop it with Ctrl-C.")
 
     run(library, host=host, port=port, token=token, browse=open_, said=said)

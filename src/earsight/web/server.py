@@ -12,7 +12,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
-from earsight.errors import InputError
+from earsight.errors import InputError, LibraryError
 from earsight.web.app import create_app
 from earsight.web.security import MIN_TOKEN, Rules, is_loopback, url_of
 from earsight.web.uploads import Limits
@@ -58,7 +58,10 @@ def serve(
 
     Raises:
         InputError: The port is taken, the address is none of this machine's, or a bad token.
+        LibraryError: There is no such folder.
     """
+    if not folder.is_dir():
+        raise LibraryError(f"There is no folder {folder}; serve takes the folder of the clips.")
     limits = Limits()
     rules = rules_for(host, token, limits)
     listening = listen(host, port)
