@@ -142,7 +142,8 @@ def leave_out(store: Store, found: Scan, *, keep: bool = False) -> tuple[Scan, i
     if keep:
         _save(store, places | here)
     same = [clip for clip in found.same if clip not in gone]
-    staying = {stem(file.path) for file in (*same, *fresh) if not is_text(file.path)}
+    paths = [clip.path for clip in same] + [file.path for file in fresh]
+    staying = {stem(path) for path in paths if not is_text(path)}
     fresh = [file for file in fresh if not is_text(file.path) or stem(file.path) in staying]
     missing = found.missing + [clip for clip in gone if clip not in found.missing]
     texts = found.texts.beside([*(clip.path for clip in same), *(file.path for file in fresh)])
