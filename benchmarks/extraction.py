@@ -24,19 +24,19 @@ SECONDS = 10
 WIDTH, HEIGHT, FPS, RATE = 640, 360, 25, 48_000
 
 
-def make_clip(path: Path, seed: int) -> Path:
+def make_clip(path: Path, seed: int, seconds: float = SECONDS) -> Path:
     """Coloured noise that drifts, and a warbling tone in noise: neither track is easy to code."""
     rng = np.random.default_rng(seed)
     texture = rng.integers(0, 256, (HEIGHT // 8, WIDTH // 8, 3), dtype=np.uint8)
     texture = texture.repeat(8, axis=0).repeat(8, axis=1)
-    t = np.arange(SECONDS * RATE) / RATE
+    t = np.arange(round(seconds * RATE)) / RATE
     tone = 0.3 * np.sin(2 * np.pi * 440 * t + 5 * np.sin(2 * np.pi * 3 * t))
     sound = (tone + rng.normal(0, 0.05, (2, len(t)))).astype(np.float32)
     with av.open(str(path), "w") as out:
         sight = out.add_stream("libx264", rate=FPS)
         sight.width, sight.height, sight.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         ear = out.add_stream("aac", rate=RATE, layout="stereo")
-        for k in range(SECONDS * FPS):
+        for k in range(round(seconds * FPS)):
             picture = np.ascontiguousarray(np.roll(texture, (k, 3 * k), axis=(0, 1)))
             out.mux(sight.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         for start in range(0, len(t), 1024):
