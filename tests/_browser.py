@@ -50,14 +50,19 @@ def serving(library: Path) -> Iterator[str]:
         process.stderr.close()
 
 
-def start_chromium(heard: Path, downloads: Path) -> Any:
-    """Start Chromium; its microphone hears the WAV file `heard`."""
+def start_chromium(heard: Path, downloads: Path, *more: str) -> Any:
+    """Start Chromium with `more` flags; its microphone hears the WAV file `heard`."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--use-file-for-fake-audio-capture={heard}", "--window-size=1280,900"):
+    for flag in (
+        *FLAGS,
+        *more,
+        f"--use-file-for-fake-audio-capture={heard}",
+        "--window-size=1280,900",
+    ):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
@@ -93,9 +98,9 @@ class Page:
     def js(self, code: str, *arguments: object) -> Any:
         return self.driver.execute_script(code, *arguments)
 
-    def until(self, true: Callable[[], Any]) -> Any:
+    def until(self, true: Callable[[], Any], seconds: float = WAIT) -> Any:
         """Wait for something to hold, and return it."""
-        end = time.monotonic() + WAIT
+        end = time.monotonic() + seconds
         while not (found := true()):
             assert time.monotonic() < end, f"it did not come; the page says {self.text('main')!r}"
             time.sleep(0.03)

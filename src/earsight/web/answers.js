@@ -131,7 +131,7 @@ function sides(by) {
     if (!have.includes(side)) continue;
     const radio = el("input", { type: "radio", name: "by", value: side, checked: side === by,
       onchange: () => onAsk({ ...query, by: side }) });
-    group.append(el("label", {}, radio, el("span", {}, el("span", { class: "wide" }, "by "), `its ${perceived[side]}`)));
+    group.append(el("label", {}, radio, el("span", {}, el("span", { class: "wide" }, "by"), `its ${perceived[side]}`)));
   }
   return group;
 }

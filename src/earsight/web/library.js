@@ -49,9 +49,9 @@ export function showFacts(info) {
 }
 
 async function showTrouble() {
-  let list;
+  let list = [];
   try {
-    list = await api.trouble();
+    if ((await api.library()).n_clips) list = await api.trouble();
   } catch (error) {
     $("trouble").replaceChildren(el("p", { class: "failed" }, error.message));
     return;

@@ -146,7 +146,8 @@ async function refresh() {
   count.setAttribute("aria-label", `, ${info.trouble} with trouble`);
   showFacts(info);
   try {
-    $("starters").hidden = !(await answers.showStarters(info)) || last !== null;
+    const some = info.n_clips > 0 && (await answers.showStarters(info));
+    $("starters").hidden = !some || last !== null;
   } catch (error) {
     tell($("failed"), error.message);
   }

@@ -7,6 +7,9 @@ import { $, el, icon, nameOf, perceived, plural, tell } from "./dom.js";
 const DIRECTIONS = ["audio->visual", "visual->audio"];
 const POLL = 700; // ms
 
+const FOLD = "A query ranks the clips of its own fold alone: where its class has fewer there than "
+  + "are shown, the rest must be others.";
+
 let polling = 0;
 let confused = DIRECTIONS[0]; // the direction whose confusion is shown
 
@@ -64,7 +67,8 @@ function show(result) {
       .map((d) => direction(d, result.directions[d])))];
   if (result.per_class?.length) parts.push(classes(result.per_class));
   if (result.confusion) parts.push(confusion(result.confusion));
-  parts.push(queries("Answered best", result.best), queries("Answered worst", result.worst));
+  const fold = result.per_class?.length ? FOLD : "";
+  parts.push(queries("Answered best", result.best, fold), queries("Answered worst", result.worst, ""));
   $("quality").replaceChildren(...parts.filter(Boolean));
 }
 
@@ -159,9 +163,10 @@ function heat({ labels, rows }, name) {
   return table;
 }
 
-function queries(title, list) {
+function queries(title, list, hint) {
   if (!list?.length) return null;
   return el("section", { class: "panel" }, el("h2", {}, title),
+    hint ? el("p", { class: "hint" }, hint) : null,
     el("ol", { class: "queries" }, ...list.map((one) => el("li", {}, query(one)))));
 }
 
