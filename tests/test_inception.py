@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -307,3 +308,21 @@ def test_odd_clips_give_finite_features(
     sequence = found[kind]
     assert len(sequence) == math.ceil(report.duration - 1e-3)
     assert np.isfinite(sequence.values).all() and sequence.values.any()
+
+
+def test_ten_bits_look_like_eight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same grey ramp, kept losslessly with 8 and with 10 bits, is the same to the network."""
+    ramp = np.repeat(np.linspace(20, 230, 64).astype(np.uint8)[None], 48, axis=0)
+    shown = []
+    zero = {"embedding": np.zeros((1, 2048), np.float32)}
+    monkeypatch.setattr(inception, "_network", lambda frames: shown.append(frames[0]) or zero)
+    for depth in ("gray", "gray10le"):
+        with av.open(str(tmp_path / f"{depth}.mkv"), "w") as out:
+            stream = out.add_stream("ffv1", rate=1)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, depth
+            frame = av.VideoFrame.from_ndarray(ramp, format="gray").reformat(format=depth)
+            out.mux(stream.encode(frame))
+            out.mux(stream.encode())
+        inception.Inception().extract(tmp_path / f"{depth}.mkv")
+    np.testing.assert_allclose(shown[1], shown[0], atol=1.5)
+    assert np.ptp(shown[0]) > 150
