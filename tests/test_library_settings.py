@@ -15,6 +15,7 @@ from earsight.library.build import IndexReport, index
 from earsight.library.place import FOLDER
 from earsight.library.search import Answer, Result, search
 from earsight.library.settings import PRESETS, Settings
+from earsight.library.sources import Sources
 from earsight.library.store import Store
 
 # Presets
@@ -50,6 +51,22 @@ def test_weights_that_cannot_be_had_are_an_error_and_no_setting(
     with Store.open(library / FOLDER) as store:
         assert Settings.of(store) == Settings()
     assert not index(library).rebuilt  # no other pair in its place, and nothing lost
+
+
+# Other namers
+
+
+def test_ears_and_eyes_change_the_bridge_and_what_is_learned_stays() -> None:
+    plain, other = Sources(), Settings().changed({"eyes": "i3d_kinetics"}).sources
+    assert other.roles == plain.roles and other.bridge == plain.bridge == "words"
+    assert other.fingerprint != plain.fingerprint
+    made, before = other.extractors(), plain.extractors()
+    assert made["visual"] == before["visual"] and made["words.audio"] == before["words.audio"]
+    assert made["words.visual"] != before["words.visual"]
+    assert made["words.text"] != before["words.text"]  # its prior lies between both namers' names
+    assert "named by i3d_kinetics" in Settings().changed({"eyes": "i3d_kinetics"}).told
+    with pytest.raises(InputError, match=r"`ears` of words must be .*; got 'bat'"):
+        Settings().changed({"ears": "bat"})
 
 
 # What is said

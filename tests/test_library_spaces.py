@@ -125,6 +125,11 @@ def test_spaces_that_differ_meet_in_words() -> None:
         Sources("words", "words").extractors()
 
 
+def test_who_names_things_is_asked_only_where_words_are_the_bridge() -> None:
+    with pytest.raises(InputError, match=r"twin and twin share a space of their own.*Leave them"):
+        Sources("twin", "twin", eyes="i3d_kinetics").extractors()
+
+
 def test_vectors_of_two_versions_are_never_mixed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

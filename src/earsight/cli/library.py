@@ -81,6 +81,13 @@ def index(
     visual: Annotated[
         str | None, typer.Option(help="Extractor of sight features; none: sight is not read.")
     ] = None,
+    ears: Annotated[
+        str | None,
+        typer.Option(help="Who names sounds: yamnet, soundnet_scenes or soundnet_objects."),
+    ] = None,
+    eyes: Annotated[
+        str | None, typer.Option(help="Who names sights: efficientnet, i3d or i3d_kinetics.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: cores.")] = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Make the embedding anew even if nothing changed.")
@@ -105,7 +112,8 @@ def index(
         raise typer.BadParameter("--rebuild is done once; index with it, then with --watch.")
     if features is not None and (audio is not None or visual is not None):
         raise typer.BadParameter("give --features, or --audio and --visual, but not both.")
-    given = {"features": features, "audio": audio, "visual": visual, "learn": learn}
+    given = {"features": features, "audio": audio, "visual": visual, "ears": ears, "eyes": eyes}
+    given["learn"] = learn
     given["labels"] = _labels(labels)
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if exclude:

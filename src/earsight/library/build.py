@@ -227,8 +227,8 @@ def _update(store: Store, work: _Work, progress: Progress, *, mended: bool = Fal
 
 def _say_why(store: Store, work: _Work, found: Scan, features: str) -> None:
     """Log what is about to be done, and the reason for each file."""
-    read_by = ", ".join(f"{m} by {spec}" for m, spec in asdict(work.settings.sources).items())
-    LOG.info("Features: %s; %d processes; tables %s.", read_by, work.workers, features)
+    told, workers = work.settings.told, work.workers
+    LOG.info("Features: %s; %d processes; tables %s.", told, workers, features)
     known = {file.path for file in store.files()}
     for file in found.fresh:
         why = "its size or time changed" if file.path in known else "it is new"

@@ -5,7 +5,7 @@ from typing import Any
 
 from earsight.discovery import make, parse_spec
 from earsight.errors import InputError, UnknownNameError
-from earsight.library.sources import Sources
+from earsight.library.sources import EARS, EYES, Sources
 from earsight.library.store import Store
 
 PRESETS = {
@@ -25,6 +25,8 @@ class Settings:
     Attributes:
         audio: Extractor of the sound features that are learned from; "none": sound is not read.
         visual: The same for sight.
+        ears: Who names what is heard, for the words bridge.
+        eyes: Who names what is seen.
         labels: "folders", "none", or the absolute path of a CSV file.
         learn: "auto", "never", or a method such as "cca:n_components=5".
         exclude: Patterns of files and folders that are left out.
@@ -32,6 +34,8 @@ class Settings:
 
     audio: str = "yamnet"
     visual: str = "efficientnet"
+    ears: str = EARS
+    eyes: str = EYES
     labels: str = "folders"
     learn: str = "auto"
     exclude: tuple[str, ...] = ()
@@ -39,7 +43,15 @@ class Settings:
     @property
     def sources(self) -> Sources:
         """The extractors."""
-        return Sources(self.audio, self.visual)
+        return Sources(self.audio, self.visual, self.ears, self.eyes)
+
+    @property
+    def told(self) -> str:
+        """Who reads what, for people: "audio by yamnet, visual by efficientnet"."""
+        parts = [f"audio by {self.audio}", f"visual by {self.visual}"]
+        parts += [f"sounds named by {self.ears}"] if self.ears != EARS else []
+        parts += [f"sights named by {self.eyes}"] if self.eyes != EYES else []
+        return ", ".join(parts)
 
     def changed(self, changes: dict[str, Any]) -> "Settings":
         """Return these settings with some changed, all of them checked.

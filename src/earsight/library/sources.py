@@ -28,6 +28,10 @@ TEXT = "text"  # what lies beside it
 TYPED = "typed"  # words for a search; they are read as texts are, and centred by themselves
 WORDS = "words"  # the default bridge
 OFF = "none"  # in place of an extractor
+EARS, EYES = (
+    "yamnet",
+    "efficientnet",
+)  # who names what is heard and seen, unless others are asked for
 SPLIT_ABOVE = 30.0  # seconds; a longer file is kept as windows
 WINDOW = 10.0
 HOP = 5.0
@@ -57,11 +61,14 @@ class Sources:
     """The extractors of a library, as the command line writes them.
 
     `audio` and `visual` feed what is learned; one of them may be "none", for a library of pictures
-    or of sounds. The words bridge is stored beside them, unless they share a space of their own.
+    or of sounds. The words bridge is stored beside them, unless they share a space of their own;
+    `ears` and `eyes` name what is heard and seen for it (see the extractor `words`).
     """
 
     audio: str = "yamnet"
     visual: str = "efficientnet"
+    ears: str = EARS
+    eyes: str = EYES
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -101,7 +108,7 @@ class Sources:
         """
         read = [*self.modalities, *([TEXT] if self.text else [])]
         if self.bridge == WORDS:
-            priors = {m: make("extractors", WORDS, {"modality": m}).prior for m in read}
+            priors = {m: _words(self, m).prior for m in read}
         else:
             extractors = self.extractors()
             priors = {m: np.zeros(extractors[m].dim, np.float32) for m in read}
@@ -132,11 +139,24 @@ def _made(sources: Sources) -> _Made:
     shared = next(iter(spaces)) if len(spaces) == 1 else None
     if shared is None:
         read = (*sources.modalities, TEXT)
-        words = {f"{WORDS}.{m}": make("extractors", WORDS, {"modality": m}) for m in read}
+        words: dict[str, FeatureExtractor] = {f"{WORDS}.{m}": _words(sources, m) for m in read}
         return _Made(words | own, WORDS)
+    if (sources.ears, sources.eyes) != (EARS, EYES):
+        raise InputError(
+            f"--ears and --eyes choose who speaks for the words bridge; {sources.audio} and "
+            f"{sources.visual} share a space of their own, so there is none. Leave them out."
+        )
     names = {extractor.name for extractor in own.values()}
-    texts = [text for spec in asdict(sources).values() if (text := _reader(spec, shared))]
+    specs = (sources.audio, sources.visual)
+    texts = [text for spec in specs if (text := _reader(spec, shared))]
     return _Made(own | ({TEXT: texts[0]} if texts else {}), "/".join(sorted(names)))
+
+
+def _words(sources: Sources, modality: str) -> Any:
+    """Return the words bridge's extractor of one modality; text lies between both namers' names."""
+    by = {"audio": {"ears": sources.ears}, "visual": {"eyes": sources.eyes}}
+    named = by.get(modality, {"ears": sources.ears, "eyes": sources.eyes})
+    return make("extractors", WORDS, {"modality": modality, **named})
 
 
 def _extractor(modality: str, spec: str) -> FeatureExtractor:
