@@ -108,6 +108,19 @@ def test_a_line_is_a_score_and_a_path(clips: Path) -> None:
     assert sum("the query itself" in line for line in lines) == 1
 
 
+def test_one_command_indexes_and_answers(tmp_path: Path) -> None:
+    folder, kept = tmp_path / "mine", tmp_path / "kept"
+    folder.mkdir()
+    make_clip(folder / "a.mp4")
+    ask = ["search", "--text", "red", "--index", "--paths", "--library"]
+    assert earsight(*ask, folder).stdout.splitlines() == [os.fsencode(folder / "a.mp4")]
+    make_clip(folder / "b.mp4", tone=900, colour=(20, 20, 220))
+    (folder / ".earsight").rename(kept)  # a library may be kept elsewhere
+    done = earsight(*ask, kept)
+    assert {Path(os.fsdecode(p)).name for p in done.stdout.splitlines()} == {"a.mp4", "b.mp4"}
+    assert b"here: 2." in done.stderr and not (folder / ".earsight").exists()
+
+
 def test_a_reader_that_leaves_early_is_no_error(clips: Path) -> None:
     command = f"{sys.executable} -m earsight search --text a --library '{clips}' | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60)

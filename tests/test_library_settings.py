@@ -64,7 +64,7 @@ def test_ears_and_eyes_change_the_bridge_and_what_is_learned_stays() -> None:
     assert made["visual"] == before["visual"] and made["words.audio"] == before["words.audio"]
     assert made["words.visual"] != before["words.visual"]
     assert made["words.text"] != before["words.text"]  # its prior lies between both namers' names
-    assert "named by i3d_kinetics" in Settings().changed({"eyes": "i3d_kinetics"}).told
+    assert other.told == f"{plain.told}, sights named by i3d_kinetics"
     with pytest.raises(InputError, match=r"`ears` of words must be .*; got 'bat'"):
         Settings().changed({"ears": "bat"})
 

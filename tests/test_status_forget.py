@@ -24,7 +24,8 @@ def test_what_a_library_says_of_itself(made: Path) -> None:
     assert (found.has["audio"], found.has["visual"]) == (6, 6)
     assert found.labels == {"blue": 3, "red": 2}
     assert found.space == "words" and "Nothing is learned" in found.why
-    assert found.extractors == {"audio": "yamnet", "visual": "efficientnet"}
+    assert found.extractors["audio"] == "yamnet" and found.extractors["eyes"] == "efficientnet"
+    assert found.read_by == "audio by yamnet, visual by efficientnet"
     assert found.n_vectors == len(rows(made))
     assert [(path, state) for path, state, _ in found.trouble] == [("text.mp4", "unreadable")]
     on_disk = sum(path.lstat().st_size for path in (made / FOLDER).rglob("*") if path.is_file())

@@ -195,6 +195,10 @@ def search(
     for_: Annotated[Modality | None, typer.Option("--for", help="What to rank.")] = None,
     top: Annotated[int, typer.Option("--top", "-n", min=1, help="How many answers.")] = 10,
     min_score: Annotated[float | None, typer.Option(help="Leave out lower scores.")] = None,
+    index_first: Annotated[
+        bool,
+        typer.Option("--index", help="First index the folder, or bring its library up to date."),
+    ] = False,
     as_json: Json = False,
     paths: Annotated[bool, typer.Option("--paths", help="Print paths alone.")] = False,
     null: Annotated[
@@ -212,6 +216,8 @@ def search(
         raise typer.BadParameter("give a file or --text, and exactly one of them.")
     if by is not None and text is not None:
         raise typer.BadParameter("--by belongs to a file; with --text the words are the query.")
+    if index_first:
+        _refresh(library)
     answer = run(library, query, text=text, by=by, for_=for_, top=top, min_score=min_score)
     for note in answer.notes:
         say(note)
@@ -223,6 +229,16 @@ def search(
         sys.stdout.buffer.flush()
     else:
         _ranked(answer)
+
+
+def _refresh(library: Path) -> None:
+    """Bring a library up to date, wherever it is kept; trouble is told and does not stop a search."""
+    from earsight.library.build import refresh
+
+    with progress() as shown:
+        report = refresh(library, progress=shown)
+    for path, status, why in report.trouble:
+        warn(f"  {status}: {printable(path)}{f' ({printable(why)})' if why else ''}")
 
 
 def _ranked(answer: "Answer") -> None:

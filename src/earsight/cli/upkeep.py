@@ -43,7 +43,7 @@ def status(library: LibraryOption, as_json: Json = False) -> None:
     if found.space is not None:
         _line("answers", f"{found.space}, made {found.made}; {found.n_vectors} vectors")
         _line("why", found.why)
-        _line("features", ", ".join(f"{m} by {kind}" for m, kind in found.extractors.items()))
+        _line("features", found.read_by)
     parts = ", ".join(f"{name} {size(n)}" for name, n in found.bytes.items())
     _line("on disk", f"{size(sum(found.bytes.values()))} ({parts}) in {short(str(found.library))}")
     if found.forgotten:

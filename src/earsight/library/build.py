@@ -19,7 +19,7 @@ from earsight.errors import LibraryError
 from earsight.library.forget import leave_out
 from earsight.library.labels import check_labels, label_clips
 from earsight.library.learn import LEARN_VERSION, learn
-from earsight.library.place import locked, place_for, unwritten
+from earsight.library.place import find, locked, place_for, unwritten
 from earsight.library.progress import Progress, Silent
 from earsight.library.reading import Changes, read_changes, refuse_empty
 from earsight.library.scan import Scan, scan
@@ -117,6 +117,26 @@ def index(
             raise LibraryError(unwritten(place, error)) from error
     report.seconds = time.monotonic() - begun
     return report
+
+
+def refresh(place: Path, *, progress: Progress | None = None) -> IndexReport:
+    """Bring a library up to date by its own settings; a folder that has none gets one.
+
+    Args:
+        place: The clips folder, or the library folder itself.
+        progress: Is told what happens.
+
+    Raises:
+        LibraryError: As for `index`.
+    """
+    try:
+        library = find(place)
+    except LibraryError:
+        return index(place, progress=progress)
+    with Store.open(library) as store:
+        root = store.root
+    outside = library.resolve() != place_for(root, None).resolve()
+    return index(root, library=library if outside else None, progress=progress)
 
 
 def _check_root(store: Store, folder: Path) -> None:
@@ -227,7 +247,7 @@ def _update(store: Store, work: _Work, progress: Progress, *, mended: bool = Fal
 
 def _say_why(store: Store, work: _Work, found: Scan, features: str) -> None:
     """Log what is about to be done, and the reason for each file."""
-    told, workers = work.settings.told, work.workers
+    told, workers = work.settings.sources.told, work.workers
     LOG.info("Features: %s; %d processes; tables %s.", told, workers, features)
     known = {file.path for file in store.files()}
     for file in found.fresh:

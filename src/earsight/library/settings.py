@@ -45,14 +45,6 @@ class Settings:
         """The extractors."""
         return Sources(self.audio, self.visual, self.ears, self.eyes)
 
-    @property
-    def told(self) -> str:
-        """Who reads what, for people: "audio by yamnet, visual by efficientnet"."""
-        parts = [f"audio by {self.audio}", f"visual by {self.visual}"]
-        parts += [f"sounds named by {self.ears}"] if self.ears != EARS else []
-        parts += [f"sights named by {self.eyes}"] if self.eyes != EYES else []
-        return ", ".join(parts)
-
     def changed(self, changes: dict[str, Any]) -> "Settings":
         """Return these settings with some changed, all of them checked.
 

@@ -75,6 +75,18 @@ class Sources:
         """Those of audio and visual that have an extractor."""
         return tuple(m for m in MODALITIES if getattr(self, m) != OFF)
 
+    @property
+    def told(self) -> str:
+        """Who reads what, for people.
+
+        >>> Sources(eyes="i3d").told
+        'audio by yamnet, visual by efficientnet, sights named by i3d'
+        """
+        parts = [f"audio by {self.audio}", f"visual by {self.visual}"]
+        parts += [f"sounds named by {self.ears}"] if self.ears != EARS else []
+        parts += [f"sights named by {self.eyes}"] if self.eyes != EYES else []
+        return ", ".join(parts)
+
     def extractors(self) -> dict[str, FeatureExtractor]:
         """Return role → extractor: "words.audio", "audio", …, and the one that reads text."""
         return _made(self).extractors

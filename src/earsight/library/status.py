@@ -55,7 +55,8 @@ class LibraryStatus:
         space: What answers: "words", or "words + NAME"; None before the first `index` has ended.
         made: When it was made (UTC).
         why: Why that answers.
-        extractors: Modality → the extractor whose features were learned from.
+        extractors: What reads the clips, by part: "audio", "visual", "ears", "eyes".
+        read_by: The same for people.
         n_vectors: Rows that are searched.
         bytes: Part of the library → bytes on disk.
         trouble: (path, status, message) of every clip that is not whole.
@@ -76,6 +77,7 @@ class LibraryStatus:
     made: str | None
     why: str
     extractors: dict[str, str]
+    read_by: str
     n_vectors: int
     bytes: dict[str, int]
     trouble: list[tuple[str, str, str]]
@@ -100,6 +102,7 @@ def status(library: Path) -> LibraryStatus:
         contents = store.contents(current.features) if current else {}
         held = {clip.content: contents[clip.content] for clip in clips if clip.content in contents}
         info = current.info if current else {}
+        sources = Sources(**info.get("sources", {}))
         return LibraryStatus(
             library=store.folder,
             clips=store.root,
@@ -112,7 +115,8 @@ def status(library: Path) -> LibraryStatus:
             space=info.get("space"),
             made=current.made if current else None,
             why=info.get("decision", {}).get("why", ""),
-            extractors=info.get("sources", {}),
+            extractors=asdict(sources) if current else {},
+            read_by=sources.told if current else "",
             n_vectors=current.n_rows if current else 0,
             bytes=_sizes(store.folder),
             trouble=trouble(store, current.features) if current else [],

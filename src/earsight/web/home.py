@@ -9,10 +9,10 @@ from typing import Any
 from earsight import __version__
 from earsight.errors import EarsightError, LibraryError
 from earsight.library.answers import Answer
-from earsight.library.build import IndexReport, index
+from earsight.library.build import IndexReport, refresh
 from earsight.library.client import Library
 from earsight.library.clips import LibraryClip
-from earsight.library.place import FOLDER, find
+from earsight.library.place import FOLDER
 from earsight.library.plane import Plane, plane_of
 from earsight.library.progress import Progress
 from earsight.library.quality import Case, K, measure
@@ -132,14 +132,7 @@ class Home:
         return self.library.search(stranger, **choices)
 
     def _index(self, progress: Progress) -> dict[str, Any]:
-        try:
-            place = find(self.folder)
-            root = self.library.root
-        except LibraryError:
-            place, root = self.folder / FOLDER, self.folder
-        outside = place.resolve() != (root / FOLDER).resolve()
-        report = index(root, library=place if outside else None, progress=progress)
-        return _told(report)
+        return _told(refresh(self.folder, progress=progress))
 
     def _measure(self, progress: Progress) -> dict[str, Any]:
         found = measure(self.library.folder, progress=progress)
