@@ -1,8 +1,10 @@
 """A real headless Chromium on a real `earsight serve`, for the tests of the page."""
 
+import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import wave
 from collections.abc import Callable, Iterator
@@ -34,20 +36,21 @@ FLAGS = (
 @contextmanager
 def serving(library: Path) -> Iterator[str]:
     """Run `earsight serve` on a free port, and give its address without the last slash."""
-    command = [sys.executable, "-m", "earsight", "serve", "-l", str(library), "--port", "0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
+    serve = ["serve", "-l", str(library), "--port", "0", "--json"]
+    command = [sys.executable, "-m", "earsight", *serve]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    late = threading.Timer(120, process.kill)  # then the line below is empty
+    late.start()
     try:
-        for line in process.stderr:
-            if "http://" in line:
-                yield "http://" + line.split("http://")[1].strip().rstrip("/")
-                break
-        else:
-            pytest.fail(f"earsight serve ended with {process.wait()} and told no address")
+        told = process.stdout.readline()
+        assert told, f"earsight serve told no address; it ended with {process.wait()}"
+        yield str(json.loads(told)["url"]).rstrip("/")
     finally:
+        late.cancel()
         process.terminate()
         process.wait(20)
-        process.stderr.close()
+        process.stdout.close()
 
 
 def start_chromium(heard: Path, downloads: Path, *more: str) -> Any:
