@@ -27,7 +27,7 @@ def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_its_commands_and_options_exist() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
-    shown = re.findall(r"earsight (\w+)(?: [^\n`#]*)?", "\n".join(blocks("")))
+    shown = re.findall(r"^(?:\$ )?earsight (\w+)", "\n".join(blocks("")), re.M)
     assert {"index", "search", "evaluate"} <= set(shown) <= set(commands)
     options = {option for name in commands for p in commands[name].params for option in p.opts}
     named = set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", README))
