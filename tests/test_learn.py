@@ -145,7 +145,11 @@ def test_side_by_side_is_the_mean_of_both_cosines() -> None:
     np.testing.assert_allclose(joint, (words + e["audio"] @ e["visual"].T) / 2, atol=1e-5)
     # Typed words have the bridge's part alone, and rank and score as by the bridge alone.
     text = {"words.text": rows.vectors["words.audio"][:3]}
-    by_words = both.embed("text", text) @ both.embed("visual", rows.vectors).T / both.scale("text", "visual")
+    by_words = (
+        both.embed("text", text)
+        @ both.embed("visual", rows.vectors).T
+        / both.scale("text", "visual")
+    )
     expected = alone.embed("text", text) @ alone.embed("visual", rows.vectors).T
     np.testing.assert_allclose(by_words, expected, atol=1e-5)
 
