@@ -6,9 +6,9 @@ import torch
 
 from earsight import linalg
 from earsight.alignment.lags import canonical, correlations
+from earsight.alignment.soft import soft_dtw
 from earsight.alignment.warping import path, warp
 from earsight.errors import InputError
-from earsight.alignment.soft import soft_dtw
 
 
 def meeting(n: int, m: int, lag: int, first: int) -> list[tuple[int, int]]:

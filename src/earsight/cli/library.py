@@ -232,7 +232,7 @@ def search(
 
 
 def _refresh(library: Path) -> None:
-    """Bring a library up to date, wherever it is kept; trouble is told and does not stop a search."""
+    """Bring a library up to date, wherever it is kept; trouble is told and stops no search."""
     from earsight.library.build import refresh
 
     with progress() as shown:
