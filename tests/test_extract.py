@@ -275,10 +275,13 @@ def test_features_of_other_extractors_are_never_mixed(clips: tuple[Path, Path]) 
     assert file.read_bytes() == before
 
 
-def test_parts_of_other_extractors_are_not_used(clips: tuple[Path, Path]) -> None:
+@pytest.mark.parametrize("known", [True, False])
+def test_parts_of_other_extractors_are_not_used(clips: tuple[Path, Path], known: bool) -> None:
     folder, file = clips
     file.unlink()  # what is left is as a killed run leaves it: the parts alone
     assert Parts(file).records()
+    if not known:
+        (Parts(file).folder / "extractors.json").unlink()  # as a power cut may
     report = extract(folder, file, QUICK | {"visual": "colour_edges:fps=1"})
     assert report.n_read == 9
     assert read_features(file).provenance["visual"]["parameters"] == {"fps": 1.0}
@@ -311,8 +314,9 @@ def test_folders_without_anything_to_extract(tmp_path: Path) -> None:
     make_clip(folder / "sound.wav")
     with pytest.raises(LibraryError, match=r"None of the 1 clips .* sound\.wav: no visual"):
         run(folder, tmp_path / "f.h5")
-    with pytest.raises(InputError, match="at least one modality"):
-        extract(folder, tmp_path / "f.h5", {})
+    for specs in ({}, {"text": "minilm"}):
+        with pytest.raises(InputError, match=r"for audio or visual, .* got (none|text)"):
+            extract(folder, tmp_path / "f.h5", specs)
 
 
 # The commands

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,9 @@ from earsight.library.parts import Parts, Record
 from earsight.library.place import locked
 from earsight.library.progress import Progress, Silent
 from earsight.library.reading import _start_worker
-from earsight.library.rows import Features, Held, Table, check_setting, joined, labels_of
+from earsight.library.rows import Held, Table, check_setting, joined, labels_of
 from earsight.library.scan import File, content_of, scan
-from earsight.library.sources import extractor_for
+from earsight.library.sources import MODALITIES, extractor_for
 from earsight.library.store import Clip
 from earsight.media import Status
 from earsight.paths import as_text
@@ -87,18 +88,21 @@ def extract(
         progress: Is told what happens.
 
     Raises:
-        InputError: An extractor that is not there, or of another modality; or none.
+        InputError: An extractor that is not there, or of another modality; or none, or of text.
         LabelError: The CSV file cannot be read.
         FeatureFileError: `output` has another ending, or is of other extractors or other hands.
         LibraryError: No clips, none that can be in the file, or another run is at work on it.
-        WeightsError: Weights cannot be had.
+        WeightsError: Weights cannot be had, or change while the clips are read.
     """
     begun = time.monotonic()
     progress = progress or Silent()
     output = Path(output)
     check_ending(output)
-    if not specs:
-        raise InputError("`specs` must name an extractor for at least one modality; got none.")
+    if not specs or not set(specs) <= set(MODALITIES):
+        raise InputError(
+            f"`specs` must name an extractor for {' or '.join(MODALITIES)}, what clips have; "
+            f"got {', '.join(specs) or 'none'}."
+        )
     check_setting(labels)
     asked = tuple(specs.items())
     extractors = _extractors(asked)
@@ -109,8 +113,9 @@ def extract(
     with locked(parts.folder):
         try:
             held = Held.open(output, features)
-            run = _Run(Path(clips), asked, held, parts, progress)
-            run.clear(features)
+            fingerprints = {m: facts["fingerprint"] for m, facts in features.items()}
+            run = _Run(Path(clips), asked, fingerprints, held, parts, progress)
+            run.clear()
             records, n_read = run.read(exclude, workers or engine.default_workers())
             made = Table(records, tuple(specs), labels_of(records, labels))
             if not made.rows:
@@ -128,9 +133,26 @@ def extract(
     return report
 
 
-@cache
 def _extractors(asked: Specs) -> dict[str, FeatureExtractor]:
     return {modality: extractor_for(modality, spec) for modality, spec in asked}
+
+
+@cache
+def _of_this_run(asked: Specs, fingerprints: tuple[str, ...]) -> dict[str, FeatureExtractor]:
+    """Return a worker's extractors: the very ones that the file is made with.
+
+    Raises:
+        WeightsError: Their files have changed since the run began.
+    """
+    extractors = _extractors(asked)
+    for (_, spec), extractor, meant in zip(asked, extractors.values(), fingerprints, strict=True):
+        if extractor.fingerprint != meant:
+            raise WeightsError(
+                f"The weights of {spec} must stay as they are during a run; they are others now, "
+                f"by the fingerprint {extractor.fingerprint[:12]} for {meant[:12]}. Run the same "
+                "command again."
+            )
+    return extractors
 
 
 def _facts(spec: str, extractor: FeatureExtractor) -> dict[str, Any]:
@@ -152,6 +174,7 @@ class _Job:
     path: Path
     file: File
     asked: Specs
+    fingerprints: tuple[str, ...]
     parts: Parts
 
 
@@ -159,7 +182,7 @@ def _do(job: _Job) -> Record:
     """Read one clip; what its file does to a decoder or a network must not stop the run."""
     try:
         content = content_of(job.path)
-        extractors = _extractors(job.asked)
+        extractors = _of_this_run(job.asked, job.fingerprints)
         found, report = extract_all(job.path, extractors.values())
         info = job.path.stat()
         if (info.st_size, info.st_mtime_ns) != (job.file.size, job.file.mtime_ns):
@@ -199,16 +222,17 @@ class _Run:
 
     root: Path
     asked: Specs
+    fingerprints: Mapping[str, str]
     held: Held
     parts: Parts
     progress: Progress
 
-    def clear(self, features: Features) -> None:
+    def clear(self) -> None:
         """Remove what killed runs left that cannot be used: half files, parts of others."""
         output = self.parts.output
-        for left in output.parent.glob(f".{output.name}.*.part"):
+        for left in output.parent.glob(f".{escape(output.name)}.*.part"):
             left.unlink()
-        if self.parts.start({m: facts["fingerprint"] for m, facts in features.items()}):
+        if self.parts.start(self.fingerprints):
             self.progress.say("What an unfinished run had read with other extractors is removed.")
 
     def read(self, exclude: Sequence[str], workers: int) -> tuple[list[Record], int]:
@@ -250,6 +274,7 @@ class _Run:
         A file of the size of a known one may be that one, moved or copied: it is hashed first.
         """
         sizes = {record.size for record in by_content.values()}
+        fingerprints = tuple(self.fingerprints.values())
         jobs = []
         for file in work:
             path = self.root / os.fsdecode(file.path)
@@ -257,7 +282,7 @@ class _Run:
             if content in by_content:
                 yield file, by_content[content].at(file), False
             else:
-                jobs.append(_Job(path, file, self.asked, self.parts))
+                jobs.append(_Job(path, file, self.asked, fingerprints, self.parts))
         for job, result in engine.run(_do, jobs, workers=workers, start=_start_worker):
             if isinstance(result, engine.WorkerDied):
                 result = _failed(job.file, str(result))

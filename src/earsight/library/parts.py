@@ -76,13 +76,14 @@ class Parts:
         """
         made_by = self.folder / _MADE_BY
         asked = json.dumps(fingerprints, sort_keys=True)
-        others = made_by.is_file() and made_by.read_text(encoding="utf-8") != asked
-        if others:
-            self._drop({path.stem for path in self.folder.glob("*.npz")})
+        others: set[str] = set()
+        if not made_by.is_file() or made_by.read_text(encoding="utf-8") != asked:
+            others = {path.stem for path in self.folder.glob("*.npz")}
+        self._drop(others)
         for unfinished in self.folder.glob("*.part"):
             unfinished.unlink()
         made_by.write_text(asked, encoding="utf-8")
-        return others
+        return bool(others)
 
     def write(self, record: Record, found: Mapping[str, FeatureSequence]) -> None:
         """Keep a clip: means, steps and times of each modality."""

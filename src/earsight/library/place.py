@@ -43,17 +43,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         LibraryError: Another process is indexing this library, or the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / "lock").open("a+")
-    except OSError as error:
-        raise LibraryError(unwritten(folder, error)) from error
-    with file:
-        if not _held(file, fcntl.LOCK_EX):
-            raise LibraryError(
-                f"Another earsight (process {_holder(file)}) is at work on "
-                f"the library {folder}. Wait for it, or stop it; nothing was changed."
-            )
+    with _taken(folder) as file:
         try:
             file.truncate(0)
             file.write(str(os.getpid()))
@@ -61,6 +51,30 @@ def locked(folder: Path) -> Iterator[None]:
         except OSError as error:
             raise LibraryError(unwritten(folder, error)) from error
         yield
+
+
+def _taken(folder: Path) -> TextIO:
+    """Return the lock's file, locked. One that its last holder removed with the folder is none."""
+    lock = folder / "lock"
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = lock.open("a+")
+        except OSError as error:
+            raise LibraryError(unwritten(folder, error)) from error
+        if not _held(file, fcntl.LOCK_EX):
+            holder = _holder(file)
+            file.close()
+            raise LibraryError(
+                f"Another earsight (process {holder}) is at work on "
+                f"the library {folder}. Wait for it, or stop it; nothing was changed."
+            )
+        try:
+            if os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+                return file
+        except FileNotFoundError:
+            pass
+        file.close()
 
 
 def held_by(folder: Path) -> str | None:
