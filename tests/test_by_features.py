@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from _clips import make_clip
 from earsight.datasets import synthetic
-from earsight.errors import InputError
+from earsight.errors import InputError, LibraryError
 from earsight.experiments.by_features import compare_by_features
 from earsight.experiments.compare import Wishes, compare, split_list
 from earsight.experiments.protocol import Protocol
@@ -97,6 +98,22 @@ def test_features_that_cannot_be_paired(views: Any) -> None:
         compare_by_features("mine", views, ["cca"], QUICK)
 
 
+def test_clips_without_labels_cannot_be_compared(views: Any, tmp_path: Path) -> None:
+    for found in views.values():
+        for name, data in found.items():
+            found[name] = replace(data, labels=None)
+    with pytest.raises(InputError, match=r"clips of mine must have labels, .* folder of its own"):
+        compare_by_features("mine", views, ["cca"], QUICK)
+
+
+def test_results_are_kept_in_a_folder(views: Any, tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    file.write_text("{}")
+    with pytest.raises(InputError, match=r"`json` must be a folder .* got the file .*results"):
+        compare_by_features("mine", views, ["cca"], QUICK, wishes=Wishes(json=file))
+    assert file.read_text() == "{}"
+
+
 def test_lists_of_extractors() -> None:
     asked = "soundnet:layer=conv5,pool=max,vggish, i3d:window=16"
     assert split_list(asked) == ["soundnet:layer=conv5,pool=max", "vggish", "i3d:window=16"]
@@ -131,12 +148,23 @@ def test_each_extractor_has_a_file_of_its_own(
     }
     assert [missing[:2] for missing in several.missing] == [("audio", "vggish")]
     files = sorted((clips / ".earsight" / "features").glob("*.h5"))
+    assert several.left_out == [("low/silent.mp4", "no audio")]
     assert len(files) == 3 and not list(files[0].parent.glob(".*.parts"))
     assert len(np.asarray(several.found["audio"]["log_mel"].ids)) == 12
     assert len(np.asarray(several.found["visual"]["colour_edges"].ids)) == 13
     before = [file.stat().st_mtime_ns for file in files]
     extract_each(clips, wanted, workers=1)
     assert [file.stat().st_mtime_ns for file in files] == before, "nothing was to be done"
+
+
+def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(LibraryError, match="is not a folder"):
+        extract_each(tmp_path / "typo", {"audio": ["log_mel"]}, workers=1)
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / ".earsight").write_text("no folder")
+    with pytest.raises(LibraryError, match="could not be written"):
+        extract_each(tmp_path / "clips", {"audio": ["log_mel"]}, workers=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["clips"]
 
 
 def earsight(*arguments: object, **how: Any) -> "subprocess.CompletedProcess[str]":
@@ -155,6 +183,7 @@ def test_the_command(clips: Path, tmp_path: Path) -> None:
     assert "not run" in lines["vggish / inception"] and "70.34" in lines["vggish / inception"]
     assert "cca:n_components=2" in lines["log_mel / colour_edges"]
     assert "chance" in done.stdout and "not to be compared with ours" in done.stdout
+    assert "not in every table: low/silent.mp4 (no audio)" in done.stderr
     assert "audio vggish is left out: its weights are not on this machine" in done.stderr
     printed = earsight("compare", clips, *features, *how, "--json", "-", env=environment)
     records = json.loads(printed.stdout)

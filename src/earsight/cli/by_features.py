@@ -59,6 +59,8 @@ def compare_features(
     ]
     for line in failed:
         warn(line)
+    for path, why in several.left_out:
+        say(f"  not in every table: {printable(path)} ({why})")
     for path, status, why in several.trouble:
         warn(f"  {status}: {printable(path)}{f' ({printable(why)})' if why else ''}")
     if failed or several.trouble:

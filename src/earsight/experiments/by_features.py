@@ -65,12 +65,23 @@ def compare_by_features(
         The pairs, and on how many rows.
 
     Raises:
-        InputError: Nothing can be paired, or no clip is in all.
+        InputError: Nothing can be paired, no clip is in all, the clips have no labels, or `json`
+            is a file.
     """
     if len(views) != 2 or not all(views.values()):
         got = ", ".join(f"{len(found)} of {modality}" for modality, found in views.items())
         raise InputError(f"A comparison of features needs some of both modalities; got {got}.")
     wishes = wishes or Wishes()
+    if wishes.json is not None and wishes.json.is_file():
+        raise InputError(
+            f"`json` must be a folder for a comparison of features, a file for each pair; got the "
+            f"file {wishes.json}. Name a folder."
+        )
+    if any(data.labels is None for found in views.values() for data in found.values()):
+        raise InputError(
+            f"The clips of {name} must have labels, which features are compared by (MAP); they "
+            "have none. Put the clips of each class into a folder of its own."
+        )
     shared = _shared(views)
     pairs = []
     (first, ones), (second, others) = shared.items()

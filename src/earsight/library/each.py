@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from earsight.errors import LibraryError
 from earsight.features import PairedFeatures, read_features
 from earsight.library.extract import extract
-from earsight.library.place import FOLDER
+from earsight.library.place import FOLDER, unwritten
 from earsight.library.progress import Progress, Silent
 from earsight.library.sources import extractor_for
 
@@ -18,11 +19,13 @@ class Several:
     Attributes:
         found: Modality → extractor as asked for → its features.
         missing: (modality, extractor, why) of those that cannot run here.
+        left_out: (path, why) of whole clips that some features have no row of.
         trouble: (path, status, message) of clips that are not whole.
     """
 
     found: dict[str, dict[str, PairedFeatures]] = field(default_factory=dict)
     missing: list[tuple[str, str, str]] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
     trouble: list[tuple[str, str, str]] = field(default_factory=list)
 
 
@@ -44,10 +47,13 @@ def extract_each(
 
     Raises:
         InputError: An extractor that is not there, or of another modality.
-        LibraryError: As for `extract`.
+        LibraryError: As for `extract`; or the features cannot be kept in the folder.
     """
+    if not Path(clips).is_dir():
+        raise LibraryError(f"{clips} is not a folder; features are compared on a folder of clips.")
     folder = Path(clips) / FOLDER / "features"
     result = Several({modality: {} for modality in wanted})
+    left_out: dict[tuple[str, str], None] = {}
     trouble: dict[tuple[str, str, str], None] = {}
     for modality, specs in wanted.items():
         for spec in specs:
@@ -56,12 +62,15 @@ def extract_each(
                 why = "its weights are not on this machine"
                 result.missing.append((modality, spec, why))
                 continue
-            if not folder.exists():
-                folder.mkdir(parents=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise LibraryError(unwritten(folder, error)) from error
             output = folder / f"{extractor.key()}-{extractor.fingerprint[:16]}.h5"
             (progress or Silent()).say(f"{spec}: {output.name}")
             made = extract(clips, output, {modality: spec}, workers=workers, progress=progress)
+            left_out |= dict.fromkeys(made.left_out)
             trouble |= dict.fromkeys(made.trouble)
             result.found[modality][spec] = read_features(output)
-    result.trouble = list(trouble)
+    result.left_out, result.trouble = list(left_out), list(trouble)
     return result
