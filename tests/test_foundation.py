@@ -211,7 +211,38 @@ def test_the_files_are_what_counts(models: Path, tmp_path: Path) -> None:
     assert other.fingerprint != before.fingerprint and other.space != before.space
 
 
-@pytest.mark.parametrize("damage", ["pickle", "shard", "type", "tensor", "rubbish", "settings"])
+def test_what_a_config_leaves_out_is_the_default(tmp_path: Path) -> None:
+    from transformers import CLIPConfig
+
+    for config in ({"model_type": "clip"}, {"model_type": "clip", "projection_dim": 24}):
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        width = CLIPConfig(**config).projection_dim
+        assert _hub.stated(tmp_path, "projection_dim") == width
+        assert _hub.stated(tmp_path, "text_config", "max_position_embeddings") == 77
+
+
+def test_a_model_that_is_replaced_is_loaded_again(models: Path, tmp_path: Path) -> None:
+    """In one process, as of a server: no vector of the old model under the new fingerprint."""
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "clip"
+    shutil.copytree(models / "clip", folder)
+    reader: Any = earsight.extractor("clip", model=str(folder), modality="text")
+    before, old = reader.fingerprint, reader.embed([SENTENCE])
+    weights = load_file(folder / "model.safetensors")
+    changed = {name: weight * 1.5 + 0.1 for name, weight in weights.items()}
+    save_file(changed, folder / "model.safetensors", metadata={"format": "pt"})
+    assert reader.fingerprint != before
+    assert np.abs(reader.embed([SENTENCE]) - old).max() > 0.01
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"model_max_length": 4}))
+    with pytest.raises(InputError, match="at most 4 tokens"):
+        reader.embed([SENTENCE])
+
+
+@pytest.mark.parametrize(
+    "damage", ["pickle", "shard", "type", "tensor", "rubbish", "settings", "index", "width"]
+)
 def test_folders_that_are_refused(models: Path, tmp_path: Path, damage: str) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -243,9 +274,17 @@ def test_folders_that_are_refused(models: Path, tmp_path: Path, damage: str) -> 
         case "settings":
             config.write_text("{")
             message = "config.json is damaged"
+        case "index":
+            (tmp_path / "model.safetensors.index.json").write_text("{}")
+            message = r"index\.json must say in weight_map"
+        case "width":
+            kept = json.loads(config.read_text())
+            config.write_text(json.dumps(kept | {"projection_dim": "many"}))
+            message = r"`projection_dim` in .*config\.json must be a whole number .*; got 'many'"
     picture = make_clip(tmp_path / "clip.mkv", 0.2, audio=False)
+    refused = earsight.extractor("clip", model=str(tmp_path))
     with pytest.raises(WeightsError, match=message):
-        earsight.extractor("clip", model=str(tmp_path)).extract(picture)
+        _ = refused.dim, refused.extract(picture)
 
 
 def test_a_file_from_the_hub_is_held_to_its_checksum(models: Path, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ class Foundation(FeatureExtractor):
         if self.modality != "text":
             raise InputError(f"Texts are read by {self.name}:modality=text; got {self.modality}.")
         tokenizer = _hub.part("AutoTokenizer", self.folder)
-        longest = self._config["text_config"]["max_position_embeddings"]
+        longest = _hub.stated(self.folder, "text_config", "max_position_embeddings")
         return _encoders.embed(
             texts,
             lambda text: list(tokenizer(text)["input_ids"]),
@@ -96,10 +96,6 @@ class Foundation(FeatureExtractor):
     @property
     def _network(self) -> Any:
         return _hub.load(self.architecture, self.folder)
-
-    @property
-    def _config(self) -> dict[str, Any]:
-        return _hub.settings(self.folder, "config.json")
 
     def _run(self, network: Callable[[], Any]) -> FloatArray:
         import torch

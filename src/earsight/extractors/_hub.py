@@ -13,7 +13,7 @@ import json
 import os
 import re
 from contextlib import redirect_stdout
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,11 @@ from earsight.weights import cache as files
 
 _KINDS = ("*.safetensors", "*.json", "*.txt", "*.model")  # weights, settings, vocabularies
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")
+_LOADED = 3  # models in memory at once: one of each kind
 _LARGE, _SMALL = 64, 40  # hex digits of a SHA-256 and of a git blob id
+
+Sums = tuple[tuple[str, str], ...]
+"""Name and SHA-256 of each file of a model."""
 
 
 def require() -> None:
@@ -117,8 +121,10 @@ def _check_whole(folder: Path) -> None:
         {path.name for path in folder.glob("config.json")} | {"a .safetensors file" for _ in parts}
     )
     for index in folder.glob("*.safetensors.index.json"):
-        listed = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        wanted |= listed - parts
+        listed = settings(folder, index.name).get("weight_map")
+        if not isinstance(listed, dict):
+            raise WeightsError(f"{index} must say in weight_map which file holds which weight.")
+        wanted |= set(map(str, listed.values())) - parts
     if wanted:
         raise WeightsError(
             f"{folder} must hold config.json and weights as safetensors; missing: "
@@ -156,6 +162,35 @@ def _verified(path: Path) -> str:
     return found
 
 
+def stated(folder: Path, *keys: str) -> int:
+    """Return a whole number of a model's config.json, such as its width.
+
+    What the file leaves out is as `transformers` has it by default, as in the model itself.
+
+    Args:
+        folder: Where the model is.
+        keys: The way to it, such as "text_config", "hidden_size".
+
+    Raises:
+        WeightsError: It is no such number.
+    """
+    found = _at(settings(folder, "config.json"), keys)
+    if found is None:
+        found = _at(part("AutoConfig", folder).to_dict(), keys)
+    if not isinstance(found, int) or found < 1:
+        raise WeightsError(
+            f"`{'.'.join(keys)}` in {folder / 'config.json'} must be a whole number above 0; "
+            f"got {found!r}."
+        )
+    return found
+
+
+def _at(tree: Any, keys: tuple[str, ...]) -> Any:
+    for key in keys:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
+
+
 def settings(folder: Path, name: str) -> dict[str, Any]:
     """Read one of a model's JSON files; empty where it is not there.
 
@@ -174,9 +209,11 @@ def settings(folder: Path, name: str) -> dict[str, Any]:
     return found
 
 
-@cache
 def load(architecture: str, folder: Path) -> Any:
-    """Return a model of `transformers` in evaluation mode and float32; once a process.
+    """Return a model of `transformers` in evaluation mode and float32; loaded once a process.
+
+    Where the files have changed since, it is loaded again: vectors are never of another model than
+    the fingerprint is.
 
     Args:
         architecture: Its class, such as "CLIPModel".
@@ -186,6 +223,11 @@ def load(architecture: str, folder: Path) -> Any:
         WeightsError: A package is missing, or the files are damaged, of another shape, or fewer
             than the model has: what is missing would be random numbers.
     """
+    return _load(architecture, folder, tuple(checksums(folder).items()))
+
+
+@lru_cache(maxsize=_LOADED)
+def _load(architecture: str, folder: Path, _: Sums) -> Any:
     transformers = package()
     import torch
 
@@ -213,13 +255,19 @@ def load(architecture: str, folder: Path) -> Any:
     return model.eval()
 
 
-@cache
 def part(kind: str, folder: Path) -> Any:
-    """Return what prepares a model's input ("AutoTokenizer", "ClapFeatureExtractor"), loaded once.
+    """Return what prepares a model's input ("AutoTokenizer", "ClapFeatureExtractor").
+
+    As a model it is loaded once a process, and again where the files have changed.
 
     Raises:
         WeightsError: The folder does not hold it.
     """
+    return _part(kind, folder, tuple(checksums(folder).items()))
+
+
+@cache
+def _part(kind: str, folder: Path, _: Sums) -> Any:
     try:
         return getattr(package(), kind).from_pretrained(
             folder, local_files_only=True, trust_remote_code=False

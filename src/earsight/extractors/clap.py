@@ -57,7 +57,7 @@ class Clap(Foundation):
     @property
     def dims(self) -> Mapping[str, int]:
         """Width of the space."""
-        return {"embedding": int(self._config["projection_dim"])}
+        return {"embedding": _hub.stated(self.folder, "projection_dim")}
 
     @property
     def hop(self) -> float | None:

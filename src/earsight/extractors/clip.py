@@ -56,7 +56,7 @@ class Clip(Foundation):
     @property
     def dims(self) -> Mapping[str, int]:
         """Width of the space."""
-        return {"embedding": int(self._config["projection_dim"])}
+        return {"embedding": _hub.stated(self.folder, "projection_dim")}
 
     @property
     def needs(self) -> FrameRequest | type[TextBlock]:

@@ -74,7 +74,7 @@ class PeAv(Foundation):
     @property
     def dims(self) -> Mapping[str, int]:
         """Width of the space."""
-        return {"embedding": int(self._config["text_config"]["hidden_size"])}
+        return {"embedding": _hub.stated(self.folder, "text_config", "hidden_size")}
 
     @property
     def hop(self) -> float | None:
