@@ -120,8 +120,14 @@ def check_library(library: Path) -> list[Finding]:
         store = Store.open(find(Path(library)))
     except LibraryError as error:
         return [Finding("library", "broken", str(error), "See above.")]
+    findings: list[Finding] = []
     with store:
-        return [*_check_database(store), *_check_surroundings(store), *_check_tables(store)]
+        try:
+            for check in (_check_database, _check_surroundings, _check_tables):
+                findings.extend(check(store))
+        except LibraryError as error:  # the file is so damaged that the other checks find nothing
+            findings.append(Finding("library", "broken", str(error), "See above."))
+    return findings
 
 
 def _check_database(store: Store) -> Iterator[Finding]:

@@ -107,19 +107,14 @@ class Store:
             found = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
         except sqlite3.Error as error:
             raise LibraryError(
-                f"{path} is not a readable library: {error}. Delete {folder} and index again; the "
-                "clips themselves are not touched."
+                f"{path} is not a readable library: {error}. {_anew(folder)}"
             ) from error
         version = int(found[0]) if found else 0
         if version != FORMAT:
             db.close()
             raise LibraryError(
                 f"The library {folder} has format {version}; this Earsight reads format {FORMAT}. "
-                + (
-                    "Update Earsight."
-                    if version > FORMAT
-                    else f"Delete {folder} and index again; the clips themselves are not touched."
-                )
+                + ("Update Earsight." if version > FORMAT else _anew(folder))
             )
         return cls(folder, db)
 
@@ -142,12 +137,26 @@ class Store:
         except sqlite3.Error as error:
             raise LibraryError(unwritten(self.folder, error)) from error
 
+    def _read(self, query: str, values: Iterable[Any] = ()) -> list[sqlite3.Row]:
+        """Return the rows of a query, with what is wrong with the file told as such."""
+        try:
+            return self._db.execute(query, tuple(values)).fetchall()
+        except sqlite3.OperationalError as error:
+            raise LibraryError(
+                f"The library {self.folder} could not be read: {error}. If another process holds "
+                "it, try again; otherwise: earsight doctor --library."
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise LibraryError(
+                f"The library {self.folder} is damaged: {error}. {_anew(self.folder)}"
+            ) from error
+
     # -- settings --------------------------------------------------------------------------------
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return one setting."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return default if row is None else json.loads(row[0])
+        rows = self._read("SELECT value FROM meta WHERE key = ?", (key,))
+        return json.loads(rows[0][0]) if rows else default
 
     def set(self, key: str, value: Any) -> None:
         """Keep one setting; nothing is written where it is the same."""
@@ -171,13 +180,13 @@ class Store:
     @property
     def version(self) -> int:
         """A number that is another one after another process or connection wrote here."""
-        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+        return int(self._read("PRAGMA data_version")[0][0])
 
     # -- clips and contents ----------------------------------------------------------------------
 
     def files(self) -> list[Clip]:
         """Return all clips and the texts beside them, by path."""
-        rows = self._db.execute("SELECT * FROM clips ORDER BY path").fetchall()
+        rows = self._read("SELECT * FROM clips ORDER BY path")
         return [Clip(**dict(row)) for row in rows]
 
     def clips(self) -> list[Clip]:
@@ -190,7 +199,7 @@ class Store:
 
     def contents(self, features: str) -> dict[str, Content]:
         """Return what has been read by the extractors with this fingerprint, by content."""
-        rows = self._db.execute(
+        rows = self._read(
             "SELECT content, status, duration, report, windows FROM contents WHERE features = ?",
             (features,),
         )
@@ -243,7 +252,7 @@ class Store:
 
     def unused_contents(self, features: str) -> list[str]:
         """Return contents read by these extractors that no clip holds any more."""
-        rows = self._db.execute(
+        rows = self._read(
             "SELECT content FROM contents WHERE features = ? "
             "AND content NOT IN (SELECT content FROM clips)",
             (features,),
@@ -267,12 +276,12 @@ class Store:
 
     def current(self) -> Embedding | None:
         """Return the embedding that answers, None where nothing has been embedded yet."""
-        row = self._db.execute("SELECT * FROM embeddings ORDER BY id DESC LIMIT 1").fetchone()
-        return Embedding(**{**dict(row), "info": json.loads(row["info"])}) if row else None
+        rows = self._read("SELECT * FROM embeddings ORDER BY id DESC LIMIT 1")
+        return Embedding(**{**dict(rows[0]), "info": json.loads(rows[0]["info"])}) if rows else None
 
     def next_embedding(self) -> int:
         """Return the number that the next embedding will have."""
-        last = self._db.execute("SELECT MAX(id) FROM embeddings").fetchone()[0]
+        last = self._read("SELECT MAX(id) FROM embeddings")[0][0]
         return int(last or 0) + 1
 
     def switch(self, embedding: Embedding) -> None:
@@ -293,9 +302,7 @@ class Store:
 
     def keep_features(self, features: str) -> None:
         """Forget what other extractors read: their vectors are dropped after this."""
-        if self._db.execute(
-            "SELECT 1 FROM contents WHERE features != ? LIMIT 1", (features,)
-        ).fetchone():
+        if self._read("SELECT 1 FROM contents WHERE features != ? LIMIT 1", (features,)):
             with self.writing() as db:
                 db.execute("DELETE FROM contents WHERE features != ?", (features,))
 
@@ -308,6 +315,10 @@ def _insert_contents(db: sqlite3.Connection, features: str, contents: Iterable[C
             for c in contents
         ],
     )
+
+
+def _anew(folder: Path) -> str:
+    return f"Delete {folder} and index again; the clips themselves are not touched."
 
 
 def now() -> str:
