@@ -117,3 +117,17 @@ def test_faces_are_kept_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.Monkey
     for number in (0, 1, 0, 2, 0, 1):  # room for two: 1 makes way for 2, and 2 for 1
         assert len(faces.thumbnail(clips[number], tmp_path, None)) == 400
     assert [path.stem for path in made] == ["0", "1", "2", "1"]
+
+
+def test_peaks_of_long_sound_take_no_more_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rising(t: np.ndarray) -> np.ndarray:
+        return t / 20 * sine(440, 1.0)(t)
+
+    clip = make_clip(tmp_path / "long.wav", 20, sound=rising)
+    fine, seconds = glimpse.peaks(clip, 50)
+    monkeypatch.setattr(glimpse, "_MOST_PEAKS", 300)  # of 2000
+    folded, same = glimpse.peaks(clip, 50)
+    assert same == seconds and np.abs(folded - fine).max() < 0.05
+    assert (np.diff(folded) > 0).mean() > 0.9

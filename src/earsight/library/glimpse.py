@@ -12,6 +12,7 @@ from earsight.media import AudioBlock, Decoder, FrameBlock, FrameRequest, still
 RATE = 16_000
 _SHORT_SIDE = 240
 _PEAK_RATE = 8000
+_MOST_PEAKS = 1 << 16  # kept at a time; beyond it two become one
 
 
 def frame(clip: Path, at: float) -> npt.NDArray[np.uint8]:
@@ -87,11 +88,14 @@ def peaks(clip: Path, n: int) -> tuple[npt.NDArray[np.float64], float]:
     """
     hop = _PEAK_RATE // 100
     decoder = Decoder(clip, audio=[_PEAK_RATE])
-    found: list[float] = []  # the peak of each hundredth of a second
+    found: list[float] = []  # the peak of each hundredth of a second, or of two, of four, …
     for block in decoder:
         if isinstance(block, AudioBlock):
             loud = np.abs(block.samples)
             found += np.maximum.reduceat(loud, np.arange(0, len(loud), hop)).tolist()
+            while len(found) > _MOST_PEAKS:
+                found = [max(found[i : i + 2]) for i in range(0, len(found), 2)]
+                hop *= 2
     if not found:
         raise MediaError(f"It has no sound to show. {decoder.report.message}".strip())
     edges = np.linspace(0, len(found), n + 1)
