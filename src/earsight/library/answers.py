@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from earsight.arrays import FloatArray
+from earsight.library.clips import LibraryClip
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Result:
         is_query: It is the query's own clip (the same content).
         raw_path: The path's own bytes.
         whole: Whether start to end is all of it; otherwise it is a window of a longer file.
+        clip: All that the library knew of it when it answered.
     """
 
     rank: int
@@ -35,6 +37,7 @@ class Result:
     is_query: bool
     raw_path: bytes = b""
     whole: bool = True
+    clip: LibraryClip | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Answer:
         """Return the object that `--json` prints."""
         rows = [asdict(result) for result in self.results]
         for row in rows:
-            del row["raw_path"], row["whole"]
+            del row["raw_path"], row["whole"], row["clip"]
         return {
             "query": self.query,
             "by": self.by,

@@ -116,6 +116,12 @@ class Library:
             self._open()
         return self._store
 
+    @property
+    def answers(self) -> bool:
+        """Whether anything answers: the first indexing may be at work, or was broken off."""
+        with self._lock:
+            return self._asked().current() is not None
+
     def opened(self) -> Opened:
         """Return what answers now, for those who need more of it than answers.
 
@@ -154,8 +160,10 @@ class Library:
             query: A file, a path inside the clips folder, or a file that was read elsewhere.
             text: Typed words, instead.
             clip: The number of a clip of the library, instead; its file is not opened.
-            by: What of the query to use: "audio" or "visual"; default: its sight if it has it.
-            for_: What to rank: "audio" or "visual"; default: the other one (for words: "visual").
+            by: What of the query to use: "audio", "visual", or "text", the .txt or .srt file
+                beside it; default: its sight if it has it.
+            for_: What to rank: "audio", "visual" or "text"; default: the other one of sound and
+                sight (for words and texts: "visual").
             top: How many files at most.
             min_score: Leave out answers that score lower.
             label: Rank clips of this class alone.

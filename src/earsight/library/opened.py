@@ -170,7 +170,10 @@ class Opened:
                 f"{shown} has no text to search by: a .txt or .srt file of its name beside it."
             )
         self._check_sources()
-        read = read_text(text, self.sources)
+        try:
+            read = read_text(text, self.sources)
+        except OSError as error:
+            raise MediaError(f"{text} cannot be opened: {error.strerror}.") from error
         if not read.windows:
             raise MediaError(f"{as_text(os.fsencode(text))}: {read.report.message}")
         vector = np.mean([one.vectors[self._text_role] for one in read.windows], axis=0)
@@ -305,6 +308,7 @@ class Opened:
                 asked.content is not None and asked.content in (clip.content, clip.text),
                 os.fsencode(clip.file),
                 hit.row.end == 0 or (hit.row.start == 0 and hit.row.end >= (clip.seconds or 0)),
+                clip,
             )
             for rank, (score, clip, hit) in enumerate(found[:top], start=1)
             if min_score is None or score >= min_score

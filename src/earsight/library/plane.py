@@ -40,8 +40,10 @@ class Plane:
     mean: FloatArray
     axes: FloatArray
 
-    def place(self, point: FloatArray) -> tuple[float, float]:
-        """Return where a point (k,) of the joint space falls."""
+    def place(self, point: FloatArray) -> tuple[float, float] | None:
+        """Return where a point (k,) falls; None where it is of a space of another width."""
+        if np.shape(point) != self.mean.shape:
+            return None
         x, y = (np.asarray(point, dtype=np.float64) - self.mean) @ self.axes
         return float(x), float(y)
 

@@ -71,6 +71,11 @@ class StrangerReader:
             ) from error
         except WorkerDied as error:
             raise MediaError(f"{name} cannot be read: it crashed its decoder.") from error
+        except MemoryError as error:
+            raise MediaError(
+                f"{name} cannot be read within {MEMORY >> 30} GiB of memory; cut a shorter or "
+                "smaller piece."
+            ) from error
         except MediaError as error:
             raise MediaError(f"{name}: {error}") from error
         return Stranger(name, content, vectors)

@@ -35,8 +35,10 @@ class Choices(BaseModel):
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
-    by: models.Modality | None = Field(None, description="What of the query to use.")
-    for_: models.Modality | None = Field(None, alias="for", description="What to rank.")
+    by: models.Part | None = Field(
+        None, description="What of the query to use; text: the .txt or .srt file beside a clip."
+    )
+    for_: models.Part | None = Field(None, alias="for", description="What to rank.")
     top: int = Field(20, ge=1, le=MAX_TOP)
     min_score: float | None = Field(None, ge=-1, le=1)
     label: str | None = Field(None, description="Rank clips of this class alone.")
@@ -203,7 +205,8 @@ def _add_search(app: FastAPI, home: Home, inbox: Any) -> None:
 def _answers(home: Home, answer: Answer, kind: str, begun: float) -> dict[str, Any]:
     found = []
     for one in answer:
-        row = as_json(home.library.clip(one.id))
+        assert one.clip is not None  # the clip as it was then: it may be gone by now
+        row = as_json(one.clip)
         row |= {"score": one.score, "start": one.start, "end": one.end, "is_query": one.is_query}
         found.append(row)
     return {
@@ -211,7 +214,7 @@ def _answers(home: Home, answer: Answer, kind: str, begun: float) -> dict[str, A
         "space": answer.space,
         "answers": found,
         "notes": [note.replace("--by ", "by=") for note in answer.notes],
-        "point": home.plane().place(answer.point),
+        "point": home.place(answer.point),
         "seconds": time.perf_counter() - begun,
     }
 

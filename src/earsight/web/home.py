@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from earsight import __version__
+from earsight.arrays import FloatArray
 from earsight.errors import EarsightError, LibraryError
 from earsight.library.answers import Answer
 from earsight.library.build import IndexReport, refresh
 from earsight.library.client import Library
 from earsight.library.clips import LibraryClip
-from earsight.library.place import FOLDER
+from earsight.library.place import find
 from earsight.library.plane import Plane, plane_of
 from earsight.library.progress import Progress
 from earsight.library.quality import Case, K, measure
@@ -41,7 +42,7 @@ class Home:
         self._strangers = StrangerReader(limits.media_seconds, limits.reading)
         self._lock = threading.Lock()
         self._library: Library | None = None
-        self._plane: tuple[str, Plane] | None = None
+        self._plane: tuple[str, str, Plane] | None = None  # library, embedding, map
 
     def close(self) -> None:
         """Close the library and end what reads for it."""
@@ -75,27 +76,39 @@ class Home:
         threading.Thread(target=load, daemon=True).start()
 
     def plane(self) -> Plane:
-        """Return the map as the library is now."""
-        embedding = self.library.opened().embedding
-        state = f"{embedding.id} {embedding.digest}"
+        """Return the map as the library is now: what was forgotten is not on it."""
+        state = self.library.state
         with self._lock:
             kept = self._plane
         if kept is None or kept[0] != state:
-            kept = (state, plane_of(self.library))
+            kept = (state, self._embedding(), plane_of(self.library))
             with self._lock:
                 self._plane = kept
-        return kept[1]
+        return kept[2]
+
+    def place(self, point: FloatArray) -> tuple[float, float] | None:
+        """Return where a point falls on the map; its axes last as long as the embedding does."""
+        with self._lock:
+            kept = self._plane
+        if kept is not None and kept[1] == self._embedding():
+            return kept[2].place(point)
+        return self.plane().place(point)
+
+    def _embedding(self) -> str:
+        answering = self.library.opened().embedding
+        return f"{answering.id} {answering.digest}"
 
     def info(self) -> dict[str, Any]:
         """Return what is in the library; of one that was never indexed, that it is empty."""
         try:
-            library = self.library
-            opened, clips = library.opened(), library.clips()
-            root, labels, state = library.root, library.labels(), library.state
+            find(self.folder)
         except LibraryError:
-            if (self.folder / FOLDER / "library.db").exists() and self._library is not None:
-                raise
-            return self._nothing()
+            return self._nothing(self.folder.resolve())
+        library = self.library
+        if not library.answers:  # its first indexing is at work, and can be watched
+            return self._nothing(library.root)
+        opened, clips = library.opened(), library.clips()
+        root, labels, state = library.root, library.labels(), library.state
         return {
             "name": as_text(os.fsencode(root.name)),
             "root": as_text(os.fsencode(root)),
@@ -110,10 +123,10 @@ class Home:
             "upload_limit": self.limits.bytes,
         }
 
-    def _nothing(self) -> dict[str, Any]:
+    def _nothing(self, root: Path) -> dict[str, Any]:
         return {
-            "name": as_text(os.fsencode(self.folder.resolve().name)),
-            "root": as_text(os.fsencode(self.folder.resolve())),
+            "name": as_text(os.fsencode(root.name)),
+            "root": as_text(os.fsencode(root)),
             "n_clips": 0,
             "labels": {},
             "space": None,

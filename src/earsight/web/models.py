@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 Modality = Literal["audio", "visual"]
+Part = Literal["audio", "visual", "text"]
 
 
 class Problem(BaseModel):
@@ -63,8 +64,8 @@ class Query(BaseModel):
 
     kind: Literal["text", "clip", "file"]
     name: str
-    by: str = Field(description="audio, visual or text: what of it was used.")
-    for_: Modality = Field(alias="for", description="What was ranked.")
+    by: Part = Field(description="What of it was used.")
+    for_: Part = Field(alias="for", description="What was ranked.")
 
 
 class Answers(BaseModel):

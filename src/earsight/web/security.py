@@ -152,7 +152,7 @@ class Guard:
         cookie = f"{_cookie_name(scope)}={self._rules.token}; Path=/; HttpOnly; SameSite=Strict"
         path = scope["path"] if re.fullmatch(r"/[\w/.-]*", scope["path"]) else "/"
         headers = [
-            (b"location", path.replace("//", "/").encode()),
+            (b"location", re.sub("/+", "/", path).encode()),
             (b"set-cookie", cookie.encode()),
         ]
         await send({"type": "http.response.start", "status": 303, "headers": headers})

@@ -71,6 +71,9 @@ class Inbox:
         self.limits = limits
         self._busy = 0
         sweep()
+        self._make()
+
+    def _make(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX))  # 0700
         self._lock = (self.folder / "lock").open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
@@ -90,15 +93,27 @@ class Inbox:
         if self._busy >= self.limits.at_once:
             raise UploadError(429, f"{self._busy} files are being read; try again in a moment.")
         self._busy += 1
-        handle, name = tempfile.mkstemp(dir=self.folder)  # 0600, without the file's own name
-        path = Path(name)
+        path: Path | None = None
         try:
-            with os.fdopen(handle, "wb") as file:
-                shown = await _receive(request, file, self.limits)
+            try:
+                if not self.folder.exists():  # a cleaner of old temporary files was here
+                    self._lock.close()
+                    self._make()
+                handle, name = tempfile.mkstemp(dir=self.folder)  # 0600, not the file's own name
+                path = Path(name)
+                with os.fdopen(handle, "wb") as file:
+                    shown = await _receive(request, file, self.limits)
+            except OSError as error:
+                raise UploadError(
+                    413,
+                    f"The file cannot be kept until it is answered: {error}. Make room in "
+                    f"{tempfile.gettempdir()}, or set TMPDIR.",
+                ) from error
             yield Upload(path, shown)
         finally:
             self._busy -= 1
-            path.unlink(missing_ok=True)
+            if path is not None:
+                path.unlink(missing_ok=True)
 
 
 async def _receive(request: Request, file: BinaryIO, limits: Limits) -> str:
@@ -127,8 +142,6 @@ async def _receive(request: Request, file: BinaryIO, limits: Limits) -> str:
         parser.finalize()
     except FormParserError as error:
         raise UploadError(400, f"The body is no whole multipart/form-data: {error}.") from error
-    except OSError as error:
-        raise UploadError(413, f"The file cannot be kept until it is answered: {error}.") from error
     if not parts.whole:
         raise UploadError(400, "The body holds no file; send one part with a file name.")
     return parts.name
