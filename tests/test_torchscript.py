@@ -63,6 +63,20 @@ def test_tensors_are_those_that_torch_reads(archive: Path) -> None:
         assert np.array_equal(found[name], value.numpy()), name
 
 
+def test_a_class_may_stand_in_no_package(tmp_path: Path) -> None:
+    class Net(torch.nn.Linear):
+        __module__ = "__main__"
+        __qualname__ = "Net"
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.trace(Net(2, 3), torch.zeros(1, 2)).save(str(tmp_path / "net.pt"))
+    with zipfile.ZipFile(tmp_path / "net.pt") as opened:
+        (pickled,) = (opened.read(n) for n in opened.namelist() if n.endswith("/data.pkl"))
+    assert b"c__torch__\n" in pickled
+    assert read_torchscript(tmp_path / "net.pt")["weight"].shape == (3, 2)
+
+
 class _Runs:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return (Path.touch, (Path("run"),))
@@ -86,7 +100,9 @@ def test_the_program_inside_is_never_compiled(archive: Path) -> None:
     assert read_torchscript(changed).keys() == read_torchscript(archive).keys()
 
 
-@pytest.mark.parametrize("fault", ["cut off", "empty", "no archive", "a state dict", "short data"])
+@pytest.mark.parametrize(
+    "fault", ["cut off", "empty", "no archive", "a state dict", "short data", "later zip", "cycle"]
+)
 def test_a_damaged_archive_is_told(fault: str, archive: Path, tmp_path: Path) -> None:
     path = tmp_path / "bad.pt"
     match fault:
@@ -101,6 +117,13 @@ def test_a_damaged_archive_is_told(fault: str, archive: Path, tmp_path: Path) ->
             torch.save({"weight": torch.zeros(2)}, path)
         case "short data":
             path = rewritten(archive, "/data/0", b"\0" * 8)
+        case "later zip":  # the version that is needed to read the first member
+            blob = archive.read_bytes()
+            at = blob.index(b"PK\x01\x02")
+            path.write_bytes(blob[: at + 6] + b"\x78" + blob[at + 7 :])
+        case "cycle":  # a module within itself
+            endless = b"\x80\x02c__torch__\nNet\nq\x00)\x81q\x01}X\x01\x00\x00\x00ah\x01sb."
+            path = rewritten(archive, "/data.pkl", endless)
     with pytest.raises(WeightsError, match=r"is not a readable TorchScript archive"):
         read_torchscript(path)
 

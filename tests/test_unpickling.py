@@ -60,6 +60,55 @@ def test_code_in_a_pickle_does_not_run(tmp_path: Path, protocol: int, inside: st
     assert not mark.exists()
 
 
+@pytest.mark.parametrize("dtype", ["<f4", ">f8", "|b1", "<i8", "<c8", "|S3", "<U2", "|O"])
+@pytest.mark.parametrize("protocol", [0, 2, 5])
+def test_every_form_of_an_array_is_read(tmp_path: Path, dtype: str, protocol: int) -> None:
+    row = np.array([[1, 0, 1], [0, 1, 1]]).astype(dtype)
+    arrays = [row, np.asfortranarray(row), row[:, :0], row[0, 0:1].reshape(())]
+    (tmp_path / "a").write_bytes(pickle.dumps(arrays, protocol))
+    for read, array in zip(unpickle_arrays(tmp_path / "a"), arrays, strict=True):
+        assert type(read) is np.ndarray and read.dtype == array.dtype
+        assert np.array_equal(read, array) and read.flags.writeable
+
+
+class Stated:
+    """An array or a dtype as a pickle may have it, with any state."""
+
+    def __init__(self, of: object, state: object) -> None:
+        self.of, self.state = of, state
+
+    def __reduce__(self) -> tuple[object, ...]:
+        function, arguments, *_ = self.of.__reduce__()  # type: ignore[misc]
+        return function, arguments, self.state
+
+
+F4 = np.dtype("<f4")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Stated(np.zeros(1), (1, (9,), F4, False, b"\0" * 4)),
+        Stated(np.zeros(1), (1, (-1, -1), F4, False, b"\0" * 4)),
+        Stated(np.zeros(1), (1, (1,), np.dtype("O"), False, b"\0" * 8)),
+        Stated(np.zeros(1), (1, (1,), F4, False, [1.0])),
+        Stated(
+            np.zeros(1), (1, (1,), Stated(F4, (3, "<", None, None, None, 9**9, -1, 63)), 0, b"")
+        ),
+        Stated(
+            np.zeros(1), (1, (1,), Stated(F4, (3, "<", (F4, (9**9,)), None, None, 4, 4, 0)), 0, b"")
+        ),
+        Stated(np.zeros(1), ()),
+    ],
+    ids=["short", "negative", "pointers", "list", "alignment", "subarray", "nothing"],
+)
+def test_an_array_that_says_more_than_it_holds_is_refused(tmp_path: Path, wrong: Stated) -> None:
+    """numpy's own unpickling trusts such numbers, up to a crash."""
+    (tmp_path / "a").write_bytes(pickle.dumps({"w": wrong}, 2))
+    with pytest.raises(WeightsError, match="not a readable pickle"):
+        unpickle_arrays(tmp_path / "a")
+
+
 @pytest.mark.parametrize(
     "blob", [b"", b"no pickle", pickle.dumps({"a": 1})[:-4], b"\x93NUMPY\x01\x00"]
 )

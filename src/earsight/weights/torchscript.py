@@ -4,6 +4,7 @@ import io
 import math
 import pickle
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -48,8 +49,8 @@ def read_torchscript(path: Path) -> dict[str, Array]:
             root = _ModuleReader(archive, folder).load()
             return dict(_tensors(root, ""))
     except (
-        zipfile.BadZipFile, pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError,
-        IndexError, AttributeError,
+        zipfile.BadZipFile, zlib.error, pickle.UnpicklingError, OSError, EOFError, KeyError,
+        ValueError, TypeError, IndexError, AttributeError, RuntimeError, OverflowError, MemoryError,
     ) as error:  # fmt: skip
         raise WeightsError(f"{path} is not a readable TorchScript archive: {error}.") from error
 
@@ -69,7 +70,7 @@ class _ModuleReader(pickle.Unpickler):
         self._archive, self._folder = archive, folder
 
     def find_class(self, module: str, name: str) -> Any:
-        if module.startswith("__torch__."):
+        if module.partition(".")[0] == "__torch__":
             return _Module
         match module, name:
             case "torch._utils", "_rebuild_tensor_v2":

@@ -2,17 +2,84 @@
 
 import io
 import pickle
+import re
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from earsight.errors import WeightsError
 
-# numpy's own functions that a pickled array names, old style and protocol 5.
-_RECONSTRUCT: Any = np.empty(0).__reduce__()[0]
-_FROM_BUFFER: Any = np.empty(1).__reduce_ex__(5)[0]
+_KIND = re.compile(r"[biufc]\d{1,2}|[SVU]\d{1,6}|O\d?")  # dtypes of single values
+
+
+class _Dtype:
+    """Stands in for numpy's dtype, whose own unpickling trusts every number that it is given."""
+
+    def __init__(self, kind: object, *_: object) -> None:
+        name = kind.decode("ascii") if isinstance(kind, bytes) else kind
+        if not isinstance(name, str) or not _KIND.fullmatch(name):
+            raise ValueError(f"an array has the dtype {kind!r}")
+        self.name, self.order = name, "="
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        order = state[1].decode("ascii") if isinstance(state[1], bytes) else state[1]
+        if order not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
+            raise ValueError(f"an array has a dtype of the form {state!r}")
+        self.order = order
+
+    def made(self) -> np.dtype[Any]:
+        return np.dtype("O") if self.name[0] == "O" else np.dtype(self.order + self.name)
+
+
+class _Array:
+    """Stands in for an array until all is read; its numbers are then looked at as bytes."""
+
+    def __init__(self, *_: object) -> None:
+        self.state: tuple[Any, ...] = ()
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.state = state
+
+    def made(self) -> npt.NDArray[Any]:
+        _, shape, dtype, is_fortran, content = self.state
+        order: Literal["C", "F"] = "F" if is_fortran else "C"
+        if dtype.name[0] != "O":
+            return _numbers(content, dtype, shape, order)
+        flat = np.empty(len(content), dtype=object)
+        flat[:] = [_plain(one) for one in content]
+        return flat.reshape(shape)  # objects are listed row by row, whatever the order
+
+
+class _Buffer(_Array):
+    """The form of protocol 5."""
+
+    def __init__(self, content: Any, dtype: _Dtype, shape: Any, order: Literal["C", "F"]) -> None:
+        self.state = (1, shape, dtype, order == "F", content)
+
+
+def _numbers(content: Any, dtype: _Dtype, shape: Any, order: Literal["C", "F"]) -> npt.NDArray[Any]:
+    """Return an array of its own over bytes, which must be as many as its shape says."""
+    if isinstance(content, str):
+        content = content.encode("latin1")
+    if not isinstance(content, bytes | bytearray):
+        raise ValueError(f"an array's numbers are in a {type(content).__name__}")
+    return np.frombuffer(bytes(content), dtype.made()).reshape(shape, order=order).copy(order="K")
+
+
+def _plain(read: Any) -> Any:
+    """Return containers with arrays in the place of those that stood in for them."""
+    match read:
+        case _Array():
+            return read.made()
+        case dict():
+            return type(read)((_plain(key), _plain(value)) for key, value in read.items())
+        case list() | tuple():
+            return type(read)(map(_plain, read))
+        case _:
+            return read
 
 
 def _latin1(text: str, encoding: str) -> bytes:
@@ -22,15 +89,21 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-_ALLOWED = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy.core.numeric", "_frombuffer"): _FROM_BUFFER,
-    ("numpy._core.numeric", "_frombuffer"): _FROM_BUFFER,
+def _no_bytes() -> bytes:
+    """Stand in for `bytes`, by which Python 3 writes b"" in protocol 2."""
+    return b""
+
+
+_ALLOWED: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): None,  # an argument that says nothing new
+    ("numpy", "dtype"): _Dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
+    ("numpy.core.numeric", "_frombuffer"): _Buffer,
+    ("numpy._core.numeric", "_frombuffer"): _Buffer,
     ("collections", "OrderedDict"): OrderedDict,
     ("_codecs", "encode"): _latin1,
+    ("__builtin__", "bytes"): _no_bytes,
 }
 
 
@@ -58,9 +131,16 @@ def unpickle_arrays(path: Path) -> Any:
         with path.open("rb") as file:
             if file.peek(6).startswith(np.lib.format.MAGIC_PREFIX):
                 return _read_npy(file)
-            return _ArraysOnly(file, encoding="latin1").load()
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError) as error:
+            return _load(file)
+    except (
+        pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, KeyError,
+        AttributeError, RecursionError, OverflowError, MemoryError,
+    ) as error:  # fmt: skip
         raise WeightsError(f"{path} is not a readable pickle: {error}.") from error
+
+
+def _load(file: io.BufferedReader) -> Any:
+    return _plain(_ArraysOnly(file, encoding="latin1").load())
 
 
 def read_state_dict(path: Path) -> dict[str, Any]:
@@ -90,5 +170,5 @@ def _read_npy(file: io.BufferedReader) -> Any:
     if not dtype.hasobject:
         file.seek(0)
         return np.lib.format.read_array(file, allow_pickle=False)
-    found = _ArraysOnly(file, encoding="latin1").load()
+    found = _load(file)
     return found.item() if shape == () and isinstance(found, np.ndarray) else found
