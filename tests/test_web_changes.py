@@ -10,6 +10,8 @@ import pytest
 
 from _clips import make_clip
 from _server import serving
+from _work import double
+from earsight import engine
 from earsight.errors import LibraryError, MediaError
 from earsight.library.build import index
 from earsight.library.client import Library
@@ -161,3 +163,38 @@ def test_a_file_that_needs_too_much_memory_is_told(
     with pytest.raises(MediaError, match=r"big\.mp4 cannot be read within 6 GiB of memory"):
         reader.read(made / "red/a.mp4", "big.mp4", sources)
     reader.close()
+
+
+def test_figures_of_a_library_that_has_changed_are_called_stale(folder: Path) -> None:
+    with serving(folder) as served:
+        served.ask("/api/quality", "POST")
+        found = served.until("/api/quality", lambda one: one["state"] != "running")
+        assert found["state"] == "ready" and not found["stale"]
+        make_clip(folder / "new.mp4", tone=1234)
+        index(folder)
+        after = served.get("/api/quality").json
+        assert after["stale"] and after["result"] == found["result"]
+        served.ask("/api/quality", "POST")
+        again = served.until("/api/quality", lambda one: one["state"] != "running")
+        assert not again["stale"] and again["result"] != found["result"]
+
+
+def test_a_call_that_was_broken_off_leaves_no_answer_for_the_next() -> None:
+    apart = engine.Apart()
+    try:
+        assert apart.call(double, 1, 60) == 2
+        poll = apart._pipe.poll
+
+        class Stopped(BaseException):
+            pass
+
+        def stopped(seconds: float) -> bool:
+            assert poll(seconds)  # the answer is there, and not taken
+            raise Stopped
+
+        apart._pipe.poll = stopped
+        with pytest.raises(Stopped):
+            apart.call(double, 21, 60)
+        assert apart.call(double, 5, 60) == 10
+    finally:
+        apart.close()

@@ -170,6 +170,9 @@ class Apart:
             except (EOFError, OSError) as error:
                 self._end()
                 raise WorkerDied("The process that worked on it crashed.") from error
+            except BaseException:  # its answer must not be taken for the next one's
+                self._end()
+                raise
         if is_error:
             raise outcome
         result: Result = outcome

@@ -271,4 +271,5 @@ def _quality(home: Home) -> dict[str, Any]:
     if not job["running"] and (job["report"] or job["error"]):
         state = "failed" if job["error"] else "ready"
     progress = job["done"] / job["total"] if job["running"] and job["total"] else None
-    return {"state": state, "progress": progress, "error": job["error"], "result": job["report"]}
+    told = {"state": state, "progress": progress, "error": job["error"], "result": job["report"]}
+    return told | {"stale": home.quality_is_stale()}

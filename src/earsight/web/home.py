@@ -43,6 +43,7 @@ class Home:
         self._lock = threading.Lock()
         self._library: Library | None = None
         self._plane: tuple[str, str, Plane] | None = None  # library, embedding, map
+        self._measured: str | None = None  # the embedding that the last figures are of
 
     def close(self) -> None:
         """Close the library and end what reads for it."""
@@ -147,8 +148,14 @@ class Home:
     def _index(self, progress: Progress) -> dict[str, Any]:
         return _told(refresh(self.folder, progress=progress))
 
+    def quality_is_stale(self) -> bool:
+        """Whether another embedding answers now than the one that was measured last."""
+        return self._measured is not None and self._measured != self._embedding()
+
     def _measure(self, progress: Progress) -> dict[str, Any]:
+        begun = self._embedding()
         found = measure(self.library.folder, progress=progress)
+        self._measured = begun
         by_content = self.library.opened().by_content
 
         def shown(content: str) -> dict[str, Any] | None:

@@ -111,6 +111,7 @@ class QualityAnswer(BaseModel):
     progress: float | None = None
     error: str | None = None
     result: dict[str, Any] | None = None
+    stale: bool = Field(False, description="The library has changed since the result was measured.")
 
 
 class IndexAnswer(BaseModel):

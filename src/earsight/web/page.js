@@ -207,7 +207,13 @@ for (const radio of document.querySelectorAll('input[name="for"]')) {
 window.addEventListener("hashchange", route);
 window.addEventListener("focus", async () => {
   const now = await api.library().catch(() => info); // a server that is gone is told when it is asked
-  if (now.state !== info.state) await changed();
+  if (now?.state === info?.state) return;
+  const first = info === null; // it could not be told before: what was tried then is shown now
+  await changed();
+  if (first && info) {
+    tell($("failed"), "");
+    await route();
+  }
 });
 show("search");
 await refresh();

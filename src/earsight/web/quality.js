@@ -53,7 +53,8 @@ export async function openQuality() {
   $("measure-go").classList.toggle("strong", !state.result);
   $("measure-go").textContent = state.result ? "Measure again" : "Measure now";
   $("measure-said").textContent = running ? "Asking every clip for every other …"
-    : state.result ? "" : "Not measured yet. It takes seconds for hundreds of clips, minutes for tens of thousands.";
+    : state.stale ? "The library has changed since these figures were measured."
+      : state.result ? "" : "Not measured yet. It takes seconds for hundreds of clips, minutes for tens of thousands.";
   if (running) polling = setTimeout(openQuality, POLL);
   if (state.result) show(state.result);
   else $("quality").replaceChildren();
