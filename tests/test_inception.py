@@ -255,6 +255,28 @@ def test_bad_matrices_are_refused(
         inception.Inception(pca=str(place))
 
 
+def test_the_matrix_that_was_hashed_is_the_one_that_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where somebody fits it anew between the two."""
+    rng = np.random.default_rng(0)
+    place, other = tmp_path / "pca.safetensors", tmp_path / "other.safetensors"
+    fit_pca(rng.normal(size=(9, 6)), place, 3)
+    fit_pca(rng.normal(size=(9, 6)), other, 3)
+    meant, real = read_pca(place, 6), Path.read_bytes
+
+    def overtaken(self: Path) -> bytes:
+        blob = real(self)
+        if self == place:
+            place.write_bytes(real(other))
+        return blob
+
+    monkeypatch.setattr(Path, "read_bytes", overtaken)
+    found = read_pca(place, 6)
+    assert found.checksum == meant.checksum
+    assert np.array_equal(found.eigenvectors, meant.eigenvectors)
+
+
 # The 8-bit form
 
 

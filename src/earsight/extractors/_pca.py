@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -65,10 +66,12 @@ def read_pca(place: Path, dim: int) -> PCA:
         )
     if lacking := [path.name for path in files if not path.is_file()]:
         raise InputError(f"`pca`: the folder {place} lacks {', '.join(lacking)}.")
-    sums = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    # Read once: what is used is what was hashed, also where the file is fitted anew meanwhile.
+    blobs = [path.read_bytes() for path in files]
+    sums = [hashlib.sha256(blob).hexdigest() for blob in blobs]
     checksum = sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
     try:
-        mean, values, vectors = _youtube8m(files) if len(files) > 1 else _own(place)
+        mean, values, vectors = _youtube8m(blobs) if len(files) > 1 else _own(blobs[0])
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise WeightsError(f"`pca`: {place} cannot be read: {error}.") from error
     name = "yt8m" if len(files) > 1 else f"pca-{checksum[:8]}"
@@ -158,8 +161,8 @@ def dequantise(codes: npt.NDArray[np.uint8]) -> FloatArray:
     return np.asarray(codes * (span / 255) + (span / 512 - LIMIT), dtype=np.float32)
 
 
-def _youtube8m(files: list[Path]) -> tuple[FloatArray, FloatArray, FloatArray]:
-    mean, values, vectors = (np.load(path, allow_pickle=False) for path in files)
+def _youtube8m(blobs: list[bytes]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    mean, values, vectors = (np.load(BytesIO(blob), allow_pickle=False) for blob in blobs)
     return (
         np.asarray(mean, np.float32).ravel(),
         np.asarray(values, np.float32).ravel()[:N_YOUTUBE8M],
@@ -167,12 +170,12 @@ def _youtube8m(files: list[Path]) -> tuple[FloatArray, FloatArray, FloatArray]:
     )
 
 
-def _own(file: Path) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _own(blob: bytes) -> tuple[FloatArray, FloatArray, FloatArray]:
     from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors.numpy import load
 
     try:
-        found: Mapping[str, FloatArray] = load_file(file)
+        found: Mapping[str, FloatArray] = load(blob)
     except SafetensorError as error:
         raise ValueError(error) from error
     return found["mean"], found["eigenvalues"], found["eigenvectors"]

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_type_hints
 
 from earsight.discovery import load, make, names
 from earsight.extractors import FeatureExtractor, extract_all
@@ -45,11 +45,13 @@ def kinds() -> list[Kind]:
 
 
 def _served(name: str) -> list[FeatureExtractor]:
-    """Return one extractor for each modality of a kind."""
-    choice = [field.type for field in fields(load("extractors", name)) if field.name == "modality"]
+    """Return one extractor for each modality that a kind lists; its default where it lists none."""
+    kind = load("extractors", name)
+    named = "modality" in [field.name for field in fields(kind)]
+    choice = get_args(get_type_hints(kind)["modality"]) if named else ()
     if not choice:
         return [make("extractors", name, {})]
-    return [make("extractors", name, {"modality": one}) for one in get_args(choice[0])]
+    return [make("extractors", name, {"modality": one}) for one in choice]
 
 
 def _described(name: str, extractor: FeatureExtractor) -> Kind:
