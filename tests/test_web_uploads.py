@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,8 @@ HEAD = (
     b"Content-Type: multipart/form-data; boundary=edge\r\n"
 )
 PART = b'--edge\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
-SMALL = Limits(bytes=1_000_000, at_once=2, idle=0.5, patience=1.5, slowest=10**9, media_seconds=60)
+# Generous with time, so that nothing is cut on a busy machine but in the tests of just that.
+SMALL = Limits(bytes=1_000_000, at_once=2, idle=20, patience=60, slowest=10**9, media_seconds=60)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def nothing_stays(served: Served):  # type: ignore[no-untyped-def]
     yield
     begun = time.monotonic()
     while left(served.temporary):
-        assert time.monotonic() - begun < 10, left(served.temporary)
+        assert time.monotonic() - begun < 60, left(served.temporary)
         time.sleep(0.02)
 
 
@@ -90,13 +92,17 @@ def test_an_endless_upload_is_cut(served: Served) -> None:
     assert not reply or status(reply) == 413
 
 
-def test_one_that_says_nothing_is_ended(served: Served) -> None:
-    reply = served.raw(HEAD + b"Content-Length: 900000\r\n\r\n" + PART)
+def test_one_that_says_nothing_is_ended(tmp_path: Path) -> None:
+    with serving(tmp_path, limits=replace(SMALL, idle=0.5)) as server:
+        reply = server.raw(HEAD + b"Content-Length: 900000\r\n\r\n" + PART)
     assert status(reply) == 408 and b"Nothing came for 0.5 s" in reply
 
 
-def test_one_that_trickles_is_ended(served: Served) -> None:
-    with socket.create_connection(("127.0.0.1", served.port), timeout=20) as line:
+def test_one_that_trickles_is_ended(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path, limits=replace(SMALL, patience=1.0)) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=20) as line,
+    ):
         line.sendall(HEAD + b"Content-Length: 900000\r\n\r\n" + PART)
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
             for _ in range(200):
@@ -118,9 +124,10 @@ def test_too_many_at_once(served: Served) -> None:
         line.sendall(HEAD + b"Content-Length: 900000\r\n\r\n" + PART)
     begun = time.monotonic()
     while len(left(served.temporary)) < 2:
-        assert time.monotonic() - begun < 10
-    folder = next(iter(served.temporary.iterdir()))
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert time.monotonic() - begun < 60
+        time.sleep(0.02)
+    for folder in served.temporary.iterdir():
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     for path in left(served.temporary):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600 and "wav" not in path.name
     assert served.upload(b"x").status == 429
@@ -287,7 +294,8 @@ def test_a_crash_leaves_nothing_for_long(made: Path, tmp_path: Path) -> None:
                 upload = socket.create_connection(("127.0.0.1", port))
                 break
             except ConnectionRefusedError:
-                assert time.monotonic() - begun < 30
+                assert time.monotonic() - begun < 60
+                time.sleep(0.02)
         upload.sendall(HEAD + b"Content-Length: 900000\r\n\r\n" + PART + bytes(5000))
         while not left(tmp_path):
             assert time.monotonic() - begun < 60
