@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn.functional import avg_pool3d, batch_norm, conv3d, max_pool3d, pad, relu
 
 from _weights import sha
-from earsight.extractors import i3d
 from earsight.weights.catalogue import CATALOGUE
 
 MIXED = ("3b", "3c", "4b", "4c", "4d", "4e", "4f", "5b", "5c")
@@ -109,11 +108,9 @@ def seeded_i3d(folder: Path) -> Iterator[None]:
     (source,) = CATALOGUE["i3d"].sources
     known = sha((given / "model_rgb.pth").read_bytes())
     source = replace(source, members=(replace(source.members[0], sha256=known),))
-    i3d._model.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         entry = replace(CATALOGUE["i3d"], sources=(source,))
         patch.setitem(CATALOGUE, "i3d", entry)  # type: ignore[index]
         patch.setenv("EARSIGHT_HOME", str(folder / "home"))
         patch.setenv("EARSIGHT_WEIGHTS", str(given))
         yield
-    i3d._model.cache_clear()

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from _weights import sha
-from earsight.extractors import vggish
 from earsight.weights.catalogue import CATALOGUE
 from earsight.weights.entries import Download, Member, Weights
 
@@ -63,7 +62,6 @@ def seeded_vggish(folder: Path) -> Iterator[Path]:
     given = folder / "given"
     given.mkdir(exist_ok=True)
     torch.save(vggish_state(), given / "vggish.pth")
-    forget()
     with pytest.MonkeyPatch.context() as patch:
         entry = vggish_entry((given / "vggish.pth").read_bytes(), NOWHERE)
         patch.setitem(CATALOGUE, "vggish", entry)  # type: ignore[index]
@@ -74,10 +72,3 @@ def seeded_vggish(folder: Path) -> Iterator[Path]:
         patch.setenv("EARSIGHT_HOME", str(folder / "home"))
         patch.setenv("EARSIGHT_WEIGHTS", str(given))
         yield folder
-    forget()
-
-
-def forget() -> None:
-    """Let the process look again for what it has found once."""
-    vggish._model.cache_clear()
-    vggish._pca.cache_clear()

@@ -3,6 +3,7 @@
 import math
 import os
 import pickle
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 
 import earsight
 from _clips import make_clip
-from _seeded import CONVOLUTIONS, forget, seeded_vggish, vggish_entry, vggish_state
+from _seeded import CONVOLUTIONS, seeded_vggish, vggish_entry, vggish_state
 from _weights import Site, serving
 from earsight import weights
 from earsight.errors import InputError, WeightsError
@@ -37,7 +38,6 @@ def seeded(tmp_path: Path) -> Iterator[Path]:
 def site() -> Iterator[Site]:
     with serving() as site:
         yield site
-    forget()
 
 
 def noise(n: int, seed: int = 0) -> np.ndarray:
@@ -257,7 +257,6 @@ def published(site: Site, tmp_path: Path, blob: bytes, monkeypatch: pytest.Monke
     monkeypatch.setitem(CATALOGUE, "vggish", entry)
     monkeypatch.setenv("EARSIGHT_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("EARSIGHT_WEIGHTS", raising=False)
-    forget()
 
 
 def saved(content: object, path: Path) -> bytes:
@@ -272,12 +271,29 @@ def test_weights_are_downloaded_checked_and_converted_once(
     clip = make_clip(tmp_path / "tone.wav", 2.5)
     first = earsight.extractor("vggish").extract(clip)
     assert first.values.shape == (2, 128) and site.hits["/vggish.pth"] == 1
-    forget()
     site.pages.clear()
     again = earsight.extractor("vggish").extract(clip)
     assert np.array_equal(first.values, again.values)
     home = tmp_path / "home" / "weights" / "vggish"
     assert {p.name for p in home.rglob("*.*") if p.is_file()} >= {"vggish.pth", "model.onnx"}
+
+
+def test_weights_that_are_replaced_are_used_at_once(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one process, as of a server: no vector of the old ones under the new fingerprint."""
+    clip = make_clip(tmp_path / "tone.wav", 1.2)
+    found = {}
+    for scale in (1.0, 1.5):
+        state = {name: scale * weight for name, weight in vggish_state().items()}
+        blob = saved(state, tmp_path / "a.pth")
+        shutil.rmtree(tmp_path / "home", ignore_errors=True)
+        published(site, tmp_path, blob, monkeypatch)
+        kind = earsight.extractor("vggish")
+        values = kind.extract(clip).values
+        found[kind.fingerprint] = values
+    old, new = found.values()
+    assert np.abs(new - old).max() > 0.01 * np.abs(old).max()
 
 
 @pytest.mark.parametrize("harm", ["truncated on its way", "another file"])

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -54,7 +53,6 @@ def _network(frames: _onnx.Array) -> _onnx.Heads:
     return _onnx.run(_model(), frames=frames)  # (n, 224, 224, 3) uint8 -> (n, 1280), (n, 1000)
 
 
-@cache
 def _model() -> Path:
     from earsight import weights
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -143,7 +142,6 @@ def _network(weights: str, frames: _onnx.Array) -> _onnx.Heads:
     return _onnx.run(_model(weights), frames=frames)
 
 
-@cache
 def _model(name: str) -> Path:
     from earsight import weights
 

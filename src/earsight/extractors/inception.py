@@ -132,7 +132,6 @@ def _network(frames: _onnx.Array) -> _onnx.Heads:
     return _onnx.run(_model(), frames=frames)  # (n, 299, 299, 3) -> (n, 2048)
 
 
-@cache
 def _model() -> Path:
     from earsight import weights
 

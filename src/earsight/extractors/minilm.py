@@ -67,7 +67,6 @@ def _tokenizer(made: Path) -> Any:
     return tokenizer
 
 
-@cache
 def artefacts() -> Path:
     """Return the folder with the converted network and the tokenizer, made where it is missing."""
     from earsight import weights

@@ -154,7 +154,6 @@ def _network(layer: str, samples: FloatArray) -> FloatArray:
     return _onnx.run(_model(layer), samples=samples)["embedding"]  # (n,) -> (n_steps, width)
 
 
-@cache
 def _model(layer: str) -> Path:
     from earsight import weights
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -161,14 +160,12 @@ def _network(examples: _onnx.Array) -> _onnx.Heads:
     return _onnx.run(_model(), examples=examples)  # (n, 1, 96, 64) -> (n, 128)
 
 
-@cache
 def _model() -> Path:
     from earsight import weights
 
     return weights.converted("vggish", CONVERSION, convert) / "model.onnx"
 
 
-@cache
 def _pca() -> tuple[FloatArray, FloatArray]:  # (128, 128), (128,)
     from earsight import weights
 

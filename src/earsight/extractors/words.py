@@ -218,13 +218,12 @@ NAMERS: Mapping[str, Namer] = {
 }
 
 
-@cache
 def name_vectors(namer: str) -> FloatArray:
     """Return MiniLM's vectors of one namer's prompted class names: (classes, 384) float32.
 
     They are made once and kept beside MiniLM, which is not loaded again to index a clip.
     """
-    from safetensors.numpy import load_file, save_file
+    from safetensors.numpy import save_file
 
     from earsight import weights
 
@@ -236,7 +235,14 @@ def name_vectors(namer: str) -> FloatArray:
     artefacts()  # before, as making one thing waits for others of the same weights
     # Another list of texts is another version.
     folder = weights.converted("minilm", int(_digest(texts)[:12], 16), embed)
-    return np.asarray(load_file(folder / "names.safetensors")["vectors"])
+    return _vectors(folder / "names.safetensors")
+
+
+@cache
+def _vectors(file: Path) -> FloatArray:
+    from safetensors.numpy import load_file
+
+    return np.asarray(load_file(file)["vectors"])
 
 
 def _digest(texts: tuple[str, ...]) -> str:

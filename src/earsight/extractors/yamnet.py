@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -88,7 +87,6 @@ def _network(patches: _onnx.Array) -> _onnx.Heads:
     return _onnx.run(_model(), patches=patches)  # (n, 1, 96, 64) -> (n, 1024), (n, 521)
 
 
-@cache
 def _model() -> Path:
     from earsight import weights
 
