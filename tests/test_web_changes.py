@@ -198,3 +198,15 @@ def test_a_call_that_was_broken_off_leaves_no_answer_for_the_next() -> None:
         assert apart.call(double, 5, 60) == 10
     finally:
         apart.close()
+
+
+def test_a_sound_is_refused_with_a_reason_where_sound_is_not_read(tmp_path: Path) -> None:
+    make_clip(tmp_path / "a.mp4")
+    sound = make_clip(tmp_path.parent / f"{tmp_path.name}.wav")
+    index(tmp_path, audio="none")
+    with serving(tmp_path) as served:
+        reply = served.upload(sound, "b.wav")
+        assert reply.status == 422
+        assert reply.error == "b.wav: It has no sight, and this library reads nothing else."
+    with Library(tmp_path) as library, pytest.raises(MediaError, match="reads nothing else"):
+        library.search(sound)

@@ -26,6 +26,7 @@ from earsight.library.sources import (
     modality_of,
     read_clip,
     read_text,
+    why_nothing,
 )
 from earsight.library.space import Space
 from earsight.library.store import Embedding, Store
@@ -263,7 +264,7 @@ class Opened:
         self._check_sources()
         extracted = read_clip(path, self.sources, whole=True)
         if not extracted.windows:
-            raise MediaError(f"{shown}: {extracted.report.message}")
+            raise MediaError(f"{shown}: {why_nothing(extracted, self.sources)}")
         return {role: x[None, :] for role, x in extracted.windows[0].vectors.items()}
 
     def _check_sources(self) -> None:

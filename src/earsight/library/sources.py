@@ -290,6 +290,12 @@ def read_clip(
     return Extracted(report, windows, by_role)
 
 
+def why_nothing(extracted: Extracted, sources: Sources) -> str:
+    """Say why reading a file gave no vector."""
+    read = " and ".join({"audio": "sound", "visual": "sight"}[m] for m in sources.modalities)
+    return extracted.report.message or f"It has no {read}, and this library reads nothing else."
+
+
 def read_text(path: Path, sources: Sources) -> Extracted:
     """Read the text beside a clip: one row, or a row for each window where it has times.
 

@@ -13,7 +13,7 @@ from typing import Any
 from earsight.engine import Apart, TookTooLong, WorkerDied
 from earsight.errors import MediaError
 from earsight.library.scan import content_of
-from earsight.library.sources import Sources, read_clip
+from earsight.library.sources import Sources, read_clip, why_nothing
 from earsight.media import Status
 
 MEMORY = 6 << 30
@@ -107,7 +107,7 @@ def _limit() -> None:
 def _read(job: _Job) -> dict[str, Any]:
     read = read_clip(job.path, job.sources, whole=True, max_seconds=job.max_seconds)
     if read.report.status is Status.UNREADABLE or not read.windows:
-        raise MediaError(read.report.message)
+        raise MediaError(why_nothing(read, job.sources))
     return {role: vector[None, :] for role, vector in read.windows[0].vectors.items()}
 
 
