@@ -20,7 +20,7 @@ CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 WHY_NOT = "needs chromium and chromedriver: run tests/install_browser.sh as root"
 DRAWN = ("bird", "clock", "guitar", "siren")
 ODD = "<img src=x onerror=document.title=1>.mp4"
-WAIT = 20.0  # seconds until something that must come counts as not coming
+WAIT = 60.0  # seconds until something that must come counts as not coming
 
 FLAGS = (
     "--headless=new",
