@@ -4,15 +4,19 @@ import os
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from earsight.cli import app
 from earsight.cli.library import _example, _ranked
-from earsight.errors import InputError, UnknownNameError, WeightsError
+from earsight.errors import InputError, LibraryError, UnknownNameError, WeightsError
 from earsight.extractors import FeatureExtractor
+from earsight.extractors.inception import fit_pca
 from earsight.library.build import IndexReport, index
 from earsight.library.place import FOLDER
+from earsight.library.reading import _do, _Job
+from earsight.library.scan import File
 from earsight.library.search import Answer, Result, search
 from earsight.library.settings import PRESETS, Settings
 from earsight.library.sources import Sources
@@ -67,6 +71,21 @@ def test_ears_and_eyes_change_the_bridge_and_what_is_learned_stays() -> None:
     assert other.told == f"{plain.told}, sights named by i3d_kinetics"
     with pytest.raises(InputError, match=r"`ears` of words must be .*; got 'bat'"):
         Settings().changed({"ears": "bat"})
+
+
+def test_a_pca_refitted_under_its_old_name_is_another_extractor(tmp_path: Path) -> None:
+    rng, file = np.random.default_rng(0), tmp_path / "mine.safetensors"
+    sources = Sources("none", f"inception:pca={file}")
+    fit_pca(rng.normal(size=(20, 2048)), file, 4)
+    before = sources.fingerprint
+    fit_pca(rng.normal(size=(20, 2048)), file, 4)
+    with pytest.raises(LibraryError, match="holds nothing playable"):
+        index(tmp_path)  # every index looks at the files as they are
+    assert sources.fingerprint != before
+    info = file.stat()
+    job = _Job(file, File(b"a.mp4", info.st_size, info.st_mtime_ns), None, sources, before)
+    with pytest.raises(WeightsError, match=r"they have changed\. Nothing was mixed"):
+        _do(job)
 
 
 # What is said

@@ -24,6 +24,7 @@ from earsight.library.progress import Progress, Silent
 from earsight.library.reading import Changes, read_changes, refuse_empty
 from earsight.library.scan import Scan, scan
 from earsight.library.settings import Settings
+from earsight.library.sources import look_again
 from earsight.library.store import Embedding, Store, now
 from earsight.library.tables import Tables, drop_others, embedding_table, write_embedding
 from earsight.media import Status
@@ -97,6 +98,7 @@ def index(
             read-only or out of disk.
     """
     begun = time.monotonic()
+    look_again()
     folder = Path(folder)
     if not folder.is_dir():
         what = "is a file; index takes the folder it lies in" if folder.exists() else "is not there"

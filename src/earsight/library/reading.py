@@ -101,6 +101,7 @@ class _Job:
     file: File
     content: str | None  # None: the worker finds out
     sources: Sources
+    features: str  # the fingerprint that the tables are of
 
 
 def _may_have_twins(work: list[File], sizes: set[int]) -> list[tuple[File, bool]]:
@@ -113,6 +114,11 @@ def _do(job: _Job) -> tuple[str, Extracted | str]:
     """Read one clip; what its file does to a decoder or a network must not stop the run."""
     content = job.content or ""
     try:
+        if job.sources.fingerprint != job.features:
+            raise WeightsError(
+                "The files of an extractor must stay as they are during a run; they have changed. "
+                "Nothing was mixed. Run the same command again."
+            )
         content = content or content_of(job.path)
         read = read_text if is_text(job.file.path) else read_clip
         extracted = read(job.path, job.sources)
@@ -163,7 +169,7 @@ def _read(
                 twins[content].append(file)
                 continue
             twins[content] = []
-        jobs.append(_Job(path, file, content, sources))
+        jobs.append(_Job(path, file, content, sources, sources.fingerprint))
     running = engine.run(_do, jobs, workers=workers, start=_start_worker, tick=writer.tick)
     for job, result in running:
         if isinstance(result, engine.WorkerDied):

@@ -142,6 +142,11 @@ class _Made:
     bridge: str
 
 
+def look_again() -> None:
+    """Forget the extractors made so far: a file that one was made from may have changed since."""
+    _made.cache_clear()
+
+
 @cache
 def _made(sources: Sources) -> _Made:
     if not sources.modalities:
