@@ -72,7 +72,7 @@ def test_trouble_is_3_and_told(tmp_path: Path) -> None:
     for _ in range(2):  # a state, not an event
         done = earsight("index", tmp_path, "--json")
         assert done.returncode == 3
-        assert b"unreadable: text.mp4" in done.stderr
+        assert b"unreadable: mine/text.mp4" in done.stderr
         report = json.loads(done.stdout)
         assert report["n_clips"] == 2 and report["trouble"][0][:2] == ["text.mp4", "unreadable"]
 
@@ -119,6 +119,21 @@ def test_one_command_indexes_and_answers(tmp_path: Path) -> None:
     done = earsight(*ask, kept)
     assert {Path(os.fsdecode(p)).name for p in done.stdout.splitlines()} == {"a.mp4", "b.mp4"}
     assert b"here: 2." in done.stderr and not (folder / ".earsight").exists()
+    (folder / "text.mp4").write_text("This is no film.")
+    done = earsight(*ask, kept)
+    assert done.returncode == 3 and b"unreadable: mine/text.mp4" in done.stderr
+    assert len(done.stdout.splitlines()) == 2
+
+
+def test_a_library_is_looked_for_here(
+    clips: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(clips)
+    assert earsight("status").returncode == 0
+    assert earsight("search", "--text", "red", "--paths").stdout
+    monkeypatch.chdir(tmp_path)
+    done = earsight("evaluate")
+    assert done.returncode == 1 and b"has not been indexed yet. Run: earsight index" in done.stderr
 
 
 def test_a_reader_that_leaves_early_is_no_error(clips: Path) -> None:

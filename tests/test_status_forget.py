@@ -183,6 +183,8 @@ def test_clips_are_named_from_here_too(library: Path, monkeypatch: pytest.Monkey
 def test_what_cannot_be_forgotten(library: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.mp4 is no clip of the library"):
         forget(library, ["red/b.mp4", "nowhere.mp4"])
+    with pytest.raises(InputError, match=r"as seen from here\. Is it red/b\.mp4\?"):
+        forget(library, ["b.mp4"])
     with pytest.raises(InputError, match=r"red is a folder.*index CLIPS --exclude 'red'"):
         forget(library, [library / "red"])
     with pytest.raises(LibraryError, match="all 9 clips"):

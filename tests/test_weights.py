@@ -258,7 +258,9 @@ def test_without_a_full_checksum_a_file_is_taken_only_when_asked_and_pinned(
     here = store(tmp_path, download(member(site, **known)))
     with pytest.raises(WeightsError, match="no full checksum is known"):
         here.obtain("net")
-    with pytest.raises(WeightsError, match="used only when asked: --source there"):
+    with pytest.raises(
+        WeightsError, match="used only when asked: earsight weights pull net --source there"
+    ):
         here.obtain("net", source="there")
     with pytest.raises(InputError, match=r"`trust_first_use` needs `source`, one of there"):
         here.obtain("net", trust_first_use=True)
@@ -294,7 +296,10 @@ def test_git_blob_ids_are_gits(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- folders and files of the user
 
 
-@pytest.mark.parametrize("place", ["net.pth", "net/net.pth"])
+@pytest.mark.parametrize(
+    "place",
+    ["net.pth", "net/net.pth", "net/original/net.pth", "weights/net/original/net.pth"],  # a cache
+)
 def test_a_given_folder_serves_without_network(site: Site, tmp_path: Path, place: str) -> None:
     given = tmp_path / "given"
     (given / place).parent.mkdir(parents=True)

@@ -58,4 +58,6 @@ def align(
 def _in_words(seconds: float) -> str:
     if abs(seconds) <= FRAME:
         return "sound and sight are in step, to a frame"
-    return f"the sound is {abs(1000 * seconds):.0f} ms {'late' if seconds > 0 else 'early'}"
+    if seconds < 0:
+        return f"the sound is {-1000 * seconds:.0f} ms early"
+    return f"the sound is {1000 * seconds:.0f} ms late, or its source {340 * seconds:.0f} m away"

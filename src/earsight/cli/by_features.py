@@ -38,7 +38,8 @@ def compare_features(
             clips, {m: split_list(specs) for m, specs in wanted.items()}, progress=shown
         )
     for modality, spec, why in several.missing:
-        warn(f"{modality} {spec} is left out: {why}. `earsight extractors` tells more.")
+        name = spec.partition(":")[0]
+        warn(f"{modality} {spec} is left out: {why}. To have them: earsight weights pull {name}.")
     name = clips.resolve().name
 
     def told_of(result: "Result", kept: bool) -> None:

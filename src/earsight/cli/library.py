@@ -42,7 +42,9 @@ class Modality(StrEnum):
 
 LibraryOption = Annotated[
     Path,
-    typer.Option("--library", "-l", help="The clips folder, or the library folder itself."),
+    typer.Option(
+        "--library", "-l", help="The clips folder, or the library folder itself; default: here."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -186,11 +188,11 @@ def _example(report: "IndexReport", place: Path) -> str:
 
 
 def search(
-    library: LibraryOption,
     query: Annotated[
         str | None, typer.Argument(help="A video, a sound, a picture; or a clip of the library.")
     ] = None,
     text: Annotated[str | None, typer.Option("--text", "-t", help="Words to search by.")] = None,
+    library: LibraryOption = Path(),
     by: Annotated[Modality | None, typer.Option(help="What of the query to use.")] = None,
     for_: Annotated[Modality | None, typer.Option("--for", help="What to rank.")] = None,
     top: Annotated[int, typer.Option("--top", "-n", min=1, help="How many answers.")] = 10,
@@ -216,8 +218,7 @@ def search(
         raise typer.BadParameter("give a file or --text, and exactly one of them.")
     if by is not None and text is not None:
         raise typer.BadParameter("--by belongs to a file; with --text the words are the query.")
-    if index_first:
-        _refresh(library)
+    trouble = index_first and _refresh(library)
     answer = run(library, query, text=text, by=by, for_=for_, top=top, min_score=min_score)
     for note in answer.notes:
         say(note)
@@ -229,16 +230,19 @@ def search(
         sys.stdout.buffer.flush()
     else:
         _ranked(answer)
+    if trouble:
+        raise typer.Exit(TROUBLE)
 
 
-def _refresh(library: Path) -> None:
-    """Bring a library up to date, wherever it is kept; trouble is told and stops no search."""
+def _refresh(library: Path) -> bool:
+    """Bring a library up to date, wherever it is kept; return whether clips had trouble."""
     from earsight.library.build import refresh
 
     with progress() as shown:
         report = refresh(library, progress=shown)
     for path, status, why in report.trouble:
         warn(f"  {status}: {printable(path)}{f' ({printable(why)})' if why else ''}")
+    return bool(report.trouble)
 
 
 def _ranked(answer: "Answer") -> None:
@@ -256,7 +260,7 @@ def _ranked(answer: "Answer") -> None:
         out("  ".join(parts))
 
 
-def evaluate(library: LibraryOption, as_json: Json = False) -> None:
+def evaluate(library: LibraryOption = Path(), as_json: Json = False) -> None:
     """Score the clips as queries for each other: both directions, held out, beside chance."""
     from earsight.library.evaluate import evaluate_library
 

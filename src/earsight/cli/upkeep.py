@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _NAMED = 5  # files named of each kind
 
 
-def status(library: LibraryOption, as_json: Json = False) -> None:
+def status(library: LibraryOption = Path(), as_json: Json = False) -> None:
     """Show what a library holds, what made it, how large it is, and whether it is up to date.
 
     The folder is looked through, no clip is opened.
@@ -85,10 +85,10 @@ def _pending(pending: "Pending") -> str:
 
 
 def forget(
-    library: LibraryOption,
     clips: Annotated[
         list[str] | None, typer.Argument(help="Clips, relative to their folder or as seen here.")
     ] = None,
+    library: LibraryOption = Path(),
     undo: Annotated[
         bool, typer.Option("--undo", help="Let forgotten clips come back at the next index.")
     ] = False,
@@ -133,8 +133,8 @@ def _told(done: "Forgotten", undo: bool) -> None:
 
 
 def export(
-    library: LibraryOption,
     file: Annotated[Path, typer.Argument(help="A .parquet or .npz file.")],
+    library: LibraryOption = Path(),
     force: Annotated[
         bool, typer.Option("--force", "-f", help="Replace the file if it is there.")
     ] = False,

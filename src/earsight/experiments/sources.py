@@ -45,6 +45,8 @@ def open_source(asked: str) -> Source:
         return Source(name, asked, _READERS[name](Path(rest)))
     path = Path(asked)
     if not path.is_file():
+        if path.suffix.lower() in (".h5", ".hdf5", ".npz"):
+            raise InputError(f"There is no file {asked}.")
         forms = ", ".join(f"{reader}:DIR" for reader in _READERS)
         raise InputError(
             f"SOURCE must be a feature file, a folder of clips, {forms}, digits or synthetic; "

@@ -159,9 +159,12 @@ def _named(store: Store, known: dict[bytes, Clip], clip: str | Path) -> Clip:
                 f"{clip} is a folder; forget takes clips. To leave out a folder: "
                 f"earsight index CLIPS --exclude '{as_text(path)}'."
             )
+    name = os.fsencode(Path(clip).name)
+    alike = [as_text(path) for path in known if path.rpartition(b"/")[2] == name]
+    hint = f" Is it {' or '.join(sorted(alike)[:3])}?" if alike else ""
     raise InputError(
         f"{clip} is no clip of the library {store.folder}; nothing was changed. Its clips are "
-        "named relative to their folder, or as seen from here."
+        f"named relative to their folder, or as seen from here.{hint}"
     )
 
 

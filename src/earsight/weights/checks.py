@@ -73,13 +73,14 @@ def file_names(entry: Weights) -> str:
     return ", or ".join(sets)
 
 
-def untrusted(source: Source) -> str:
+def untrusted(entry: Weights, source: Source) -> str:
     """Say why a source is left alone until it is asked for."""
     known = [f"the SHA-256 beginning {m.sha256}" for m in source.members if m.sha256]
     known += [f"the git blob id {m.git_blob}" for m in source.members if m.git_blob]
     return (
         f"no full checksum is known ({' and '.join(known) or 'nothing at all'}), so it is used "
-        f"only when asked: --source {source.key} --trust-first-use"
+        f"only when asked: earsight weights pull {entry.name} --source {source.key} "
+        "--trust-first-use"
     )
 
 

@@ -180,7 +180,7 @@ class Store:
                 if not chosen and isinstance(candidate, Installed):
                     continue  # that is a place where `held` has looked
                 if not chosen and not candidate.fully_hashed:
-                    tried.append(f"{candidate.key}: {untrusted(candidate)}")
+                    tried.append(f"{candidate.key}: {untrusted(entry, candidate)}")
                     continue
                 try:
                     found = self._take(entry, candidate, progress)
@@ -219,7 +219,7 @@ class Store:
         with cache.locked(self.folder(name)):
             for candidate in [chosen] if chosen else entry.sources:
                 if not (self._known(entry, candidate) or trust_first_use):
-                    refused.append(f"{candidate.key}: {untrusted(candidate)}")
+                    refused.append(f"{candidate.key}: {untrusted(entry, candidate)}")
                     continue
                 pins = self.pins(name).get(candidate.key, {})
                 try:
@@ -243,7 +243,7 @@ class Store:
         if key not in sources:
             raise UnknownNameError(f"source of {entry.name}", key, sources)
         if not (trust or self._known(entry, sources[key])):
-            raise WeightsError(f"{entry.name} from {key}: {untrusted(sources[key])}.")
+            raise WeightsError(f"{entry.name} from {key}: {untrusted(entry, sources[key])}.")
         return sources[key]
 
     def _known(self, entry: Weights, source: Source) -> bool:
@@ -270,7 +270,7 @@ class Store:
         reasons = []
         for source in entry.sources:
             names = [member.name for member in source.members]
-            for folder in (self.given / entry.name, self.given):
+            for folder in self._places(entry):
                 files = {name: folder / name for name in names}
                 if self._known(entry, source) and all(path.is_file() for path in files.values()):
                     try:
@@ -279,6 +279,12 @@ class Store:
                         reasons.append(str(error))
         missing = f"it does not hold {file_names(entry)}"
         raise UnavailableError("; ".join(reasons) or missing)
+
+    def _places(self, entry: Weights) -> list[Path]:
+        """Return where in the given folder files may lie; a copy of a cache serves as well."""
+        given = self.given or Path()
+        caches = [given / "weights" / entry.name, given / entry.name]
+        return [given / entry.name, given, *(folder / "original" for folder in caches)]
 
     def _in_package(self, entry: Weights, source: Installed) -> Held:
         return self._checked(entry, source, installed_files(source))
