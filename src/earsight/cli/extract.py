@@ -1,4 +1,4 @@
-"""`earsight extract` and `earsight extractors`."""
+"""`earsight extract`, `earsight join` and `earsight extractors`."""
 
 import json
 from dataclasses import asdict
@@ -26,6 +26,9 @@ def extract(
     labels: Annotated[
         str, typer.Option(help="folders (the first folder level), none, or a CSV file path,label.")
     ] = "folders",
+    part: Annotated[
+        str | None, typer.Option(help="Only part i of n, as 3/10: for many machines; see join.")
+    ] = None,
     exclude: Annotated[
         list[str] | None,
         typer.Option(help="Pattern of files or folders to leave out; repeatable."),
@@ -39,6 +42,7 @@ def extract(
     what a stopped run had read is kept. `earsight compare FILE` reads it.
     """
     from earsight.library.extract import extract as run
+    from earsight.library.partition import Part
 
     given = {"audio": audio, "visual": visual}
     specs = {modality: spec for modality, spec in given.items() if spec is not None}
@@ -52,6 +56,7 @@ def extract(
             output,
             specs,
             labels=labels,
+            part=Part.parse(part) if part else None,
             exclude=tuple(exclude or ()),
             workers=workers,
             progress=shown,
@@ -77,6 +82,30 @@ def _told(report: "Extraction") -> None:
         say(f"  no row: {printable(path)} ({why})")
     for path, status, why in report.trouble:
         warn(f"  {status}: {printable(path)}{f' ({printable(why)})' if why else ''}")
+
+
+def join(
+    files: Annotated[list[Path], typer.Argument(help="The files of extract --part.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The feature file: .h5, .hdf5 or .npz.")
+    ],
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Join what there is, though parts are missing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Join the files of `extract --part 1/n` … `n/n`: what one run over the folder would write."""
+    from earsight.library.partition import join as run
+
+    report = run(files, output, partial=partial)
+    if as_json:
+        out(json.dumps(asdict(report), default=str))
+    say(
+        f"{short(str(output))}: {plural(report.n_rows, 'row')} of "
+        f"{plural(report.n_clips, 'clip')}, from {plural(len(files), 'part')}."
+    )
+    if report.missing:
+        warn(f"  missing parts: {', '.join(map(str, report.missing))}")
 
 
 def extractors(

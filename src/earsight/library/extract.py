@@ -22,6 +22,7 @@ from earsight import __version__, engine
 from earsight.errors import InputError, LibraryError, WeightsError
 from earsight.extractors import FeatureExtractor, extract_all
 from earsight.features import check_ending, write_features
+from earsight.library.partition import Part
 from earsight.library.parts import Parts, Record
 from earsight.library.place import locked
 from earsight.library.progress import Progress, Silent
@@ -71,6 +72,7 @@ def extract(
     specs: Mapping[str, str],
     *,
     labels: str = "folders",
+    part: Part | None = None,
     exclude: Sequence[str] = (),
     workers: int | None = None,
     progress: Progress | None = None,
@@ -83,6 +85,7 @@ def extract(
         specs: Modality → extractor, such as {"audio": "vggish", "visual": "inception:fps=2"}.
         labels: "folders" (the first level, where it makes classes), "none", or a CSV file. Where
             some clips have a label, those without one get no row.
+        part: Which part of the clips; None: all. Labels are those of the whole folder.
         exclude: Patterns of files and folders to leave out.
         workers: Processes; default: the cores.
         progress: Is told what happens.
@@ -90,7 +93,8 @@ def extract(
     Raises:
         InputError: An extractor that is not there, or of another modality; or none, or of text.
         LabelError: The CSV file cannot be read.
-        FeatureFileError: `output` has another ending, or is of other extractors or other hands.
+        FeatureFileError: `output` has another ending, or is of other extractors, another part or
+            other hands.
         LibraryError: No clips, none that can be in the file, or another run is at work on it.
         WeightsError: Weights cannot be had, or change while the clips are read.
     """
@@ -104,6 +108,7 @@ def extract(
             f"got {', '.join(specs) or 'none'}."
         )
     check_setting(labels)
+    cut = part.facts(labels) if part else {}
     asked = tuple(specs.items())
     extractors = _extractors(asked)
     for extractor in extractors.values():
@@ -112,18 +117,18 @@ def extract(
     parts = Parts(output)
     with locked(parts.folder):
         try:
-            held = Held.open(output, features)
+            held = Held.open(output, features, cut)
             fingerprints = {m: facts["fingerprint"] for m, facts in features.items()}
-            run = _Run(Path(clips), asked, fingerprints, held, parts, progress)
+            run = _Run(Path(clips), asked, fingerprints, held, parts, progress, part)
             run.clear()
-            records, n_read = run.read(exclude, workers or engine.default_workers())
-            made = Table(records, tuple(specs), labels_of(records, labels))
+            records, names, n_read = run.read(exclude, workers or engine.default_workers())
+            made = Table(records, tuple(specs), labels_of(names, labels))
             if not made.rows:
                 raise LibraryError(_nothing(clips, made))
             report = Extraction(output, len(records), len(made.rows), n_read, features)
-            report.written = not held.is_same(made)
+            report.written = not held.is_same(made, cut)
             if report.written:
-                write_features(output, joined(made, held, parts, features))
+                write_features(output, joined(made, held, parts, features, cut))
             parts.keep(made.waiting)
         finally:
             parts.tidy()
@@ -226,6 +231,7 @@ class _Run:
     held: Held
     parts: Parts
     progress: Progress
+    part: Part | None
 
     def clear(self) -> None:
         """Remove what killed runs left that cannot be used: half files, parts of others."""
@@ -235,8 +241,13 @@ class _Run:
         if self.parts.start(self.fingerprints):
             self.progress.say("What an unfinished run had read with other extractors is removed.")
 
-    def read(self, exclude: Sequence[str], workers: int) -> tuple[list[Record], int]:
-        """Return the record of every clip, by path, and how many clips were decoded."""
+    def read(self, exclude: Sequence[str], workers: int) -> tuple[list[Record], list[str], int]:
+        """Read what is new of the part.
+
+        Returns:
+            The record of every clip of the part, by path; the names of all clips of the folder,
+            those of other parts included; how many clips were decoded.
+        """
         if not self.root.is_dir():
             raise LibraryError(f"{self.root} is not a folder; extract takes a folder of clips.")
         known = {record.path: record for record in self.held.records}
@@ -245,11 +256,15 @@ class _Run:
         found = scan(self.root, map(_as_clip, known.values()), exclude)
         for folder, why in found.closed.items():
             self.progress.say(f"{as_text(folder)}/: {why}")
-        kept = {clip.path: known[os.fsdecode(clip.path)] for clip in found.same}
+        names = sorted([*(c.path for c in found.same), *(f.path for f in found.fresh)])
+        mine = {path for path in names if self.part is None or self.part.holds(path)}
+        kept = {c.path: known[os.fsdecode(c.path)] for c in found.same if c.path in mine}
         stale = [_as_file(r) for r in kept.values() if r.again or not self._is_there(r, parts)]
-        work = sorted([*found.fresh, *stale], key=lambda file: file.path)
+        fresh = [file for file in found.fresh if file.path in mine]
+        work = sorted([*fresh, *stale], key=lambda file: file.path)
         if not kept and not work:
-            raise LibraryError(f"{self.root} holds nothing playable.")
+            where = f" of part {self.part}" if self.part else ""
+            raise LibraryError(f"{self.root} holds nothing playable{where}.")
         by_content = {r.content: r for r in known.values() if self._is_there(r, parts)}
         records = dict(kept)
         self.progress.start("Reading clips", len(work))
@@ -259,7 +274,8 @@ class _Run:
             n_read += decoded
             self.progress.advance(as_text(file.path))
         self.progress.finish()
-        return [records[path] for path in sorted(records)], n_read
+        whole = [records[path] for path in sorted(records)]
+        return whole, [as_text(path) for path in names], n_read
 
     def _is_there(self, record: Record, parts: Mapping[str, Record]) -> bool:
         """Whether nothing must be read for a record: its features are kept, or it has no row."""

@@ -1,10 +1,11 @@
 """Which clips have a row in a feature file, and where the numbers of each row lie."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from earsight.library.parts import Parts, Record
 from earsight.media import Status
 from earsight.paths import as_text
 
-_CLIPS = "clips"  # where the provenance holds the records
+CLIPS = "clips"  # where the provenance holds the records
+PART = "part"  # where it says which part of a folder this is
 _TROUBLE = (Status.PARTIAL, Status.UNREADABLE)
 Features = Mapping[str, Mapping[str, Any]]
 """Modality → what made its features."""
@@ -30,44 +32,65 @@ class Held:
     Attributes:
         data: Its rows.
         records: Of every clip that was met.
-        rows: Content → its row.
+        rows: Content → where its row is.
     """
 
     data: PairedFeatures | None = None
     records: tuple[Record, ...] = ()
-    rows: Mapping[str, int] = field(default_factory=dict)
+    rows: Mapping[str, tuple[PairedFeatures, int]] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, output: Path, features: Features) -> "Held":
+    def open(
+        cls, output: Path, features: Features, part: Mapping[str, Any] = MappingProxyType({})
+    ) -> "Held":
         """Read a file.
 
         Raises:
-            FeatureFileError: It is damaged, of other hands, or of other extractors.
+            FeatureFileError: It is damaged, of other hands, other extractors or another part.
         """
         if not output.exists():
             return cls()
         data = read_features(output)
-        if _CLIPS not in data.provenance:
+        if CLIPS not in data.provenance:
             raise FeatureFileError(f"{output} was not made by extract; name another file.")
         there = {m: data.provenance[m] for m in data.views}
-        same = {m: facts["fingerprint"] for m, facts in there.items()} == {
-            m: facts["fingerprint"] for m, facts in features.items()
-        }
-        if not same:
+        if fingerprints(data) != {m: facts["fingerprint"] for m, facts in features.items()}:
             raise FeatureFileError(
                 f"{output} holds {_listed(there)}; asked for was {_listed(features)}. Features of "
                 "different extractors are never mixed: name another file, or remove this one."
             )
-        records = tuple(map(Record.of, data.provenance[_CLIPS]))
-        groups = np.asarray(data.group).tolist()
-        return cls(data, records, {content: row for row, content in enumerate(groups)})
+        held = data.provenance.get(PART, {})
+        if _numbered(held) != _numbered(part):
+            raise FeatureFileError(
+                f"{output} holds {_numbered(held)}; asked for was {_numbered(part)}. Name another "
+                "file; earsight join puts parts together."
+            )
+        return cls.of(data)
 
-    def is_same(self, made: "Table") -> bool:
+    @classmethod
+    def of(cls, data: PairedFeatures) -> "Held":
+        """Return what a file that extract made holds."""
+        groups = np.asarray(data.group).tolist()
+        rows = {content: (data, row) for row, content in enumerate(groups)}
+        return cls(data, tuple(map(Record.of, data.provenance[CLIPS])), rows)
+
+    def is_same(self, made: "Table", part: Mapping[str, Any]) -> bool:
         """Return whether the file would be the same again."""
         if self.data is None or list(self.records) != made.records:
             return False
+        if self.data.provenance.get(PART, {}) != part:
+            return False
         labels = self.data.labels
         return (None if labels is None else np.asarray(labels).tolist()) == made.column
+
+
+def fingerprints(data: PairedFeatures) -> dict[str, str]:
+    """Return modality → fingerprint of what made its features."""
+    return {m: data.provenance[m]["fingerprint"] for m in data.views}
+
+
+def _numbered(part: Mapping[str, Any]) -> str:
+    return f"part {part['number']}/{part['of']}" if part else "the whole folder"
 
 
 def _listed(features: Features) -> str:
@@ -126,7 +149,7 @@ def check_setting(setting: str) -> None:
         read_label_csv(setting)
 
 
-def labels_of(records: list[Record], setting: str) -> dict[str, str]:
+def labels_of(names: Sequence[str], setting: str) -> dict[str, str]:
     """Return path → label of the clips that have one.
 
     Raises:
@@ -135,7 +158,6 @@ def labels_of(records: list[Record], setting: str) -> dict[str, str]:
     """
     if setting == "none":
         return {}
-    names = [_name(record) for record in records]
     if setting == "folders":
         return folder_labels(names) or {}
     listed = read_label_csv(setting)
@@ -149,17 +171,23 @@ def _name(record: Record) -> str:
     return as_text(os.fsencode(record.path))
 
 
-def joined(made: Table, held: Held, parts: Parts, features: Features) -> PairedFeatures:
-    """Put the rows together, from the file that stands and from the parts; steps lazily."""
+def joined(
+    made: Table,
+    held: Held,
+    parts: Parts,
+    features: Features,
+    part: Mapping[str, Any] = MappingProxyType({}),
+) -> PairedFeatures:
+    """Put the rows together, from the files that stand and from the parts; steps lazily."""
     views, steps = {}, {}
     for modality, facts in features.items():
         means, times, reads = [], [], []
         for record in made.rows:
-            row = held.rows.get(record.content)
-            if held.data is not None and row is not None:
-                means.append(held.data.views[modality][row])
-                times.append(_times(held.data.steps[modality], row))
-                reads.append(partial(_read_row, held.data.steps[modality], row))
+            if record.content in held.rows:
+                data, row = held.rows[record.content]
+                means.append(data.views[modality][row])
+                times.append(_times(data.steps[modality], row))
+                reads.append(partial(_read_row, data.steps[modality], row))
             else:
                 means.append(parts.mean(record.content, modality))
                 times.append(parts.times(record.content, modality))
@@ -175,7 +203,11 @@ def joined(made: Table, held: Held, parts: Parts, features: Features) -> PairedF
         ids=np.array([_name(record) for record in made.rows]),
         group=np.array([record.content for record in made.rows]),
         steps=steps,
-        provenance={**features, _CLIPS: [record.facts() for record in made.records]},
+        provenance={
+            **features,
+            **({PART: part} if part else {}),
+            CLIPS: [record.facts() for record in made.records],
+        },
     )
 
 
