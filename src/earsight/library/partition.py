@@ -77,7 +77,7 @@ class Joined:
 
 
 def join(files: Sequence[Path], output: Path, *, partial: bool = False) -> Joined:
-    """Put the parts of one folder together: the file that one run would have written.
+    """Put the parts of one folder together: what one run would have written, in every array.
 
     Rows come by the path of their clips. No part is changed, and `output` is put in place when it
     is whole; `extract` without a part brings it up to date, missing parts included.
