@@ -168,22 +168,26 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("build/benchmarks"))
     options = parser.parse_args()
-    columns = ["noise", "trials", "answered", "median error", "within 40 ms", "of all: median",
-               "within 40 ms", "baseline: median", "within 40 ms"]  # fmt: skip
-    tables = [{"columns": columns, "rows": drawn(options.per_class)}]
+    columns = ("trials", "answered", "median error", "within 40 ms", "all: median error",
+               "all: within 40 ms", "baseline: median error", "baseline: within 40 ms")  # fmt: skip
+    results = {
+        f"drawn, noise {name}": dict(zip(columns, cells, strict=True))
+        for name, *cells in drawn(options.per_class)
+    }
     facts = {"milliseconds for ten witnesses at 251 lags of 10 s": round(cost(), 1)}
     if options.clips.is_dir():
-        rows = real(options.clips)
-        tables.append({"columns": ["real clips", "ours", "baseline"], "rows": rows})
+        for name, ours, plain in real(options.clips):
+            against = f"; baseline {plain}" if plain else ""
+            facts[f"real clips, {name}"] = f"{ours}{against}"
     else:
         facts["real clips"] = f"not measured: there is no folder {options.clips.name}"
-    record = {"title": "offsets between sound and sight, put in on purpose", "tables": tables,
-              "facts": facts}  # fmt: skip
+    title = "offsets between sound and sight, put in on purpose"
+    print(title)
+    for name, row in [*results.items(), *((name, {"": fact}) for name, fact in facts.items())]:
+        print(f"  {name}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
     options.out.mkdir(parents=True, exist_ok=True)
+    record = {"title": title, "results": results, "facts": facts}
     (options.out / "alignment.json").write_text(json.dumps(record, indent=1))
-    for table in tables:
-        print("\n" + "\n".join(" | ".join(row) for row in [table["columns"], *table["rows"]]))
-    print(facts)
 
 
 if __name__ == "__main__":
