@@ -12,6 +12,7 @@ EarsightError                   everything below; the command line prints it and
 ├── FeatureFileError            a feature file lacks a field or breaks the format
 ├── ModelFileError              a saved model is damaged, foreign or newer
 ├── WeightsError                pretrained weights cannot be had, or fail their checksum
+├── StorageError                an object on S3 cannot be reached, read or written
 └── LibraryError                a library is missing, locked, newer, read-only or out of disk
 """
 
@@ -73,6 +74,10 @@ class ModelFileError(EarsightError):
 
 class WeightsError(EarsightError):
     """Pretrained weights cannot be had, or are not what they should be."""
+
+
+class StorageError(EarsightError):
+    """An object on S3 cannot be reached, read or written."""
 
 
 class LibraryError(EarsightError):

@@ -1,0 +1,231 @@
+"""Objects on S3 and what speaks its language: `s3://bucket/key`, by pyarrow's client.
+
+Who may read and write is told by the environment, as for every tool: AWS_ACCESS_KEY_ID,
+AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_PROFILE, AWS_REGION; AWS_ENDPOINT_URL names a server
+of one's own. An object is whole or not there: a put that is cut off leaves what was there before.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from earsight.errors import InputError, StorageError
+
+_SCHEME = "s3://"
+_CONNECT, _REQUEST = 5, 60  # seconds; a server that is not there is told within a few
+_TRIES = 3
+_BLOCK = 8 << 20  # bytes; a part of an upload must have 5 MiB
+
+
+@dataclass(frozen=True)
+class Info:
+    """What tells one state of an object from another: size in bytes, time of its last writing."""
+
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Remote:
+    """An object, or all objects whose keys begin with `key` and a slash.
+
+    >>> str(Remote.parse("s3://sounds/dogs/") / "a.wav")
+    's3://sounds/dogs/a.wav'
+    """
+
+    bucket: str
+    key: str = ""
+
+    @classmethod
+    def parse(cls, address: str) -> "Remote":
+        """Read `s3://bucket/key`.
+
+        Raises:
+            InputError: It is not of that form.
+        """
+        bucket, _, key = address.removeprefix(_SCHEME).partition("/")
+        if not address.startswith(_SCHEME) or not bucket:
+            raise InputError(f"An address must be s3://bucket/key; got {address!r}.")
+        return cls(bucket, key.strip("/"))
+
+    def __str__(self) -> str:
+        return f"{_SCHEME}{self._path}"
+
+    def __truediv__(self, name: str) -> "Remote":
+        return Remote(self.bucket, f"{self.key}/{name}".strip("/"))
+
+    @property
+    def name(self) -> str:
+        """The last part of the key."""
+        return self.key.rpartition("/")[2]
+
+    @property
+    def _path(self) -> str:
+        return f"{self.bucket}/{self.key}" if self.key else self.bucket
+
+    def check_bucket(self) -> None:
+        """Check that the bucket is there and answers, before hours of work.
+
+        Raises:
+            StorageError: From this and every other method: nothing listens, no such bucket, access
+                is refused, or the object is not there.
+        """
+        with self._guard("reached") as files:
+            if not _exists(files.get_file_info(self.bucket)):
+                raise StorageError(_no_bucket(self.bucket))
+
+    def info(self) -> Info | None:
+        """Return the state of the object, None where there is none."""
+        with self._guard("reached") as files:
+            found = files.get_file_info(self._path)
+        return _info(found) if found.is_file else None
+
+    def walk(self) -> Iterator[tuple[str, Info]]:
+        """Yield (key relative to this one, state) of every object below, by key."""
+        from pyarrow.fs import FileSelector
+
+        with self._guard("listed") as files:
+            below = FileSelector(self._path, recursive=True, allow_not_found=True)
+            found = files.get_file_info(below)
+        if not found:
+            self.check_bucket()
+        start = len(self._path) + 1
+        for entry in sorted(found, key=lambda entry: entry.path):
+            if entry.is_file:
+                yield entry.path[start:], _info(entry)
+
+    def download(self, to: Path) -> None:
+        """Write the object to a local file."""
+        with self._guard("read") as files:
+            source = files.open_input_stream(self._path)
+        # Apart, so that a full disk here is not taken for trouble over there.
+        with source, to.open("wb") as file:
+            while True:
+                with self._guard("read"):
+                    block = source.read(_BLOCK)
+                if not block:
+                    break
+                file.write(block)
+
+    def upload(self, path: Path) -> None:
+        """Write a local file to the object, which changes when all of it is there."""
+        with (
+            self._guard("written") as files,
+            path.open("rb") as file,
+            files.open_output_stream(self._path, buffer_size=_BLOCK) as target,
+        ):
+            shutil.copyfileobj(file, target, _BLOCK)
+
+    def read(self) -> bytes:
+        """Return a small object."""
+        with self._guard("read") as files, files.open_input_stream(self._path) as source:
+            return bytes(source.read())
+
+    def write(self, content: bytes) -> None:
+        """Write a small object, in one step."""
+        with self._guard("written") as files, files.open_output_stream(self._path) as target:
+            target.write(content)
+
+    def delete(self) -> None:
+        """Remove the object; nothing happens where there is none."""
+        with self._guard("removed") as files:
+            if files.get_file_info(self._path).is_file:
+                files.delete_file(self._path)
+
+    @contextmanager
+    def _guard(self, done: str) -> Iterator[Any]:
+        """Give the client; word its errors as ours: which object, what failed, what to do."""
+        try:
+            yield _files(*_environment(), *map(os.environ.get, _WHO))
+        except FileNotFoundError as error:
+            raise StorageError(f"There is no {self}. `aws s3 ls` shows what is there.") from error
+        except OSError as error:
+            if error.errno is not None and error.filename is not None:
+                raise  # of a local file
+            raise StorageError(f"{self} could not be {done}: {_advice(self, error)}") from error
+
+
+def place(text: str) -> Path | Remote:
+    """Return where a name of the command line points: an s3:// address, or else a local path.
+
+    >>> place("s3://bucket/clips"), place("my-clips").name
+    (Remote(bucket='bucket', key='clips'), 'my-clips')
+    """
+    return Remote.parse(text) if text.startswith(_SCHEME) else Path(text)
+
+
+def endpoint() -> str:
+    """Return the server that is asked, as a person would name it."""
+    return _environment()[0] or "Amazon S3"
+
+
+def _environment() -> tuple[str, str]:
+    """Return the address of the server and the region, "" where none is given."""
+    server = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or ""
+    return server, region
+
+
+_WHO = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
+
+
+@cache  # by who asks as well: a client keeps the credentials that it began with
+def _files(server: str, region: str, *_: str | None) -> Any:
+    from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
+
+    return S3FileSystem(
+        endpoint_override=server or None,
+        region=region or ("us-east-1" if server else None),
+        connect_timeout=_CONNECT,
+        request_timeout=_REQUEST,
+        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=_TRIES),
+    )
+
+
+def _exists(found: Any) -> bool:
+    from pyarrow.fs import FileType
+
+    return bool(found.type != FileType.NotFound)
+
+
+def _info(found: Any) -> Info:
+    return Info(int(found.size), int(found.mtime_ns))
+
+
+def _no_bucket(bucket: str) -> str:
+    return f"There is no bucket {bucket!r} at {endpoint()}. Check its name, or make it first."
+
+
+def _advice(remote: Remote, error: OSError) -> str:
+    cause = str(error)
+    if "NO_SUCH_BUCKET" in cause:
+        return _no_bucket(remote.bucket)
+    if "NETWORK_CONNECTION" in cause or "curlCode" in cause:
+        return (
+            f"nothing answers at {endpoint()}. Check the network and AWS_ENDPOINT_URL; nothing was "
+            "changed."
+        )
+    if any(sign in cause for sign in _REFUSALS):
+        return (
+            f"{endpoint()} refuses it. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or "
+            f"AWS_PROFILE) of somebody who may ({cause})."
+        )
+    return cause
+
+
+_REFUSALS = (
+    "ACCESS_DENIED",
+    "INVALID_ACCESS_KEY_ID",
+    "INVALID_CLIENT_TOKEN_ID",
+    "INVALID_SIGNATURE",
+    "SIGNATURE_DOES_NOT_MATCH",
+    "MISSING_AUTHENTICATION_TOKEN",
+    "UNRECOGNIZED_CLIENT",
+    "HTTP status 403",
+    "HTTP status 401",
+)
