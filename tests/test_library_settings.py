@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from earsight.cli import app
-from earsight.cli.library import _example, _ranked
+from earsight.cli.library import _example
+from earsight.cli.search import _ranked
 from earsight.errors import InputError, LibraryError, UnknownNameError, WeightsError
 from earsight.extractors import FeatureExtractor
 from earsight.extractors.inception import fit_pca

@@ -22,6 +22,7 @@ from earsight.cli import (
     demo,
     extract,
     library,
+    search,
     serve,
     train,
     upkeep,
@@ -75,7 +76,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(library.index)
-app.command()(library.search)
+app.command()(search.search)
 app.command()(library.evaluate)
 app.command()(serve.serve)
 app.command()(upkeep.status)
