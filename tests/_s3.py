@@ -84,20 +84,21 @@ def _address(process: "subprocess.Popen[str]") -> str:
 
 
 @pytest.fixture(scope="session")
-def _server() -> Iterator[Server]:
+def s3_over_all_tests() -> Iterator[Server]:
     with s3_server() as server:
         yield server
 
 
 @pytest.fixture
-def s3(_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+def s3(s3_over_all_tests: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     """A server with an empty bucket "clips", which this process and its children ask."""
+    server = s3_over_all_tests
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    for name, value in _server.environment.items():
+    for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
-    reset = urllib.request.Request(f"{_server.url}/moto-api/reset", method="POST")
+    reset = urllib.request.Request(f"{server.url}/moto-api/reset", method="POST")
     with urllib.request.urlopen(reset, timeout=30):
         pass
-    _server.make("clips")
-    return _server
+    server.make("clips")
+    return server

@@ -10,6 +10,7 @@ from earsight.extractors import FeatureExtractor
 from earsight.library import extract as room
 from earsight.library import place
 from earsight.library.extract import extract
+from earsight.library.origin import Folder
 from earsight.library.parts import Parts
 from earsight.library.place import locked
 from earsight.library.scan import scan
@@ -43,11 +44,11 @@ def test_a_worker_reads_nothing_with_other_weights_than_the_run_has(tmp_path: Pa
     parts.folder.mkdir()
     asked = tuple(SIGHT.items())
     meant = extractor_for("visual", "colour_edges").fingerprint
-    job = room._Job(tmp_path / "clips" / "a.mp4", file, asked, ("0" * 64,), parts)
+    job = room._Job(Folder(tmp_path / "clips"), file, asked, ("0" * 64,), parts)
     with pytest.raises(WeightsError, match=r"colour_edges must stay as they are .* command again"):
         room._do(job)
     assert not parts.records()
-    assert room._do(room._Job(job.path, file, asked, (meant,), parts)).has == ("visual",)
+    assert room._do(room._Job(job.origin, file, asked, (meant,), parts)).has == ("visual",)
 
 
 def test_a_lock_that_went_with_its_folder_is_taken_anew(

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from earsight.library.kinds import Kind
 
 
+Output = Annotated[
+    str,
+    typer.Option("--output", "-o", help="The feature file, here or at s3://: .h5, .hdf5 or .npz."),
+]
+
+
 def extract(
-    clips: Annotated[Path, typer.Argument(help="The folder of clips.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="The feature file: .h5, .hdf5 or .npz.")
-    ],
+    clips: Annotated[str, typer.Argument(help="The folder of clips, or s3://bucket/prefix.")],
+    output: Output,
     audio: Annotated[str | None, typer.Option(help="Extractor of sound features.")] = None,
     visual: Annotated[str | None, typer.Option(help="Extractor of sight features.")] = None,
     labels: Annotated[
@@ -43,6 +47,7 @@ def extract(
     """
     from earsight.library.extract import extract as run
     from earsight.library.partition import Part
+    from earsight.storage import place
 
     given = {"audio": audio, "visual": visual}
     specs = {modality: spec for modality, spec in given.items() if spec is not None}
@@ -52,8 +57,8 @@ def extract(
         )
     with progress() as shown:
         report = run(
-            clips,
-            output,
+            place(clips),
+            place(output),
             specs,
             labels=labels,
             part=Part.parse(part) if part else None,
@@ -62,7 +67,7 @@ def extract(
             progress=shown,
         )
     if as_json:
-        out(json.dumps(asdict(report), default=str))
+        out(json.dumps(asdict(report) | {"output": str(report.output)}))
     _told(report)
     if report.trouble:
         raise typer.Exit(TROUBLE)
@@ -85,10 +90,8 @@ def _told(report: "Extraction") -> None:
 
 
 def join(
-    files: Annotated[list[Path], typer.Argument(help="The files of extract --part.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="The feature file: .h5, .hdf5 or .npz.")
-    ],
+    files: Annotated[list[str], typer.Argument(help="The files of extract --part.")],
+    output: Output,
     partial: Annotated[
         bool, typer.Option("--partial", help="Join what there is, though parts are missing.")
     ] = False,
@@ -96,12 +99,13 @@ def join(
 ) -> None:
     """Join the files of `extract --part 1/n` … `n/n`: what one run over the folder would write."""
     from earsight.library.partition import join as run
+    from earsight.storage import place
 
-    report = run(files, output, partial=partial)
+    report = run([place(file) for file in files], place(output), partial=partial)
     if as_json:
-        out(json.dumps(asdict(report), default=str))
+        out(json.dumps(asdict(report) | {"output": str(report.output)}))
     say(
-        f"{short(str(output))}: {plural(report.n_rows, 'row')} of "
+        f"{short(output)}: {plural(report.n_rows, 'row')} of "
         f"{plural(report.n_clips, 'clip')}, from {plural(len(files), 'part')}."
     )
     if report.missing:

@@ -190,7 +190,7 @@ def _finding(finding: "Finding") -> None:
 def _checks(library: Path | None) -> "Iterator[Finding]":
     from earsight.library import doctor
     from earsight.library.sources import Sources
-    from earsight.weights.cache import home
+    from earsight.paths import home
 
     yield doctor.check_versions()
     yield from doctor.check_packages()

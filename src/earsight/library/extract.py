@@ -19,20 +19,23 @@ from pathlib import Path
 from typing import Any
 
 from earsight import __version__, engine
-from earsight.errors import InputError, LibraryError, WeightsError
+from earsight.errors import InputError, LibraryError, StorageError, WeightsError
 from earsight.extractors import FeatureExtractor, extract_all
 from earsight.features import check_ending, write_features
+from earsight.library.origin import Origin, origin_of
 from earsight.library.partition import Part
 from earsight.library.parts import Parts, Record
 from earsight.library.place import locked
 from earsight.library.progress import Progress, Silent
 from earsight.library.reading import _start_worker
 from earsight.library.rows import Held, Table, check_setting, joined, labels_of
-from earsight.library.scan import File, content_of, scan
+from earsight.library.scan import File, content_of
 from earsight.library.sources import MODALITIES, extractor_for
 from earsight.library.store import Clip
+from earsight.library.workplace import Workplace
 from earsight.media import Status
 from earsight.paths import as_text
+from earsight.storage import Remote
 
 Specs = tuple[tuple[str, str], ...]
 
@@ -42,7 +45,7 @@ class Extraction:
     """What `extract` did, and what the file holds now.
 
     Attributes:
-        output: The file.
+        output: The file, or its address.
         n_clips: Files in the folder.
         n_rows: Clips in the file.
         n_read: Clips that were decoded in this run.
@@ -54,7 +57,7 @@ class Extraction:
         seconds: Wall-clock time.
     """
 
-    output: Path
+    output: Path | Remote
     n_clips: int = 0
     n_rows: int = 0
     n_read: int = 0
@@ -67,8 +70,8 @@ class Extraction:
 
 
 def extract(
-    clips: Path,
-    output: Path,
+    clips: Path | Remote,
+    output: Path | Remote,
     specs: Mapping[str, str],
     *,
     labels: str = "folders",
@@ -80,8 +83,9 @@ def extract(
     """Bring a feature file of a folder of clips up to date.
 
     Args:
-        clips: The folder.
-        output: An .h5, .hdf5 or .npz file.
+        clips: The folder, or an address on S3; a clip there is copied while it is read.
+        output: An .h5, .hdf5 or .npz file. One on S3 is worked on in the cache folder, and sent
+            when it is whole.
         specs: Modality → extractor, such as {"audio": "vggish", "visual": "inception:fps=2"}.
         labels: "folders" (the first level, where it makes classes), "none", or a CSV file. Where
             some clips have a label, those without one get no row.
@@ -96,12 +100,12 @@ def extract(
         FeatureFileError: `output` has another ending, or is of other extractors, another part or
             other hands.
         LibraryError: No clips, none that can be in the file, or another run is at work on it.
+        StorageError: An address cannot be reached, read or written; what was read is kept, and the
+            next run goes on from it. Or another wrote to `output` meanwhile.
         WeightsError: Weights cannot be had, or change while the clips are read.
     """
     begun = time.monotonic()
-    progress = progress or Silent()
-    output = Path(output)
-    check_ending(output)
+    check_ending(Path(output.name) if isinstance(output, Remote) else output)
     if not specs or not set(specs) <= set(MODALITIES):
         raise InputError(
             f"`specs` must name an extractor for {' or '.join(MODALITIES)}, what clips have; "
@@ -114,24 +118,30 @@ def extract(
     for extractor in extractors.values():
         extractor.fetch_weights()
     features = {m: _facts(specs[m], extractor) for m, extractor in extractors.items()}
-    parts = Parts(output)
+    work = Workplace(output)
+    parts = Parts(work.path)
     with locked(parts.folder):
         try:
-            held = Held.open(output, features, cut)
+            work.fetch()
+            held = Held.open(work.path, features, cut)
             fingerprints = {m: facts["fingerprint"] for m, facts in features.items()}
-            run = _Run(Path(clips), asked, fingerprints, held, parts, progress, part)
+            origin = origin_of(clips)
+            run = _Run(origin, asked, fingerprints, held, parts, progress or Silent(), part)
             run.clear()
             records, names, n_read = run.read(exclude, workers or engine.default_workers())
             made = Table(records, tuple(specs), labels_of(names, labels))
             if not made.rows:
-                raise LibraryError(_nothing(clips, made))
+                raise LibraryError(_nothing(origin, made))
             report = Extraction(output, len(records), len(made.rows), n_read, features)
-            report.written = not held.is_same(made, cut)
-            if report.written:
-                write_features(output, joined(made, held, parts, features, cut))
+            changed = not held.is_same(made, cut)
+            if changed:
+                write_features(work.path, joined(made, held, parts, features, cut))
             parts.keep(made.waiting)
+            report.written = work.send(changed=changed)
+            work.leave()
         finally:
             parts.tidy()
+            work.tidy()
     report.labels = dict(Counter(made.labels.values()).most_common())
     report.trouble, report.left_out = made.trouble(), made.left_out()
     report.seconds = time.monotonic() - begun
@@ -176,7 +186,7 @@ def _facts(spec: str, extractor: FeatureExtractor) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Job:
-    path: Path
+    origin: Origin
     file: File
     asked: Specs
     fingerprints: tuple[str, ...]
@@ -186,14 +196,16 @@ class _Job:
 def _do(job: _Job) -> Record:
     """Read one clip; what its file does to a decoder or a network must not stop the run."""
     try:
-        content = content_of(job.path)
-        extractors = _of_this_run(job.asked, job.fingerprints)
-        found, report = extract_all(job.path, extractors.values())
-        info = job.path.stat()
-        if (info.st_size, info.st_mtime_ns) != (job.file.size, job.file.mtime_ns):
+        with job.origin.opened(job.file.path) as path:
+            content = content_of(path)
+            extractors = _of_this_run(job.asked, job.fingerprints)
+            found, report = extract_all(path, extractors.values())
+        if job.origin.state(job.file.path) != job.file:
             return _failed(job.file, "It changed while it was being read.")
     except (WeightsError, MemoryError):
         raise  # not this clip's fault: the next one would fail as well
+    except StorageError as error:
+        return _failed(job.file, str(error))
     except OSError as error:
         return _failed(job.file, f"It cannot be opened: {error.strerror}.")
     except Exception as error:
@@ -223,9 +235,9 @@ def _failed(file: File, message: str) -> Record:
 
 @dataclass
 class _Run:
-    """One run over the folder."""
+    """One run over the clips of a place."""
 
-    root: Path
+    origin: Origin
     asked: Specs
     fingerprints: Mapping[str, str]
     held: Held
@@ -248,12 +260,10 @@ class _Run:
             The record of every clip of the part, by path; the names of all clips of the folder,
             those of other parts included; how many clips were decoded.
         """
-        if not self.root.is_dir():
-            raise LibraryError(f"{self.root} is not a folder; extract takes a folder of clips.")
         known = {record.path: record for record in self.held.records}
         parts = self.parts.records()
         known |= {record.path: record for record in parts.values()}
-        found = scan(self.root, map(_as_clip, known.values()), exclude)
+        found = self.origin.scan(map(_as_clip, known.values()), exclude)
         for folder, why in found.closed.items():
             self.progress.say(f"{as_text(folder)}/: {why}")
         names = sorted([*(c.path for c in found.same), *(f.path for f in found.fresh)])
@@ -264,7 +274,7 @@ class _Run:
         work = sorted([*fresh, *stale], key=lambda file: file.path)
         if not kept and not work:
             where = f" of part {self.part}" if self.part else ""
-            raise LibraryError(f"{self.root} holds nothing playable{where}.")
+            raise LibraryError(f"{self.origin} holds nothing playable{where}.")
         by_content = {r.content: r for r in known.values() if self._is_there(r, parts)}
         records = dict(kept)
         self.progress.start("Reading clips", len(work))
@@ -293,23 +303,22 @@ class _Run:
         fingerprints = tuple(self.fingerprints.values())
         jobs = []
         for file in work:
-            path = self.root / os.fsdecode(file.path)
-            content = _content(path) if file.size in sizes else None
+            content = self._content(file) if file.size in sizes else None
             if content in by_content:
                 yield file, by_content[content].at(file), False
             else:
-                jobs.append(_Job(path, file, self.asked, fingerprints, self.parts))
+                jobs.append(_Job(self.origin, file, self.asked, fingerprints, self.parts))
         for job, result in engine.run(_do, jobs, workers=workers, start=_start_worker):
             if isinstance(result, engine.WorkerDied):
                 result = _failed(job.file, str(result))
             yield job.file, result, True
 
-
-def _content(path: Path) -> str | None:
-    try:
-        return content_of(path)
-    except OSError:  # the worker meets it again, and says so
-        return None
+    def _content(self, file: File) -> str | None:
+        try:
+            with self.origin.opened(file.path) as path:
+                return content_of(path)
+        except (OSError, StorageError):  # the worker meets it again, and says so
+            return None
 
 
 def _as_clip(record: Record) -> Clip:
@@ -321,7 +330,7 @@ def _as_file(record: Record) -> File:
     return File(os.fsencode(record.path), record.size, record.mtime_ns)
 
 
-def _nothing(clips: Path, made: Table) -> str:
+def _nothing(clips: Origin, made: Table) -> str:
     first = [f"{name}: {why}" for name, _, why in made.trouble()]
     first += [f"{name}: {why}" for name, why in made.left_out()]
     return (

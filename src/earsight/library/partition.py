@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from earsight.features import PairedFeatures, check_ending, read_features, write
 from earsight.library.parts import Parts
 from earsight.library.place import locked
 from earsight.library.rows import CLIPS, PART, Held, Table, fingerprints, joined
+from earsight.library.workplace import Workplace
+from earsight.storage import Remote
 
 
 @dataclass(frozen=True)
@@ -64,28 +67,29 @@ class Joined:
     """What `join` did.
 
     Attributes:
-        output: The file.
+        output: The file, or its address.
         n_rows: Clips in it.
         n_clips: Clips that were met, those without a row included.
         missing: Numbers of the parts that were not given.
     """
 
-    output: Path
+    output: Path | Remote
     n_rows: int
     n_clips: int
     missing: tuple[int, ...] = ()
 
 
-def join(files: Sequence[Path], output: Path, *, partial: bool = False) -> Joined:
+def join(files: Sequence[Path | Remote], output: Path | Remote, *, partial: bool = False) -> Joined:
     """Put the parts of one folder together: what one run would have written, in every array.
 
     Rows come by the path of their clips. No part is changed, and `output` is put in place when it
     is whole; `extract` without a part brings it up to date, missing parts included.
 
     Args:
-        files: What `extract` wrote for each part, in any order.
-        output: An .h5, .hdf5 or .npz file; one that `extract` made with the same extractors is
-            replaced.
+        files: What `extract` wrote for each part, in any order; those on S3 are copied to a private
+            folder meanwhile.
+        output: An .h5, .hdf5 or .npz file, or an address on S3; one that `extract` made with the
+            same extractors is replaced.
         partial: Whether parts may be missing; a part in which no clip has a row has no file.
 
     Raises:
@@ -93,11 +97,32 @@ def join(files: Sequence[Path], output: Path, *, partial: bool = False) -> Joine
             settings or in having labels, or one is there twice or missing; or `output` is one of
             them or of other hands.
         LibraryError: Another run is at work on `output`.
+        StorageError: An address cannot be reached, read or written.
     """
-    check_ending(output)
-    data = {path: read_features(path) for path in files}
-    if len(data) < len(files) or any(_is_same_file(path, output) for path in files):
+    check_ending(Path(output.name) if isinstance(output, Remote) else output)
+    if len(set(files)) < len(files) or any(_is_same_file(file, output) for file in files):
         raise FeatureFileError(f"Each part must be given once, and {output} must be none of them.")
+    with TemporaryDirectory(prefix="earsight-") as folder:
+        data = {file: _read(file, Path(folder) / str(i)) for i, file in enumerate(files)}
+        return _join(data, output, partial)
+
+
+def _read(file: Path | Remote, folder: Path) -> PairedFeatures:
+    if not isinstance(file, Remote):
+        return read_features(file)
+    folder.mkdir()
+    local = folder / file.name
+    check_ending(local)
+    file.download(local)
+    try:
+        return read_features(local)
+    except FeatureFileError as error:
+        raise FeatureFileError(str(error).replace(str(local), str(file))) from error
+
+
+def _join(
+    data: Mapping[Path | Remote, PairedFeatures], output: Path | Remote, partial: bool
+) -> Joined:
     missing = _check(data, partial)
     ordered = sorted(data.items(), key=lambda item: item[1].provenance[PART]["number"])
     first = ordered[0][1]
@@ -108,21 +133,29 @@ def join(files: Sequence[Path], output: Path, *, partial: bool = False) -> Joine
     )
     made = Table(records, tuple(features), _labels(data.values()))
     rows = {content: row for part in held for content, row in part.rows.items()}
-    parts = Parts(output)
+    work = Workplace(output)
+    parts = Parts(work.path)
     with locked(parts.folder):
         try:
-            Held.open(output, features)
-            write_features(output, joined(made, Held(None, tuple(records), rows), parts, features))
+            work.fetch()
+            Held.open(work.path, features)
+            whole = joined(made, Held(None, tuple(records), rows), parts, features)
+            write_features(work.path, whole)
+            work.send(changed=True)
+            work.leave()
         finally:
             parts.tidy()
+            work.tidy()
     return Joined(output, len(made.rows), len(records), missing)
 
 
-def _is_same_file(one: Path, other: Path) -> bool:
+def _is_same_file(one: Path | Remote, other: Path | Remote) -> bool:
+    if isinstance(one, Remote) or isinstance(other, Remote):
+        return one == other
     return one.resolve() == other.resolve()
 
 
-def _check(data: Mapping[Path, PairedFeatures], partial: bool) -> tuple[int, ...]:
+def _check(data: Mapping[Path | Remote, PairedFeatures], partial: bool) -> tuple[int, ...]:
     """Check that files are parts of one whole; return the numbers of those that are missing."""
     if not data:
         raise InputError("`files` must name the parts to join; got none.")
@@ -133,7 +166,7 @@ def _check(data: Mapping[Path, PairedFeatures], partial: bool) -> tuple[int, ...
     _alike(data, "number of parts", lambda part: part.provenance[PART]["of"])
     _alike(data, "label setting", lambda part: part.provenance[PART]["labels"])
     _alike(data, "having labels", lambda part: part.labels is not None)
-    by_number: dict[int, Path] = {}
+    by_number: dict[int, Path | Remote] = {}
     for path, part in data.items():
         number = part.provenance[PART]["number"]
         if number in by_number:
@@ -150,7 +183,9 @@ def _check(data: Mapping[Path, PairedFeatures], partial: bool) -> tuple[int, ...
 
 
 def _alike(
-    data: Mapping[Path, PairedFeatures], what: str, fact: Callable[[PairedFeatures], object]
+    data: Mapping[Path | Remote, PairedFeatures],
+    what: str,
+    fact: Callable[[PairedFeatures], object],
 ) -> None:
     (first, part), *others = data.items()
     for path, other in others:

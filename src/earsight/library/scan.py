@@ -84,16 +84,27 @@ def scan(root: Path, files: Iterable[Clip], exclude: Iterable[str] = ()) -> Scan
     Raises:
         LibraryError: `root` is not a folder that can be read.
     """
-    known = {file.path: file for file in files}
     result = Scan()
     patterns = tuple(filter(None, exclude))
-    media: dict[bytes, os.stat_result] = {}
-    texts: dict[bytes, os.stat_result] = {}
-    for path, info in _walk(os.fsencode(root), b"", patterns, result):
-        if os.fsdecode(ending(path)) in MEDIA_SUFFIXES:
-            media[path] = info
-        elif is_text(path):
-            texts[path] = info
+    return compared(_walk(os.fsencode(root), b"", patterns, result), files, result)
+
+
+def compared(here: Iterable[File], files: Iterable[Clip], result: Scan) -> Scan:
+    """Compare the files of a place with those that are known; return `result`, filled.
+
+    Args:
+        here: Every file there, of whatever kind.
+        files: The known clips, and the texts beside them.
+        result: What the walk has told already: folders that are closed or links.
+    """
+    known = {file.path: file for file in files}
+    media: dict[bytes, File] = {}
+    texts: dict[bytes, File] = {}
+    for file in here:
+        if os.fsdecode(ending(file.path)) in MEDIA_SUFFIXES:
+            media[file.path] = file
+        elif is_text(file.path):
+            texts[file.path] = file
         else:
             result.passed_over += 1
     used = chosen(texts, media)
@@ -108,24 +119,22 @@ def scan(root: Path, files: Iterable[Clip], exclude: Iterable[str] = ()) -> Scan
 
 def _compare(
     found: Found,
-    here: Mapping[bytes, os.stat_result],
+    here: Mapping[bytes, File],
     known: Mapping[bytes, Clip],
     shut: tuple[bytes, ...],
 ) -> None:
     for path in sorted(here):
-        info, clip = here[path], known.get(path)
-        if clip and (clip.size, clip.mtime_ns) == (info.st_size, info.st_mtime_ns):
+        file, clip = here[path], known.get(path)
+        if clip and (clip.size, clip.mtime_ns) == (file.size, file.mtime_ns):
             found.same.append(clip)
         else:
-            found.fresh.append(File(path, info.st_size, info.st_mtime_ns))
+            found.fresh.append(file)
     for path, clip in known.items():
         if path not in here:
             (found.same if path.startswith(shut) else found.missing).append(clip)
 
 
-def _walk(
-    root: bytes, below: bytes, exclude: tuple[str, ...], result: Scan
-) -> Iterator[tuple[bytes, os.stat_result]]:
+def _walk(root: bytes, below: bytes, exclude: tuple[str, ...], result: Scan) -> Iterator[File]:
     try:
         entries = sorted(os.scandir(os.path.join(root, below)), key=lambda entry: entry.name)
     except OSError as error:
@@ -137,7 +146,7 @@ def _walk(
         return
     for entry in entries:
         path = os.path.join(below, entry.name)
-        if entry.name.startswith(b".") or _excluded(path, exclude):
+        if is_left_out(path, exclude):
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(root, path, exclude, result)
@@ -149,12 +158,13 @@ def _walk(
             except OSError:  # a link to nothing, or a file deleted just now: not there
                 continue
             if stat.S_ISREG(info.st_mode):
-                yield path, info
+                yield File(path, info.st_size, info.st_mtime_ns)
 
 
-def _excluded(path: bytes, patterns: tuple[str, ...]) -> bool:
+def is_left_out(path: bytes, patterns: tuple[str, ...]) -> bool:
+    """Return whether a file or folder is hidden, or matches a pattern of what to exclude."""
     text, name = as_text(path), as_text(os.path.basename(path))
-    return any(
+    return name.startswith(".") or any(
         fnmatch.fnmatchcase(text, pattern) or fnmatch.fnmatchcase(name, pattern.rstrip("/"))
         for pattern in patterns
     )

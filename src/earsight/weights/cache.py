@@ -18,13 +18,6 @@ _PARTIAL = ".part-"
 _known: dict[tuple[str, int, int, int], str] = {}  # (path, inode, size, time of change) -> SHA-256
 
 
-def home() -> Path:
-    """Return the cache folder: $EARSIGHT_HOME, or earsight in $XDG_CACHE_HOME or ~/.cache."""
-    if chosen := os.environ.get("EARSIGHT_HOME"):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "earsight"
-
-
 def given_folder() -> Path | None:
     """Return $EARSIGHT_WEIGHTS, the folder that is searched before any network, or None."""
     chosen = os.environ.get("EARSIGHT_WEIGHTS")

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from earsight import paths
 from earsight.errors import InputError, UnknownNameError, WeightsError
 from earsight.weights import cache
 from earsight.weights.cache import LOG
@@ -93,7 +94,7 @@ class Store:
     """
 
     catalogue: Catalogue = field(default_factory=lambda: CATALOGUE)
-    home: Path = field(default_factory=cache.home)
+    home: Path = field(default_factory=paths.home)
     given: Path | None = field(default_factory=cache.given_folder)
     timeouts: Timeouts = field(default_factory=Timeouts)
 
