@@ -156,7 +156,7 @@ def test_a_file_that_needs_too_much_memory_is_told(
         sources = library.opened().sources
     reader = StrangerReader(60, 60)
 
-    def starved(*_: object) -> None:
+    def starved(*_: object, **__: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr(reader._apart, "call", starved)

@@ -103,7 +103,7 @@ def test_every_answer_has_its_headers(served: Served) -> None:
      "%00", "1%00", "+1", "red/a.mp4", "red%2fa.mp4", "%E0%A5%A7", "NaN", "*", "1;2", "%201"],
 )  # fmt: skip
 def test_ids_are_numbers_and_nothing_else(served: Served, id: str) -> None:
-    for what in ("", "/media", "/thumbnail", "/waveform"):
+    for what in ("", "/media", "/thumbnail", "/waveform", "/offset", "/repaired"):
         head = "HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         asked = f"GET /api/clips/{id}{what} {head}"
         reply = served.raw(asked.encode())
@@ -129,7 +129,7 @@ def test_links_that_leave_the_folder(served: Served) -> None:
     kept = clip.read_bytes()
     clip.unlink()
     clip.symlink_to(served.folder.parent / "secret.mp4")
-    for what in ("media", "thumbnail", "waveform"):
+    for what in ("media", "thumbnail", "waveform", "offset", "repaired"):
         reply = served.get(f"/api/clips/{id}/{what}")
         assert reply.status == 403 and "link out of the clips folder" in reply.error
     clip.unlink()

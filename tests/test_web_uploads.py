@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zlib
 from dataclasses import replace
@@ -21,7 +22,8 @@ from _server import Served, multipart, read_all, serving
 from _work import crash, fail, nothing_that_travels, sleep
 from earsight import engine
 from earsight.library.strangers import StrangerReader
-from earsight.web.uploads import Limits, sweep
+from earsight.web.private import sweep
+from earsight.web.uploads import Limits
 
 HEAD = (
     b"POST /api/search HTTP/1.1\r\nHost: localhost\r\n"
@@ -130,9 +132,31 @@ def test_too_many_at_once(served: Served) -> None:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     for path in left(served.temporary):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600 and "wav" not in path.name
-    assert served.upload(b"x").status == 429
+    refused = served.upload(b"x")
+    assert refused.status == 429 and refused.headers["retry-after"] == "10"
     for line in lines:
         line.close()
+
+
+def test_a_file_waits_for_the_one_before_it_but_not_for_ever(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers: list[StrangerReader] = []
+    monkeypatch.setattr(StrangerReader, "warm", lambda self, _: readers.append(self))
+    with serving(made, limits=replace(SMALL, waiting=0.2)) as server:
+        server.until("/api/library", lambda _: readers)
+        with readers[0]._apart._lock:  # as while another file is being read
+            reply = server.upload((made / "sound.wav").read_bytes(), "second.wav")
+        assert reply.status == 429 and int(reply.headers["retry-after"]) > 0
+        assert "second.wav waited 0.2 s for the file before it" in reply.error
+    apart = engine.Apart()
+    first = threading.Thread(target=apart.call, args=(sleep, 0.5, 60))
+    first.start()
+    while not apart._lock.locked():
+        time.sleep(0.01)
+    assert apart.call(sleep, 0.0, 60, wait=60) == "done"  # the first one ended meanwhile
+    first.join(60)
+    apart.close()
 
 
 @pytest.mark.parametrize(

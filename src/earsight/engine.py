@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-from earsight.errors import EarsightError
+from earsight.errors import BusyError, EarsightError
 
 _TICK = 0.5  # seconds
 
@@ -145,34 +145,50 @@ class Apart:
         self._process: Any = None
         self._pipe: Connection | None = None
 
-    def call(self, work: Callable[[Item], Result], item: Item, seconds: float) -> Result:
+    def call(
+        self,
+        work: Callable[[Item], Result],
+        item: Item,
+        seconds: float,
+        *,
+        wait: float | None = None,
+    ) -> Result:
         """Return `work(item)`, done by the process; an error that it raises is raised here.
 
         Args:
             work: A function that a process can import.
             item: What to work on.
             seconds: After so long the process is ended; the next call starts another.
+            wait: Seconds to wait for another thread's item; default: as long as it takes.
 
         Raises:
-            TookTooLong: It was.
+            TookTooLong: It was ended.
+            BusyError: The other thread's item took longer than `wait`.
             WorkerDied: The process crashed.
         """
-        with self._lock:
-            if self._process is None or not self._process.is_alive():
-                self._begin()
-            assert self._pipe is not None
-            try:
-                self._pipe.send((work, item))
-                if not self._pipe.poll(seconds):
-                    self._end()
-                    raise TookTooLong(f"It was not done within {seconds:g} s and was ended.")
-                is_error, outcome = self._pipe.recv()
-            except (EOFError, OSError) as error:
+        if not self._lock.acquire(timeout=-1 if wait is None else wait):
+            raise BusyError(f"Another was being worked on, and was not done within {wait:g} s.")
+        try:
+            return self._call(work, item, seconds)
+        finally:
+            self._lock.release()
+
+    def _call(self, work: Callable[[Item], Result], item: Item, seconds: float) -> Result:
+        if self._process is None or not self._process.is_alive():
+            self._begin()
+        assert self._pipe is not None
+        try:
+            self._pipe.send((work, item))
+            if not self._pipe.poll(seconds):
                 self._end()
-                raise WorkerDied("The process that worked on it crashed.") from error
-            except BaseException:  # its answer must not be taken for the next one's
-                self._end()
-                raise
+                raise TookTooLong(f"It was not done within {seconds:g} s and was ended.")
+            is_error, outcome = self._pipe.recv()
+        except (EOFError, OSError) as error:
+            self._end()
+            raise WorkerDied("The process that worked on it crashed.") from error
+        except BaseException:  # its answer must not be taken for the next one's
+            self._end()
+            raise
         if is_error:
             raise outcome
         result: Result = outcome

@@ -12,6 +12,7 @@ EarsightError                   everything below; the command line prints it and
 ├── FeatureFileError            a feature file lacks a field or breaks the format
 ├── ModelFileError              a saved model is damaged, foreign or newer
 ├── WeightsError                pretrained weights cannot be had, or fail their checksum
+├── BusyError                   other work of the kind did not end in time
 ├── StorageError                an object on S3 cannot be reached, read or written
 └── LibraryError                a library is missing, locked, newer, read-only or out of disk
 """
@@ -74,6 +75,10 @@ class ModelFileError(EarsightError):
 
 class WeightsError(EarsightError):
     """Pretrained weights cannot be had, or are not what they should be."""
+
+
+class BusyError(EarsightError):
+    """Work was not begun, because other work of its kind did not end in time; try again."""
 
 
 class StorageError(EarsightError):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from earsight.engine import Apart, TookTooLong, WorkerDied
-from earsight.errors import MediaError
+from earsight.errors import BusyError, MediaError
 from earsight.library.scan import content_of
 from earsight.library.sources import Sources, read_clip, why_nothing
 from earsight.media import Status
@@ -48,23 +48,29 @@ class StrangerReader:
     Args:
         max_seconds: A file that claims or holds more is refused.
         patience: Seconds after which reading is ended.
+        waiting: Seconds that a file waits for the one before it.
     """
 
-    def __init__(self, max_seconds: float, patience: float) -> None:
-        self._max_seconds, self._patience = max_seconds, patience
-        self._apart = Apart(_limit)
+    def __init__(self, max_seconds: float, patience: float, waiting: float = 60.0) -> None:
+        self._max_seconds, self._patience, self._waiting = max_seconds, patience, waiting
+        self._apart = Apart(limit_memory)
 
     def read(self, path: Path, name: str, sources: Sources) -> Stranger:
         """Return what a file sounds and looks like.
 
         Raises:
             MediaError: It cannot be read, is too long, took too long, or crashed its reader.
+            BusyError: The file before it is still being read.
         """
         content = content_of(path)
         try:
-            vectors = self._apart.call(
-                _read, _Job(path, sources, self._max_seconds), self._patience
-            )
+            job = _Job(path, sources, self._max_seconds)
+            vectors = self._apart.call(_read, job, self._patience, wait=self._waiting)
+        except BusyError as error:
+            raise BusyError(
+                f"{name} waited {self._waiting:g} s for the file before it to be read; try again "
+                "in a moment."
+            ) from error
         except TookTooLong as error:
             raise MediaError(
                 f"{name} could not be read within {self._patience:g} s; cut a shorter piece."
@@ -96,7 +102,8 @@ class StrangerReader:
         self._apart.close()
 
 
-def _limit() -> None:
+def limit_memory() -> None:
+    """Let this process have so much data and no more."""
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)

@@ -150,6 +150,17 @@ def _add_clips(app: FastAPI, home: Home, rules: Rules) -> None:
         """How loud the clip is, from beginning to end."""
         return home.faces.waveform(_clip(home, id), home.library.root)
 
+    @app.get("/api/clips/{id:int}/offset", response_model=models.Offset, tags=["clips"])
+    def offset(id: Id) -> dict[str, Any]:
+        """By how many milliseconds the clip's sound is off, or why that cannot be told."""
+        return home.insync.offset(_clip(home, id), home.library.root)
+
+    @app.get("/api/clips/{id:int}/repaired", response_class=Response, tags=["clips"])
+    def repaired(id: Id, request: Request) -> Response:
+        """A copy of the clip with its sound in step, not encoded again; kept for a while."""
+        copy = home.insync.repaired(_clip(home, id), home.library.root)
+        return media.answer_with(copy, request)
+
     @app.post("/api/clips/{id:int}/open", response_model=models.Opened, tags=["clips"])
     def open_folder(id: Id, request: Request) -> dict[str, str]:
         """Open the clip's folder on this machine; from this machine alone."""

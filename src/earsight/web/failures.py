@@ -5,7 +5,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from earsight.errors import EarsightError, InputError, MediaError
+from earsight.errors import BusyError, EarsightError, InputError, MediaError
+
+RETRY_AFTER = 10  # seconds: what is told to who asks while too much is asked
 
 
 def answer_failures(app: FastAPI) -> None:
@@ -13,12 +15,12 @@ def answer_failures(app: FastAPI) -> None:
 
     @app.exception_handler(EarsightError)
     def known(_: Request, error: EarsightError) -> JSONResponse:
-        status = getattr(error, "status", None)
-        if status is None:
-            status = 400 if isinstance(error, InputError) else 409
-            status = 422 if isinstance(error, MediaError) else status
-        # What is left of a refused upload is not read.
-        headers = {"Connection": "close"} if status in (400, 408, 413, 415, 429) else None
+        status = getattr(error, "status", None) or _status(error)
+        headers = {}
+        if status in (400, 408, 413, 415, 429):  # what is left of a refused upload is not read
+            headers["Connection"] = "close"
+        if status == 429:
+            headers["Retry-After"] = str(RETRY_AFTER)
         return _problem(status, _worded(str(error)), headers)
 
     @app.exception_handler(RequestValidationError)
@@ -41,6 +43,11 @@ def answer_failures(app: FastAPI) -> None:
     def unknown(_: Request, error: Exception) -> JSONResponse:  # the server prints where it was
         told = f"This is a bug in Earsight: {type(error).__name__}. The server's window tells more."
         return _problem(500, told)
+
+
+def _status(error: EarsightError) -> int:
+    kinds = {InputError: 400, MediaError: 422, BusyError: 429}
+    return next((status for kind, status in kinds.items() if isinstance(error, kind)), 409)
 
 
 def _worded(message: str) -> str:

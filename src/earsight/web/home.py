@@ -20,6 +20,7 @@ from earsight.library.quality import Case, K, measure
 from earsight.library.sources import MODALITIES
 from earsight.library.strangers import StrangerReader
 from earsight.paths import as_text
+from earsight.web.insync import InSync
 from earsight.web.jobs import Job
 from earsight.web.media import Faces
 from earsight.web.uploads import Limits, Upload
@@ -37,9 +38,10 @@ class Home:
         self.folder = folder
         self.limits = limits
         self.faces = Faces()
+        self.insync = InSync()
         self.indexing = Job(self._index)
         self.quality = Job(self._measure)
-        self._strangers = StrangerReader(limits.media_seconds, limits.reading)
+        self._strangers = StrangerReader(limits.media_seconds, limits.reading, limits.waiting)
         self._lock = threading.Lock()
         self._library: Library | None = None
         self._plane: tuple[str, str, Plane] | None = None  # library, embedding, map
@@ -48,6 +50,7 @@ class Home:
     def close(self) -> None:
         """Close the library and end what reads for it."""
         self._strangers.close()
+        self.insync.close()
         if self._library is not None:
             self._library.close()
 

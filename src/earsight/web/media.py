@@ -79,7 +79,11 @@ def bytes_of(clip: LibraryClip, root: Path, request: Request) -> FileResponse:
 
     Other ranges than one are answered by the whole file, as HTTP allows.
     """
-    path = file_of(clip, root)
+    return answer_with(file_of(clip, root), request)
+
+
+def answer_with(path: Path, request: Request) -> FileResponse:
+    """Answer with a file of ours, or with the one range of it that is asked for."""
     _one_range(request, path.stat().st_size)
     kind = _TYPES.get(path.suffix.lower().lstrip("."), "application/octet-stream")
     headers = {"Cache-Control": "private, no-cache"}

@@ -86,6 +86,19 @@ class Waveform(BaseModel):
     seconds: float
 
 
+class Offset(BaseModel):
+    """By how much the sound of a clip is off."""
+
+    offset_ms: float | None = Field(
+        description="The sound comes so many milliseconds after its sight (below 0: before); "
+        "null: no answer."
+    )
+    confidence: float = Field(description="The share of the witnesses that agree.")
+    agreeing: int = Field(description="Witnesses that agree.")
+    of: int = Field(description="How many there are.")
+    why: str = Field(description="Why there is no answer.")
+
+
 class Point(BaseModel):
     """Where a clip's sound or sight lies in the map."""
 

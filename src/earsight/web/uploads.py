@@ -1,14 +1,7 @@
-"""Files to search by: received into a private folder, and gone once they are answered.
-
-The folder is this process's own (0700), under the system's place for temporary files, and held by
-a lock that the kernel lets go of with the process. So the next start can tell what a crash left.
-"""
+"""Files to search by: received into a private folder, and gone once they are answered."""
 
 import asyncio
-import fcntl
 import os
-import shutil
-import stat
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -20,9 +13,7 @@ from typing import Any, BinaryIO
 from fastapi import Request
 
 from earsight.errors import InputError
-
-_PREFIX = "earsight-uploads-"
-_YOUNG = 60.0  # seconds in which a folder without a lock may be just being made
+from earsight.web.private import PrivateFolder, sweep
 
 
 @dataclass(frozen=True)
@@ -37,6 +28,7 @@ class Limits:
         slowest: Bytes a second.
         media_seconds: What a file may hold.
         reading: Seconds that reading it may take.
+        waiting: Seconds that it waits for the one before it to be read.
     """
 
     bytes: int = 500_000_000
@@ -46,6 +38,7 @@ class Limits:
     slowest: int = 50_000
     media_seconds: float = 3600.0
     reading: float = 90.0
+    waiting: float = 60.0
 
 
 class UploadError(InputError):
@@ -71,17 +64,12 @@ class Inbox:
         self.limits = limits
         self._busy = 0
         sweep()
-        self._make()
-
-    def _make(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX))  # 0700
-        self._lock = (self.folder / "lock").open("w")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._private = PrivateFolder()
+        self.folder = self._private.path()
 
     def close(self) -> None:
         """Remove the folder with all that is in it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self._lock.close()
+        self._private.close()
 
     @asynccontextmanager
     async def receive(self, request: Request) -> AsyncIterator[Upload]:
@@ -96,9 +84,7 @@ class Inbox:
         path: Path | None = None
         try:
             try:
-                if not self.folder.exists():  # a cleaner of old temporary files was here
-                    self._lock.close()
-                    self._make()
+                self.folder = self._private.path()
                 handle, name = tempfile.mkstemp(dir=self.folder)  # 0600, not the file's own name
                 path = Path(name)
                 with os.fdopen(handle, "wb") as file:
@@ -224,21 +210,3 @@ class _Parts:
 
 def _too_large(limit: int) -> str:
     return f"A file to search by may have {limit / 1e6:,.0f} MB at most; cut a shorter piece."
-
-
-def sweep() -> None:
-    """Remove the folders that crashed servers of this user left behind."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        try:
-            found = folder.lstat()
-            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-                continue
-            if not (folder / "lock").exists():
-                if time.time() - found.st_mtime > _YOUNG:
-                    shutil.rmtree(folder, ignore_errors=True)
-                continue
-            with (folder / "lock").open() as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-        except OSError:  # held by a server that runs, or gone just now
-            continue
