@@ -25,11 +25,14 @@ PAGES = sorted(
     for page in DOCS.glob("*.md")
     if any(language in RUN for language, _, _ in BLOCK.findall(page.read_text()))
 )
-CLIPS = ("folder.md", "api.md")  # pages that speak of a folder `my-clips/`
+CLIPS = ("folder.md", "api.md", "scale.md")  # pages that speak of a folder `my-clips/`
+ON_S3 = ("scale.md",)  # pages that speak of a bucket `clips`
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_what_a_page_shows_runs(name: str, tmp_path: Path) -> None:
+def test_what_a_page_shows_runs(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    if name in ON_S3:
+        request.getfixturevalue("s3")
     if name in CLIPS:
         draw(tmp_path / "my-clips", per_class=2)
     for language, file, code in BLOCK.findall((DOCS / name).read_text()):
