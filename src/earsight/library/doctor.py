@@ -169,7 +169,8 @@ def _check_tables(store: Store) -> Iterator[Finding]:
     anew = f"Make it anew: {store.index_command} --rebuild"
     tables = stored_tables(store, current)
     for name in table_names(tables.folder):
-        if name.endswith(f"-{current.features}") and name != tables.sequences.name:
+        kept = (tables.sequences.name, tables.timing.name)  # of another kind
+        if name.endswith(f"-{current.features}") and name not in kept:
             yield _check_table(f"table {name}", LanceIndex(tables.folder, name), anew)
     yield _check_sequences(tables, anew)
     yield _check_rows(store, current, tables, anew)

@@ -59,6 +59,7 @@ class Tables:
         self.features = features
         self.roles = tuple(roles)
         self.sequences = SequenceStore(self.folder, f"sequences-{features}")
+        self.timing = SequenceStore(self.folder, f"timing-{features}")  # made when first asked for
 
     def create(self, sources: Sources) -> None:
         """Make the tables that are not there yet."""
@@ -97,7 +98,8 @@ class Tables:
 
     def drop(self) -> None:
         """Remove all tables, readable or not."""
-        for name in (*(f"{role}-{self.features}" for role in self.roles), self.sequences.name):
+        kept = (self.sequences.name, self.timing.name)
+        for name in (*(f"{role}-{self.features}" for role in self.roles), *kept):
             shutil.rmtree(self.folder / f"{name}.lance", ignore_errors=True)
 
     def delete(self, contents: Sequence[str]) -> None:
@@ -106,6 +108,8 @@ class Tables:
             for role in self.roles:
                 self._table(role).delete(contents)
             self.sequences.delete(contents)
+            if self.timing.exists:
+                self.timing.delete(contents)
 
     def faults(self, contents: Mapping[str, Mapping[str, int]]) -> tuple[list[str], list[str]]:
         """Compare what is here with what the library believes.
@@ -124,6 +128,9 @@ class Tables:
             here = Counter(row.content for row in self._table(role).rows())
             strays |= here.keys() - contents.keys()
             lost |= {c for c, rows in contents.items() if rows.get(modality, 0) != here[c]}
+        if self.timing.exists:
+            kept = self.timing.keys()
+            strays |= {key.partition(":")[0] for key in kept} - contents.keys()
         return sorted(lost), sorted(strays)
 
     def read(self, modality: str, contents: Mapping[str, int]) -> Iterator[Piece]:
