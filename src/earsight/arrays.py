@@ -14,6 +14,8 @@ ArrayLike = npt.ArrayLike
 Labels = npt.NDArray[Any]
 LabelsLike = npt.ArrayLike | Mapping[str, npt.ArrayLike] | None
 
+_CHECKED = 1 << 18  # numbers looked at at a time
+
 
 def as_matrix(x: ArrayLike, name: str, *, dim: int | None = None, min_rows: int = 1) -> FloatArray:
     """Return `x` as a finite (n, d) floating array, in its own precision where it has one.
@@ -50,7 +52,7 @@ def as_matrix(x: ArrayLike, name: str, *, dim: int | None = None, min_rows: int 
             array = array.astype(np.float64)
     elif array.dtype not in (np.float32, np.float64):
         raise InputError(f"`{name}` must be real numbers; got dtype {array.dtype}.")
-    bad = ~np.isfinite(array).all(axis=1)
+    bad = _bad_rows(array)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise InputError(
@@ -58,6 +60,21 @@ def as_matrix(x: ArrayLike, name: str, *, dim: int | None = None, min_rows: int 
             f"the first is row {row}. Remove or repair those rows."
         )
     return array
+
+
+def _bad_rows(array: FloatArray) -> npt.NDArray[np.bool_]:
+    """Tell which rows hold NaN or infinity, (n,)."""
+    bad = np.zeros(len(array), dtype=bool)
+    ones = np.ones(array.shape[1], dtype=array.dtype)
+    step = max(1, _CHECKED // array.shape[1])
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, len(array), step):
+            rows = array[start : start + step]
+            # A sum is finite only of finite numbers, and is done as fast as memory is read. If it
+            # is not, each number is looked at: sums of finite numbers may overflow.
+            if not np.isfinite(rows @ ones).all():
+                bad[start : start + step] = ~np.isfinite(rows).all(axis=1)
+    return bad
 
 
 def as_labels(labels: ArrayLike, name: str, *, n: int) -> Labels:

@@ -1,5 +1,6 @@
 """Whitening with a rank tolerance, CCA from covariances, shrinkage, and the signs of components."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,9 @@ class CanonicalPair:
     """Canonical directions of two views, best first.
 
     Attributes:
-        weights: (p, r) and (q, r); the projections of each view are uncorrelated with each other.
-        correlations: (r,) canonical correlations ρ, descending; r is the rank of the problem.
+        weights: (p, k) and (q, k); the projections of each view are uncorrelated with each other.
+        correlations: (r,) canonical correlations ρ, descending; r is the rank of the problem and
+            k = r, or what was asked for where that is less.
     """
 
     weights: tuple[FloatArray, FloatArray]
@@ -29,6 +31,7 @@ def cca(
     ridge: tuple[float, float] = (0.0, 0.0),
     eps: float = float(np.finfo(np.float64).eps),
     max_rank: int | None = None,
+    n_weights: int | None = None,
 ) -> CanonicalPair:
     """Canonical correlation analysis of two views, from their covariances alone.
 
@@ -43,9 +46,10 @@ def cca(
         ridge: γx and γy, ≥ 0, in the units of the covariances.
         eps: Relative precision in which the rows were multiplied.
         max_rank: What the rank cannot exceed (classes − 1, rows − 1), where that is known.
+        n_weights: How many directions to return at most, best first; None: all.
 
     Returns:
-        Weights and correlations of every dimension that is told from rounding errors.
+        Weights, and correlations of every dimension that is told from rounding errors.
 
     Reference: Hotelling, Relations between two sets of variates, 1936; Hardoon et al., Canonical
     correlation analysis: an overview, 2004.
@@ -56,12 +60,13 @@ def cca(
     """
     wx, wy = whitener(xx, ridge[0], eps=eps), whitener(yy, ridge[1], eps=eps)
     t = wy.apply(wx.apply(xy).T).T  # (rank of x, rank of y)
-    u, rho, vt = linalg.svd(t, full_matrices=False, check_finite=False)
+    rho, left, right = _svd(t)
     # Σxy is known to about eps·√p of its columns' scale; whitening magnifies that by 1/√floor.
     noise = _tolerance(max(len(xx), len(yy)), eps) / np.sqrt(wx.floor * wy.floor)
     rank = int((rho > noise).sum())
     rank = rank if max_rank is None else min(rank, max_rank)
-    a, b = wx.weights(u[:, :rank]), wy.weights(vt[:rank].T)
+    k = rank if n_weights is None else min(rank, n_weights)
+    a, b = wx.weights(left(k)), wy.weights(right(k))
     # Correlations with the columns, unlike weights, are the same however dependent columns share.
     deviation = np.sqrt(np.diag(xx))[:, None]
     signs = component_signs(np.divide(xx @ a, deviation, out=np.zeros_like(a), where=deviation > 0))
@@ -76,7 +81,7 @@ class Whitener:
         kept: (d,) the columns that vary.
         scale: (d,) their standard deviations, D.
         basis: (d, r) V, orthonormal; None where Σ has full rank and V = I.
-        factor: (r, r) L, lower triangular.
+        factor: (r, r) L, lower triangular; what is above the diagonal does not count.
         floor: A lower bound of the eigenvalues of LLᵀ.
     """
 
@@ -89,7 +94,8 @@ class Whitener:
 
     def apply(self, matrix: FloatArray) -> FloatArray:
         """Return WᵀM (r, n) for M (p, n)."""
-        scaled = matrix[self.kept] / self.scale[:, None]  # (d, n)
+        kept = matrix if len(self.kept) == len(matrix) else matrix[self.kept]
+        scaled = kept / self.scale[:, None]  # (d, n)
         turned = scaled if self.basis is None else self.basis.T @ scaled  # (r, n)
         return np.asarray(
             linalg.solve_triangular(self.factor, turned, lower=True, check_finite=False)
@@ -125,17 +131,21 @@ def whitener(
     kept = np.flatnonzero(np.diag(covariance) > 0)
     scale = np.sqrt(np.diag(covariance)[kept])  # (d,)
     correlation = covariance if len(kept) == p else covariance[np.ix_(kept, kept)]
-    correlation = correlation / scale
+    correlation = np.divide(correlation, scale, order="C")
     correlation /= scale[:, None]
-    ridged = correlation.copy()
-    ridged[np.diag_indices_from(ridged)] += ridge / scale**2
-    tolerance = _tolerance(p, eps)
-    factor, floor = _cholesky(ridged)
+    diagonal = correlation.reshape(-1)[:: len(kept) + 1]  # a view
+    variances, tolerance = diagonal.copy(), _tolerance(p, eps)
+    diagonal += ridge / scale**2
+    factor, floor = _cholesky(correlation)
     if floor >= 10 * tolerance:
         return Whitener(p, kept, scale, None, factor, floor)
+    below = np.tril(correlation, -1)  # LAPACK took what is above
+    correlation = below + below.T
+    np.fill_diagonal(correlation, variances)
     values, vectors = linalg.eigh(correlation, check_finite=False)
     basis = vectors[:, values > tolerance]  # (d, r)
-    factor, floor = _cholesky(basis.T @ ridged @ basis)
+    np.fill_diagonal(correlation, variances + ridge / scale**2)
+    factor, floor = _cholesky(basis.T @ correlation @ basis)
     return Whitener(p, kept, scale, basis, factor, floor)
 
 
@@ -185,14 +195,30 @@ def _tolerance(p: int, eps: float) -> float:
 def _cholesky(matrix: FloatArray) -> tuple[FloatArray, float]:
     """Return the lower factor, and a lower bound of the spectrum: 0 where there is no factor.
 
-    1/‖M⁻¹‖₁ bounds the smallest eigenvalue from below, and LAPACK estimates it cheaply.
+    The factor takes the memory of `matrix` on and above its diagonal. 1/‖M⁻¹‖₁ bounds the smallest
+    eigenvalue from below, and LAPACK estimates it cheaply.
     """
     if not len(matrix):
         return matrix, 1.0
-    try:  # symmetric: the transpose is the same matrix, in the memory order that LAPACK reads
-        factor = linalg.cholesky(matrix.T, lower=True, check_finite=False)
-    except linalg.LinAlgError:
+    symmetric = np.ascontiguousarray(matrix).T  # the same matrix, in the order that LAPACK reads
+    norm = float(linalg.lapack.dlange("1", symmetric))
+    factor, info = linalg.lapack.dpotrf(symmetric, lower=1, clean=0, overwrite_a=1)
+    if info != 0:
         return matrix, 0.0
-    norm = float(linalg.lapack.dlange("1", matrix.T))
     reciprocal, _ = linalg.lapack.dpocon(factor, norm, uplo="L")
     return factor, float(reciprocal) * norm
+
+
+def _svd(
+    matrix: FloatArray,
+) -> tuple[FloatArray, Callable[[int], FloatArray], Callable[[int], FloatArray]]:
+    """Return the singular values, and functions of k that return the first k vectors of each side.
+
+    The long side is brought to the short one's length first, and only the vectors wanted go back.
+    """
+    if matrix.shape[0] < matrix.shape[1]:
+        values, left, right = _svd(matrix.T)
+        return values, right, left
+    q, r = linalg.qr(matrix, mode="economic", check_finite=False)
+    u, values, vt = linalg.svd(r, check_finite=False)
+    return values, lambda k: np.asarray(q @ u[:, :k]), lambda k: np.asarray(vt[:k].T)

@@ -6,18 +6,20 @@ So a fit from batches equals a fit on the whole array bit for bit, two halves of
 merged, and rows with a mean of 100 lose nothing.
 """
 
-from collections.abc import Iterator, Mapping
-from itertools import combinations_with_replacement
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise, starmap
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import blas
 
 from earsight.arrays import FloatArray, IntArray
 from earsight.errors import InputError
+from earsight.totals import SymmetricTotal, Total
 
 BLOCK = 4096
-_CHUNK = 1 << 14  # entries added at a time: the scratch arrays stay in the processor's cache
+_FEW = 384  # rows multiplied at a time: with a thousand columns they fit a core's own cache
 
 Columns = tuple[npt.NDArray[Any], ...]
 
@@ -63,38 +65,6 @@ def first_shift(block: FloatArray) -> FloatArray:
     return mean.astype(block.dtype)
 
 
-class Total:
-    """A running sum of arrays in twice the precision of float64.
-
-    Each addition keeps its rounding error (Knuth's two-sum), so that the sum does not depend on
-    how its terms were grouped: 106 bits are carried and 53 are read.
-    """
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.high = np.zeros(shape)
-        self.low = np.zeros(shape)
-
-    def add(self, term: npt.NDArray[Any]) -> None:
-        """Add an array of the sum's shape, of any precision up to float64."""
-        high, low, new = self.high.reshape(-1), self.low.reshape(-1), term.reshape(-1)
-        for start in range(0, len(high), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            a, b = high[part], new[part].astype(np.float64)
-            total = a + b
-            b_seen = total - a
-            low[part] += (a - (total - b_seen)) + (b - b_seen)
-            high[part] = total
-
-    def merge(self, other: "Total") -> None:
-        """Add another sum."""
-        self.add(other.high)
-        self.low += other.low
-
-    def value(self) -> FloatArray:
-        """Return the sum in float64."""
-        return np.asarray(self.high + self.low)
-
-
 class Moments:
     """n, Σx and Σxyᵀ of every pair of paired views, about fixed shifts.
 
@@ -109,31 +79,38 @@ class Moments:
     def __init__(self, shifts: Mapping[str, FloatArray] | None = None) -> None:
         self.n = 0
         self.shifts: dict[str, FloatArray] = {}
-        self._shifted: dict[str, _Shifted] = {}
-        self._sums: dict[str, Total] = {}
-        self._products: dict[tuple[str, str], Total] = {}
+        self._products: _Products | None = None
         if shifts is not None:
             self._start(shifts)
 
     def _start(self, shifts: Mapping[str, FloatArray]) -> None:
         self.shifts = dict(shifts)
-        self._shifted = {name: _Shifted(shift) for name, shift in shifts.items()}
-        dims = {name: len(shift) for name, shift in shifts.items()}
-        self._sums = {name: Total((dim,)) for name, dim in dims.items()}
-        self._products = {
-            (a, b): Total((dims[a], dims[b])) for a, b in combinations_with_replacement(dims, 2)
-        }
+        borders = np.cumsum([0, *map(len, shifts.values())]).tolist()
+        self._spans = dict(zip(shifts, starmap(slice, pairwise(borders)), strict=True))
+        self._sums = Total((borders[-1],))
+        self._square = SymmetricTotal(borders[-1])
 
     def add(self, block: Mapping[str, FloatArray]) -> None:
-        """Add one block of rows, modality → (n, d)."""
+        """Add one block of rows, modality → (n, d).
+
+        Raises:
+            InputError: The products overflow.
+        """
         if not self.shifts:
             self._start({name: first_shift(x) for name, x in block.items()})
-        shifted = {name: shift(block[name]) for name, shift in self._shifted.items()}
-        for name, x in shifted.items():
-            self._sums[name].add(x.sum(axis=0, dtype=np.float64))
-        for (a, b), total in self._products.items():
-            total.add(_product(shifted[a], shifted[b]))
-        self.n += len(next(iter(shifted.values())))
+        if self._products is None:
+            self._products = _Products([*self.shifts.values()])
+        sums = np.zeros(self._sums.high.shape)
+        for _, rows in self._products.few([block[name] for name in self.shifts]):
+            sums += np.ones(len(rows), rows.dtype) @ rows
+            self._products.square(rows)
+        self._sums.add(sums)
+        self._square.add(self._products.taken())
+        self.n += len(next(iter(block.values())))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is only room to work in."""
+        return vars(self) | {"_products": None}
 
     def merge(self, other: "Moments") -> None:
         """Add the rows of another pass; cut at a block's border, nothing tells it from one pass.
@@ -143,22 +120,23 @@ class Moments:
         """
         _check_same_shifts(self.shifts, other.shifts)
         self.n += other.n
-        for name, total in self._sums.items():
-            total.merge(other._sums[name])
-        for pair, total in self._products.items():
-            total.merge(other._products[pair])
+        self._sums.merge(other._sums)
+        self._square.merge(other._square)
 
     def mean(self, name: str) -> FloatArray:
         """Mean of one view, (d,) float64."""
-        return np.asarray(self.shifts[name] + self._sums[name].value() / self.n)
+        return np.asarray(self.shifts[name] + self._offset(name))
 
     def covariance(self, a: str, b: str) -> FloatArray:
         """Covariance of two views (or of one with itself), normalised by n, (p, q) float64."""
-        mean_a, mean_b = (self._sums[name].value() / self.n for name in (a, b))
-        covariance = self._products[a, b].value()
+        covariance = self._square.value(self._spans[a], self._spans[b])
         covariance /= self.n
-        covariance -= np.outer(mean_a, mean_b)
+        covariance -= np.outer(self._offset(a), self._offset(b))
         return covariance
+
+    def _offset(self, name: str) -> FloatArray:
+        """Return the mean of one view about its shift, (d,)."""
+        return self._sums.value()[self._spans[name]] / self.n
 
 
 class ClassMoments:
@@ -178,30 +156,42 @@ class ClassMoments:
         self.counts = np.zeros(n_classes, dtype=np.int64)
         self.weights = weights
         self.shift: FloatArray = np.zeros(0)
+        self._products: _Products | None = None
         if shift is not None:
             self._start(shift)
 
     def _start(self, shift: FloatArray) -> None:
         p = len(shift)
         self.shift = shift
-        self._shifted = _Shifted(shift)
         self._sums = Total((len(self.counts), p))
-        self._second = Total((0, 0) if self.weights is None else (p, p))
+        self._second = SymmetricTotal(0 if self.weights is None else p)
 
     def add(self, block: FloatArray, codes: IntArray) -> None:
-        """Add one block of rows (n, p) with the number of each row's class, (n,)."""
+        """Add one block of rows (n, p) with the number of each row's class, (n,).
+
+        Raises:
+            InputError: The products overflow.
+        """
         if not len(self.shift):
             self._start(first_shift(block))
-        x = self._shifted(block)
-        order = np.argsort(codes, kind="stable")
-        present, starts = np.unique(codes[order], return_index=True)
+        if self._products is None:
+            self._products = _Products([self.shift])
         term = np.zeros(self._sums.high.shape)
-        term[present] = np.add.reduceat(x[order], starts, axis=0, dtype=np.float64)
+        for part, rows in self._products.few([block]):
+            order = np.argsort(codes[part], kind="stable")
+            present, starts = np.unique(codes[part][order], return_index=True)
+            term[present] += np.add.reduceat(rows[order], starts, axis=0)
+            if self.weights is not None:
+                rows *= np.sqrt(self.weights[codes[part]])[:, None].astype(rows.dtype)
+                self._products.square(rows)
         self._sums.add(term)
         self.counts += np.bincount(codes, minlength=len(self.counts))
         if self.weights is not None:
-            x *= np.sqrt(self.weights[codes])[:, None].astype(x.dtype)
-            self._second.add(_product(x, x))
+            self._second.add(self._products.taken())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is only room to work in."""
+        return vars(self) | {"_products": None}
 
     def merge(self, other: "ClassMoments") -> None:
         """Add the rows of another pass; cut at a block's border, nothing tells it from one pass.
@@ -223,7 +213,7 @@ class ClassMoments:
 
     def second(self) -> FloatArray:
         """Σ w·(x − shift)(x − shift)ᵀ, (p, p) float64, w that of the row's class; needs weights."""
-        return self._second.value()
+        return self._second.value(slice(0, len(self.shift)), slice(0, len(self.shift)))
 
 
 def _check_same_shifts(a: Mapping[str, FloatArray], b: Mapping[str, FloatArray]) -> None:
@@ -231,26 +221,52 @@ def _check_same_shifts(a: Mapping[str, FloatArray], b: Mapping[str, FloatArray])
         raise InputError("Passes can be merged only with the same views and the same shifts.")
 
 
-def _product(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Return aᵀb (p, q) in the rows' precision."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        product = np.asarray(a.T @ b)
-    if not np.isfinite(product).all():
-        raise InputError(
-            f"The rows must be small enough to be squared in {a.dtype}; their products overflow. "
-            "Scale the features down, or give them as float64."
-        )
-    return product
+class _Products:
+    """XᵀX and Σx of blocks of rows about a shift, a few rows at a time.
 
+    Those few lie in one small buffer, all views side by side, shifted and perhaps weighted: it
+    stays in the processor's cache from the subtraction to the product, which is BLAS's own for
+    symmetric results. Sums come in the rows' precision over a few hundred rows, and in float64
+    beyond; products in the rows' precision over a block.
+    """
 
-class _Shifted:
-    """Subtracts in the rows' precision, into one block of memory that is used again and again."""
+    def __init__(self, shifts: Sequence[FloatArray]) -> None:
+        dtype = np.result_type(*shifts)
+        borders = np.cumsum([0, *(len(shift) for shift in shifts)])
+        self._spans = [*starmap(slice, pairwise(borders.tolist()))]
+        self._shifts = shifts
+        self._rows = np.empty((_FEW, borders[-1]), dtype=dtype)
+        self._gram = np.zeros((borders[-1], borders[-1]), dtype=dtype, order="F")
+        self._started = False
+        self._syrk = blas.ssyrk if dtype == np.float32 else blas.dsyrk
 
-    def __init__(self, shift: FloatArray) -> None:
-        self.shift = shift
-        self._rows = np.empty((0, len(shift)), dtype=shift.dtype)
+    def few(self, block: Sequence[FloatArray]) -> Iterator[tuple[slice, FloatArray]]:
+        """Yield which rows and the rows, shifted; they may be changed, and are overwritten next."""
+        for start in range(0, len(block[0]), _FEW):
+            part = slice(start, min(start + _FEW, len(block[0])))
+            rows = self._rows[: part.stop - start]
+            with np.errstate(over="ignore"):  # told when the product is taken
+                for x, shift, span in zip(block, self._shifts, self._spans, strict=True):
+                    np.subtract(x[part], shift, out=rows[:, span])
+            yield part, rows
 
-    def __call__(self, block: FloatArray) -> FloatArray:
-        if len(self._rows) < len(block):
-            self._rows = np.empty(block.shape, dtype=self.shift.dtype)
-        return np.subtract(block, self.shift, out=self._rows[: len(block)])
+    def square(self, rows: FloatArray) -> None:
+        """Add a few rows to the block's product."""
+        beta = 1.0 if self._started else 0.0
+        self._gram = self._syrk(1.0, rows.T, beta, self._gram, overwrite_c=1)
+        self._started = True
+
+    def taken(self) -> FloatArray:
+        """Return the block's product (d, d), of which the lower triangle counts; it starts anew.
+
+        Raises:
+            InputError: It overflows.
+        """
+        self._started = False
+        gram = self._gram.T
+        if not (np.diag(gram) < np.finfo(gram.dtype).max / 2).all():  # bounds the others
+            raise InputError(
+                f"The rows must be small enough to be squared in {gram.dtype}; their products "
+                "overflow. Scale the features down, or give them as float64."
+            )
+        return gram

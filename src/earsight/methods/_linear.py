@@ -202,6 +202,7 @@ class LinearCCA(JointEmbedding):
             ridge=(ridge_x * linalg.mean_variance(xx), ridge_y * linalg.mean_variance(yy)),
             eps=max(eps),
             max_rank=found.max_rank,
+            n_weights=self.n_components or 10,
         )
         rank = len(pair.correlations)
         if rank == 0:
