@@ -1,21 +1,32 @@
-"""Where vectors are kept and searched: one small protocol, and the embedded store (LanceDB)."""
+"""Where vectors are kept and searched: one small protocol, the embedded store, and servers.
 
-from earsight.vectors._base import EXACT_ROWS, Hit, Row, VectorIndex, Where
+`open_index` opens a table by the address of its index.
+"""
+
+from earsight.vectors._base import EXACT_ROWS, Hit, Row, VectorIndex, VectorTable, Where
 from earsight.vectors._table import Table, table_names
 from earsight.vectors.held import HeldIndex
 from earsight.vectors.lance import LanceIndex
+from earsight.vectors.milvus import MilvusIndex
+from earsight.vectors.opening import EMBEDDED, check_address, open_index, reach
 from earsight.vectors.sequences import SequenceStore, StoredSequence
 
 __all__ = [
+    "EMBEDDED",
     "EXACT_ROWS",
     "HeldIndex",
     "Hit",
     "LanceIndex",
+    "MilvusIndex",
     "Row",
     "SequenceStore",
     "StoredSequence",
     "Table",
     "VectorIndex",
+    "VectorTable",
     "Where",
+    "check_address",
+    "open_index",
+    "reach",
     "table_names",
 ]

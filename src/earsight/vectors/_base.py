@@ -1,8 +1,8 @@
 """What every vector index is: rows with scalar columns, and a ranking that any engine must give."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -70,6 +70,53 @@ class VectorIndex(Protocol):
         """Return the number of rows."""
 
 
+class VectorTable(VectorIndex, Protocol):
+    """A `VectorIndex` that can also be read as a whole, made fast, and removed."""
+
+    @property
+    def exists(self) -> bool:
+        """Whether the table is there."""
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+
+    def read(self, where: Where | None = None) -> Iterator[tuple[list[Row], FloatArray]]:
+        """Yield all rows with their vectors, (n, dim) float32, in batches, in no fixed order."""
+
+    def rows(self, where: Where | None = None) -> list[Row]:
+        """Return all rows without their vectors, sorted by key."""
+
+    def optimize(self) -> None:
+        """Make searching fast once all is written."""
+
+    def drop(self) -> None:
+        """Remove the table with all its rows; nothing happens where there is none."""
+
+
+def conditions(
+    where: Where | None, columns: Sequence[str]
+) -> Iterator[tuple[str, list[str | int]]]:
+    """Yield the columns of a filter, each with the values that pass.
+
+    >>> list(conditions({"modality": "audio", "window": [0, 1]}, ["modality", "window"]))
+    [('modality', ['audio']), ('window', [0, 1])]
+
+    Raises:
+        InputError: An unknown column, or a value that is neither a string nor a whole number.
+    """
+    for column, wanted in (where or {}).items():
+        if column not in columns:
+            raise InputError(f"`where` must name columns ({', '.join(columns)}); got {column!r}.")
+        several = isinstance(wanted, Collection) and not isinstance(wanted, str)
+        values: list[str | int] = []
+        for value in wanted if several else (wanted,):  # type: ignore[union-attr]
+            if not isinstance(value, str | int):
+                raise InputError(f"`where` must hold strings or whole numbers; got {value!r}.")
+            values.append(value if isinstance(value, str) else int(value))
+        yield column, values
+
+
 def cosines(queries: FloatArray, vectors: FloatArray) -> FloatArray:
     """Cosine similarities rounded to a multiple of 2⁻²⁰: (m, d), (n, d) → (m, n) float64.
 
@@ -95,6 +142,30 @@ def reaching(scores: FloatArray, k: int, floor: float) -> np.ndarray[tuple[int],
 def merge(known: list[Hit], found: Iterable[Hit], k: int) -> list[Hit]:
     """Return the k best of two lists: by score, then by key."""
     return sorted([*known, *found], key=lambda hit: (-hit.score, hit.row.key))[:k]
+
+
+Taking = Callable[[Any], list[Row]]
+
+
+def rank_all(
+    queries: FloatArray, k: int, blocks: Iterable[tuple[Taking, FloatArray]]
+) -> list[list[Hit]]:
+    """Compare every row with every query, and return the k best for each.
+
+    Args:
+        queries: (m, dim).
+        k: How many.
+        blocks: Vectors (n, dim), each with what gives the rows at some places among them.
+    """
+    best: list[list[Hit]] = [[] for _ in queries]
+    for take, vectors in blocks:
+        scores = cosines(queries, vectors)  # (queries, rows)
+        for i, line in enumerate(scores):
+            floor = best[i][-1].score if len(best[i]) == k else -np.inf
+            kept = reaching(line, k, floor)
+            found = zip(take(kept), line[kept], strict=True)
+            best[i] = merge(best[i], (Hit(row, float(score)) for row, score in found), k)
+    return best
 
 
 def check_query(queries: FloatArray, k: int, dim: int) -> FloatArray:

@@ -1,41 +1,65 @@
-"""One LanceDB table in a folder: opening, writing by key, filters, and errors in Earsight's words.
+"""One LanceDB table in a folder or on S3: opening, writing by key, filters, and errors in Earsight's words.
 
 Every call opens the newest version of its table and works on that version to its end, so a reader
 never sees half a write, and kill −9 leaves what was acknowledged.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-from earsight.errors import EarsightError, InputError, LibraryError
-from earsight.vectors._base import Where
+from earsight.errors import EarsightError, LibraryError
+from earsight.storage import Remote
+from earsight.vectors._base import Where, conditions
+from earsight.vectors._database import (
+    LOG,
+    Place,
+    connect,
+    in_turn,
+    is_conflict,
+    is_missing,
+    keyed,
+)
+
+_INDEXED_ROWS = 20_000  # from so many on, a write on S3 looks keys up instead of reading them all
 
 
-def table_names(folder: Path) -> list[str]:
+def table_names(folder: Place) -> list[str]:
     """Return the names of the tables in a folder, sorted; none where there is no folder."""
-    names = [path.stem for path in Path(folder).glob("*.lance")]
+    if isinstance(folder, Remote):
+        any_table = Table(folder, "*")
+        with any_table._guard("list"):
+            return sorted(connect(folder).list_tables().tables)
+    names = [path.stem for path in folder.glob("*.lance")]
     return sorted(name for name in names if Table(folder, name).exists)
 
 
 class Table:
     """What the index and the sequences share: rows with a `key` and a `content`."""
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self.folder, self.name = Path(folder), name
+    def __init__(self, folder: Place, name: str) -> None:
+        self.folder, self.name = folder, name
 
     @property
     def exists(self) -> bool:
         """Whether the table has a version; one that was killed while being created has none."""
+        if isinstance(self.folder, Remote):
+            with self._guard("open"):
+                try:
+                    connect(self.folder).open_table(self.name)
+                except ValueError as error:
+                    if not is_missing(error):
+                        raise
+                    return False
+                return True
         return any((self.folder / f"{self.name}.lance" / "_versions").glob("*.manifest"))
 
     def drop(self) -> None:
         """Remove the table with all its rows; nothing happens where there is none."""
         if self.exists:
             with self._guard("drop"):
-                self._connect().drop_table(self.name)
+                connect(self.folder).drop_table(self.name)
 
     def count(self, where: Where | None = None) -> int:
         """Return the number of rows."""
@@ -50,32 +74,59 @@ class Table:
             return 0
         with self._guard("write"):
             table = self._open()
-            gone = table.delete(sql({"content": wanted}, table.schema.names))
-            return int(gone.num_deleted_rows)
+            condition = sql({"content": wanted}, table.schema.names)
+            return int(in_turn(lambda: table.delete(condition)).num_deleted_rows)
 
     def optimize(self, keep: timedelta = timedelta(minutes=10)) -> None:
         """Merge small files and remove versions older than `keep`, which no reader should need."""
         with self._guard("write"):
-            self._open().optimize(cleanup_older_than=keep)
+            if isinstance(self.folder, Remote):
+                self._optimize_shared(max(keep, timedelta(hours=1)))
+            else:
+                self._open().optimize(cleanup_older_than=keep)
 
-    def _connect(self) -> Any:
-        import lancedb
+    def _optimize_shared(self, keep: timedelta) -> None:
+        """The same beside other writers; where they are faster, it is left to the next time."""
+        from lancedb.index import BTree
 
-        return lancedb.connect(str(self.folder))
+        table = self._open()
+        try:
+            table.optimize(cleanup_older_than=keep)
+            columns = [column for index in table.list_indices() for column in index.columns]
+            if "key" not in columns and table.count_rows() >= _INDEXED_ROWS:
+                table.create_index("key", config=BTree())
+        except Exception as error:
+            if not is_conflict(error):
+                raise
+            LOG.info("Table %s is tidied another time: others write to it.", self.name)
 
     def _open(self) -> Any:
-        if not self.exists:
-            raise LibraryError(f"There is no table {self.name!r} in {self.folder}; index first.")
-        table = self._connect().open_table(self.name)
+        missing = f"There is no table {self.name!r} in {self.folder}; index first."
+        if not isinstance(self.folder, Remote) and not self.exists:
+            raise LibraryError(missing)
+        try:
+            table = connect(self.folder).open_table(self.name)
+        except ValueError as error:
+            if isinstance(self.folder, Remote) and is_missing(error):
+                raise LibraryError(missing) from error
+            raise
         if "key" not in table.schema.names:  # a version overwritten with zeros reads as no columns
             raise ValueError("no column `key`")
         return table
 
     def _make(self, schema: Any) -> None:
         """Make the table where there is none."""
-        if not self.exists:
-            with self._guard("create"):
-                self._connect().create_table(self.name, schema=schema)
+        if self.exists:
+            return
+        with self._guard("create"):
+            if not isinstance(self.folder, Remote):
+                connect(self.folder).create_table(self.name, schema=schema)
+                return
+            try:
+                connect(self.folder).create_table(self.name, schema=keyed(schema))
+            except ValueError as error:  # another writer was faster
+                if "already exists" not in str(error):
+                    raise
 
     def _schema(self) -> Any:
         with self._guard("read"):
@@ -83,8 +134,13 @@ class Table:
 
     def _write(self, batch: Any) -> None:
         with self._guard("write"):
-            merging = self._open().merge_insert("key")
-            merging.when_matched_update_all().when_not_matched_insert_all().execute(batch)
+            self._merge(batch)
+
+    def _merge(self, batch: Any) -> int:
+        """Write rows by key in one commit; return its number, which no other commit has."""
+        merging = self._open().merge_insert("key")
+        merging = merging.when_matched_update_all().when_not_matched_insert_all()
+        return int(in_turn(lambda: merging.execute(batch)).version)
 
     def _scan(self, where: Where | None, block: int, columns: list[str] | None = None) -> Any:
         """Yield record batches of one version of the table."""
@@ -105,8 +161,13 @@ class Table:
         except (EarsightError, MemoryError):
             raise
         except Exception as error:  # on damaged files any kind comes, a panic of its own too
+            if isinstance(self.folder, Remote):
+                self.folder.check_bucket()  # tells what is wrong there, if anything is
+                why = _advice_far(str(error))
+            else:
+                why = _advice(str(error))
             raise LibraryError(
-                f"Cannot {action} table {self.name!r} in {self.folder}: {_advice(str(error))}"
+                f"Cannot {action} table {self.name!r} in {self.folder}: {why}"
             ) from error
 
 
@@ -117,6 +178,12 @@ def _advice(cause: str) -> str:
         return "the folder is read-only. Give yourself write access, or use another folder."
     anew = "To make it anew, index again with --rebuild."
     return f"it is damaged or was changed by hand ({cause}). {anew}"
+
+
+def _advice_far(cause: str) -> str:
+    if "AccessDenied" in cause or "status: 403" in cause:
+        return "access is refused. Ask for credentials that may; what was there is still there."
+    return f"{cause} What was there is still there; run the same command again."
 
 
 def sql(where: Where | None, columns: Sequence[str]) -> str | None:
@@ -131,20 +198,11 @@ def sql(where: Where | None, columns: Sequence[str]) -> str | None:
         InputError: An unknown column, or a value that is neither a string nor a whole number.
     """
     parts = []
-    for column, wanted in (where or {}).items():
-        if column not in columns:
-            raise InputError(f"`where` must name columns ({', '.join(columns)}); got {column!r}.")
-        values: Collection[object] = (wanted,)
-        if isinstance(wanted, Collection) and not isinstance(wanted, str):
-            values = wanted
-        listed = ", ".join(_literal(value) for value in values)
+    for column, values in conditions(where, columns):
+        listed = ", ".join(map(_literal, values))
         parts.append(f"{column} IN ({listed})" if listed else "false")
     return " AND ".join(parts) or None
 
 
-def _literal(value: object) -> str:
-    if isinstance(value, int):
-        return str(int(value))
-    if not isinstance(value, str):
-        raise InputError(f"`where` must hold strings or whole numbers; got {value!r}.")
-    return "'" + value.replace("'", "''") + "'"
+def _literal(value: str | int) -> str:
+    return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"

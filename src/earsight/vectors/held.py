@@ -7,8 +7,7 @@ import numpy.typing as npt
 
 from earsight.arrays import FloatArray, unit_rows
 from earsight.retrieval import GRID, distance_blocks
-from earsight.vectors._base import Hit, Row, Where, check_query, merge, reaching
-from earsight.vectors.lance import LanceIndex
+from earsight.vectors._base import Hit, Row, VectorTable, Where, check_query, merge, reaching
 
 Places = npt.NDArray[np.intp]
 _NOWHERE = np.zeros(0, dtype=np.intp)
@@ -18,7 +17,7 @@ MAX_BYTES = 1 << 28
 
 
 class HeldIndex:
-    """What a `LanceIndex` answers, bit for bit, without reading its files again.
+    """What a table answers, bit for bit, without reading it again.
 
     Args:
         rows: n rows.
@@ -36,7 +35,7 @@ class HeldIndex:
         self._columns: dict[str, dict[object, Places]] = {}
 
     @classmethod
-    def of(cls, table: LanceIndex, where: Where | None = None) -> "HeldIndex | None":
+    def of(cls, table: VectorTable, where: Where | None = None) -> "HeldIndex | None":
         """Read the rows of a table that pass the filter; None where they are too many to hold."""
         if table.count(where) * table.dim * 8 > MAX_BYTES:
             return None

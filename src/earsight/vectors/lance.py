@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, fields
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from earsight.vectors._base import (
     check_query,
     cosines,
     merge,
-    reaching,
+    rank_all,
 )
 from earsight.vectors._table import Table, sql
 
@@ -129,15 +130,9 @@ class LanceIndex(Table):
                 table.create_index("vector", config=IvfFlat(distance_type="cosine"))
 
     def _search_all(self, queries: FloatArray, k: int, where: Where | None) -> list[list[Hit]]:
-        best: list[list[Hit]] = [[] for _ in queries]
-        for batch in self._scan(where, _BLOCK):
-            scores = cosines(queries, _vectors(batch))  # (queries, rows)
-            for i, line in enumerate(scores):
-                floor = best[i][-1].score if len(best[i]) == k else -np.inf
-                kept = reaching(line, k, floor)
-                found = zip(_rows(batch.take(kept)), line[kept], strict=True)
-                best[i] = merge(best[i], (Hit(row, float(score)) for row, score in found), k)
-        return best
+        batches = self._scan(where, _BLOCK)
+        blocks = ((partial(_taken, batch), _vectors(batch)) for batch in batches)
+        return rank_all(queries, k, blocks)
 
 
 def _search_index(table: Any, query: FloatArray, k: int, condition: str | None) -> list[Hit]:
@@ -156,6 +151,10 @@ def _vectors(batch: Any) -> FloatArray:
     column = batch.column("vector")
     flat = column.flatten().to_numpy(zero_copy_only=False)
     return np.asarray(flat.reshape(len(column), column.type.list_size))
+
+
+def _taken(batch: Any, places: Any) -> list[Row]:
+    return _rows(batch.take(places))
 
 
 def _rows(batch: Any) -> list[Row]:

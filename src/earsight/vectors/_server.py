@@ -1,0 +1,173 @@
+"""A Milvus server: its address, connecting to it, and its errors in Earsight's words."""
+
+import logging
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from earsight.errors import EarsightError, InputError, LibraryError
+
+TOKEN = "EARSIGHT_MILVUS_TOKEN"
+"""Environment variable with `user:password` or an API key; kept nowhere else."""
+
+_SCHEMES = {"milvus": "http", "milvus+tls": "https"}
+_PORT = 19530
+_CONNECT = 5.0  # seconds until a server that does not answer is none
+_CLIENT, _SERVER = (2, 6), (2, 5)  # the oldest that fit
+_NOT_THERE = 100  # Milvus' code for a collection that is not there
+_LOST = re.compile("UNAVAILABLE|DEADLINE_EXCEEDED|Retry|Fail connecting|closed channel")
+_REFUSED = re.compile("(?i)unauthenticated|permission ?denied|auth check failure|not authorized")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server at `milvus://host:port`, or `milvus+tls://host:port`.
+
+    >>> str(Server.parse("milvus+tls://vectors.example:443"))
+    'milvus+tls://vectors.example:443'
+    """
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, address: str) -> "Server":
+        """Read an address.
+
+        Raises:
+            InputError: It is none, or holds a password.
+        """
+        form = "An index must be embedded, milvus://host:port or milvus+tls://host:port"
+        try:
+            parts = urlsplit(address)
+            port = parts.port or _PORT
+        except ValueError as error:
+            raise InputError(f"{form}; {error}.") from error
+        if parts.username is not None or parts.password is not None:
+            raise InputError(
+                "An index's address is remembered, so it must hold no user and no password; set "
+                f"{TOKEN} to user:password instead."
+            )
+        more = parts.path.strip("/") or parts.query or parts.fragment
+        if parts.scheme not in _SCHEMES or not parts.hostname or more:
+            raise InputError(f"{form}; got {address!r}.")
+        return cls(parts.scheme, parts.hostname, port)
+
+    @property
+    def _place(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self._place}"
+
+    def connect(self) -> Any:
+        """Return a client that has spoken with the server; clients of one server share a line.
+
+        Raises:
+            LibraryError: The extra is not installed, nothing listens, what listens is no Milvus,
+                it wants another token, or one of both sides is too old.
+        """
+        pymilvus = _pymilvus()
+        uri = f"{_SCHEMES[self.scheme]}://{self._place}"
+        try:
+            client = pymilvus.MilvusClient(
+                uri, token=os.environ.get(TOKEN, ""), timeout=_CONNECT, db_name=""
+            )
+            version = str(client.get_server_version(timeout=_CONNECT))
+        except Exception as error:  # whatever a stranger's answer leads the client to
+            raise LibraryError(f"{self} cannot be used as index: {self._why(error)}") from error
+        self._check_version(version)
+        return client
+
+    def _why(self, error: Exception) -> str:
+        if _REFUSED.search(str(error)):
+            return _refused()
+        try:
+            socket.create_connection((self.host, self.port), timeout=_CONNECT).close()
+        except OSError as silence:
+            reason = silence.strerror or silence
+            return f"nothing answers there ({reason}). Is the server started, and the port right?"
+        return "something listens there that does not answer as Milvus does. Is the port right?"
+
+    def _check_version(self, version: str) -> None:
+        if version.startswith("milvus_lite"):  # the small server, with numbers of its own
+            return
+        found = _numbers(version)
+        if found < _SERVER:
+            raise LibraryError(
+                f"{self} runs Milvus {version}; Earsight needs {_dotted(_SERVER)} or newer."
+            )
+
+    @contextmanager
+    def guarding(self, action: str, name: str) -> Iterator[None]:
+        """Word the client's errors as ours: which collection, what failed, what to do."""
+        try:
+            yield
+        except (EarsightError, MemoryError):
+            raise
+        except Exception as error:  # besides its own, the client lets those of gRPC through
+            raise LibraryError(
+                f"Cannot {action} collection {name!r} on {self}: {_advice(error)}"
+            ) from error
+
+
+def _pymilvus() -> Any:
+    try:
+        import pymilvus
+    except ImportError as error:
+        raise LibraryError(
+            "An index at milvus:// needs pymilvus, which is not installed: "
+            "pip install 'earsight[milvus]'."
+        ) from error
+    if _numbers(pymilvus.__version__) < _CLIENT:
+        raise LibraryError(
+            f"pymilvus {pymilvus.__version__} is installed; Earsight needs {_dotted(_CLIENT)} or "
+            "newer: pip install --upgrade 'earsight[milvus]'."
+        )
+    # It writes to stderr what it raises as well.
+    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+    return pymilvus
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
+
+
+def is_gone(error: Exception) -> bool:
+    """Whether an error of the client says that a collection is not there."""
+    return getattr(error, "code", None) == _NOT_THERE
+
+
+def _advice(error: Exception) -> str:
+    cause = str(getattr(error, "message", "") or error)
+    if is_gone(error):
+        return f"it is not there. {ANEW}"
+    if _REFUSED.search(cause):
+        return _refused()
+    if _LOST.search(cause):
+        return (
+            "the server does not answer any more. What was acknowledged is still there; see that "
+            "it runs, and run the same command again."
+        )
+    return f"{cause}."
+
+
+ANEW = "To make it anew, index again with --rebuild."
+
+
+def _refused() -> str:
+    given = (
+        "does not let in who is named by" if os.environ.get(TOKEN) else "wants to know who asks:"
+    )
+    return f"it {given} {TOKEN}, user:password or an API key."
