@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import earsight
-from earsight.methods._base import JointEmbedding
+from earsight.methods._base import JointEmbedding, Rows
+from earsight.methods._pooling import Poolers
 from earsight.methods._torch import Batch
 from earsight.methods.adversarial import Game, reverse
 
@@ -17,7 +18,8 @@ LABELS = np.arange(40) % 4
 @pytest.fixture
 def game() -> Game:
     """Networks as they are before training, without dropout."""
-    game = Game(earsight.method("adversarial", n_components=3), {"audio": 5, "visual": 4})
+    nothing = Poolers("mean", Rows({}), np.random.default_rng(0))
+    game = Game(earsight.method("adversarial", n_components=3), {"audio": 5, "visual": 4}, nothing)
     game.module.eval()
     return game
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from earsight.arrays import FloatArray, IntArray
+from earsight.arrays import ArrayLike, FloatArray, IntArray
 from earsight.errors import InputError
 
 
@@ -110,6 +110,44 @@ class StepTable:
         offsets = np.cumsum([0, *map(len, listed)])
         return cls(np.stack([offsets[:-1], offsets[1:]], 1), times, widths[0], ArrayRows(values))
 
+    @classmethod
+    def joined(cls, values: FloatArray, offsets: ArrayLike, times: ArrayLike) -> "StepTable":
+        """Take sequences that lie one after another in one matrix; nothing is copied.
+
+        Args:
+            values: (total, dim).
+            offsets: (n + 1,) whole numbers from 0 to total that never fall: clip i owns the rows
+                offsets[i] up to offsets[i + 1].
+            times: (total,) seconds from the start of each clip.
+
+        Raises:
+            InputError: Arrays that do not fit each other.
+
+        >>> table = StepTable.joined(np.ones((5, 2)), offsets=[0, 2, 5], times=[0, 1, 0, 1, 2])
+        >>> [len(sequence) for sequence in table]
+        [2, 3]
+        """
+        bounds, seconds = np.asarray(offsets), np.asarray(times, dtype=np.float64)
+        if values.ndim != 2 or seconds.shape != (len(values),):
+            raise InputError(
+                f"A StepTable needs values (total, dim) and a time for each; got values "
+                f"{values.shape} and times {seconds.shape}."
+            )
+        whole = bounds.ndim == 1 and len(bounds) > 1 and bounds.dtype.kind in "iu"
+        falls = whole and bool((bounds[1:] < bounds[:-1]).any())
+        if not whole or falls or bounds[0] != 0 or bounds[-1] != len(values):
+            raise InputError(
+                "`offsets` must be whole numbers that start at 0, never fall and end at the "
+                f"{len(values)} rows of values; got {bounds.dtype} of shape {bounds.shape}."
+            )
+        both = np.stack([bounds[:-1], bounds[1:]], axis=1).astype(np.intp)
+        return cls(both, seconds, int(values.shape[1]), ArrayRows(values))
+
+    @property
+    def lengths(self) -> IntArray:
+        """(n,) steps of each clip."""
+        return np.asarray(self.bounds[:, 1] - self.bounds[:, 0])
+
     def __len__(self) -> int:
         return len(self.bounds)
 
@@ -132,6 +170,41 @@ class StepTable:
     def take(self, clips: IntArray) -> "StepTable":
         """Return the table of some clips, in the order asked for; no vector is read."""
         return replace(self, bounds=self.bounds[clips])
+
+    def gather(self) -> FloatArray:
+        """Read the vectors of all clips, one after another: (Σ lengths, dim).
+
+        Clips that lie beside each other are read together, whatever their order.
+        """
+        ends = np.cumsum(self.lengths)
+        order = np.lexsort((self.bounds[:, 1], self.bounds[:, 0]))
+        ordered = self.bounds[order]
+        breaks = np.flatnonzero(ordered[1:, 0] != ordered[:-1, 1]) + 1
+        out: FloatArray | None = None
+        for run in np.split(order, breaks):
+            low, high = int(self.bounds[run[0], 0]), int(self.bounds[run[-1], 1])
+            block = self.rows(low, high)
+            if out is None:
+                out = np.empty((int(ends[-1]), self.dim), block.dtype)
+            for clip in run:
+                start, stop = self.bounds[clip] - low
+                out[ends[clip] - (stop - start) : ends[clip]] = block[start:stop]
+        if out is None:
+            raise InputError("A StepTable without clips has no vectors.")
+        return out
+
+    def held(self, most: int) -> "StepTable":
+        """Return the table with its vectors in memory, if they take at most `most` bytes.
+
+        Otherwise, and where they are in memory already, the table itself.
+        """
+        if isinstance(self.rows, ArrayRows) or not len(self):
+            return self
+        if int(self.lengths.sum()) * self.dim * self.rows(0, 0).itemsize > most:
+            return self
+        offsets = np.concatenate([[0], np.cumsum(self.lengths)])
+        times = np.concatenate([self.times[a:b] for a, b in self.bounds])
+        return StepTable.joined(self.gather(), offsets, times)
 
     def means(self) -> FloatArray:
         """Pool each clip over time, the paper's mean layer: (n, dim) float32.

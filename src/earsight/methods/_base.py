@@ -21,6 +21,8 @@ from earsight.arrays import (
     labels_by_view,
 )
 from earsight.errors import InputError, LabelError, ModelFileError, NotFittedError
+from earsight.features import StepTable
+from earsight.methods._sequences import mean_rows
 
 BLOCK_ROWS = 4096  # rows that `transform` holds in float64 at a time
 
@@ -34,12 +36,14 @@ class Rows:
         labels: modality → (n,) classes; None where none were given. Paired rows share one array.
         groups: modality → (n,) what each row was cut from (a clip); None where none were given.
         paired: Row i of every view is the same item.
+        steps: modality → the sequences whose means are its rows; only for a kind that reads them.
     """
 
     views: dict[str, FloatArray]
     labels: dict[str, Labels] | None = None
     groups: dict[str, Labels] | None = None
     paired: bool = True
+    steps: dict[str, StepTable] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -77,10 +81,18 @@ class JointEmbedding(ABC):
     def _project(self, modality: str, x: FloatArray) -> FloatArray:
         """Map checked rows (n, d) of one modality to (n, k)."""
 
+    def _reads(self, steps: dict[str, StepTable]) -> dict[str, StepTable]:
+        """Return the sequences that this kind reads beside their means, checked: as a rule none."""
+        return {}
+
+    def _with_steps(self, modality: str, x: FloatArray, steps: StepTable | None) -> FloatArray:
+        """Add to checked rows (n, d) what this kind reads in their sequences: as a rule nothing."""
+        return x
+
     @final
     def fit(
         self,
-        views: Mapping[str, ArrayLike],
+        views: Mapping[str, ArrayLike | StepTable],
         labels: LabelsLike = None,
         groups: LabelsLike = None,
     ) -> Self:
@@ -88,7 +100,8 @@ class JointEmbedding(ABC):
 
         Args:
             views: modality → (n, d) rows, in an order that is kept. Rows are paired (row i of
-                every view is the same clip) unless `labels` is a mapping.
+                every view is the same clip) unless `labels` is a mapping. Sequences, as a
+                `StepTable`, count as their means, unless the kind has a `pooling` that reads them.
             labels: (n,) one class a row; or modality → (n,) classes, which says that rows are not
                 paired, even where the counts agree. A kind that needs no labels ignores them.
             groups: (n,) what each row was cut from, for rows that are parts of one clip and so
@@ -120,12 +133,13 @@ class JointEmbedding(ABC):
         )
 
     @final
-    def transform(self, modality: str, x: ArrayLike) -> FloatArray:
+    def transform(self, modality: str, x: ArrayLike | StepTable) -> FloatArray:
         """Map rows of one modality into the joint space; the others are not needed.
 
         Args:
             modality: One of the names given to `fit`.
-            x: (n, d) rows of that modality.
+            x: (n, d) rows of that modality, or sequences, which count as their means; a kind whose
+                `pooling` read sequences in `fit` takes nothing else.
 
         Returns:
             (n, k) float32.
@@ -140,7 +154,8 @@ class JointEmbedding(ABC):
             raise InputError(
                 f"`modality` must be one of those in `fit`, {list(self.dims_)}; got {modality!r}."
             )
-        rows = as_matrix(x, "x", dim=self.dims_[modality])
+        rows = as_matrix(mean_rows(x, "x"), "x", dim=self.dims_[modality])
+        rows = self._with_steps(modality, rows, x if isinstance(x, StepTable) else None)
         out = np.empty((len(rows), self.n_components_), dtype=np.float32)
         for start in range(0, len(rows), BLOCK_ROWS):
             block = slice(start, start + BLOCK_ROWS)
@@ -202,14 +217,19 @@ class JointEmbedding(ABC):
 
     def _check_rows(
         self,
-        views: Mapping[str, ArrayLike],
+        views: Mapping[str, ArrayLike | StepTable],
         labels: LabelsLike,
         groups: LabelsLike,
         *,
         min_rows: int = 1,
     ) -> Rows:
+        steps: dict[str, StepTable] = {}
+        rows: Any = views
+        if isinstance(views, Mapping):
+            steps = {name: x for name, x in views.items() if isinstance(x, StepTable)}
+            rows = {name: mean_rows(x, f"views[{name!r}]") for name, x in views.items()}
         checked = as_views(
-            views, max_views=self.max_views, min_views=self.min_views, min_rows=min_rows
+            rows, max_views=self.max_views, min_views=self.min_views, min_rows=min_rows
         )
         if labels is None and self.needs_labels:
             raise LabelError(f"{self.name} needs `labels`, one class a row; got None.")
@@ -228,6 +248,7 @@ class JointEmbedding(ABC):
             labels_by_view(labels, "labels", checked),
             labels_by_view(groups, "groups", checked),
             paired,
+            self._reads(steps),
         )
 
 

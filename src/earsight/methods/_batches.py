@@ -22,6 +22,7 @@ def take(rows: Rows, chosen: Draw) -> Rows:
         rows.labels and {name: x[chosen[name]] for name, x in rows.labels.items()},
         rows.groups and {name: x[chosen[name]] for name, x in rows.groups.items()},
         rows.paired,
+        {name: table.take(chosen[name]) for name, table in rows.steps.items()},
     )
 
 

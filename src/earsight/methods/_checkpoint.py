@@ -77,4 +77,8 @@ def _fingerprint(model: DeepEmbedding, rows: Rows) -> str:
         for name, column in part.items():
             digest.update(f"{name} {column.dtype} {column.shape}".encode())
             digest.update(column.tobytes())
+    for name, table in rows.steps.items():
+        digest.update(f"{name} steps {table.dim} {table.lengths.tolist()}".encode())
+        for sequence in table:
+            digest.update(sequence.times.tobytes() + sequence.values.tobytes())
     return digest.hexdigest()

@@ -8,9 +8,14 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.errors import InputError
+from earsight.features import StepTable
 from earsight.methods._base import BLOCK_ROWS, JointEmbedding, check_choice, check_number
+from earsight.methods._sequences import check_lengths
 
 Activation = Literal["relu", "tanh", "sigmoid"]
+Pooling = Literal["mean", "attention", "gru", "transformer"]
+# Steps of a clip, at most. A transformer compares each with each; a GRU goes through them in turn.
+MOST_STEPS = {"attention": 100_000, "gru": 10_000, "transformer": 1_500}
 Arrays = dict[str, Any]
 """One network as `save` writes it: its arrays, and the names of its activations."""
 
@@ -47,11 +52,16 @@ class DeepEmbedding(JointEmbedding):
         epochs: How often every row is seen, at most.
         patience: Epochs without a better score of held-out rows after which training stops; None:
             never. One row in eight is held out, whole groups; none below 400 groups or rows.
+        pooling: What becomes of sequences (views given as a `StepTable`). "mean": their means, as
+            for every method. Otherwise a small network reads the steps with their times, and what
+            it finds stands beside the mean: "attention", which weighs steps by content and time;
+            "gru", which goes through them both ways; "transformer", in which steps see each other.
         device: Where training runs; "auto" is CUDA where there is one. `transform` needs none.
         checkpoint: A folder in which training leaves its state after each epoch, under a name
             made of the data and the hyper-parameters. The same fit, started again after a kill,
             goes on from there and ends in the same model.
         on_epoch: Called with an `Epoch` after each one; set it on the model. Not saved.
+        encoders_: modality → the network that reads its sequences; not with pooling="mean".
         history_: (epochs + 1, 3) loss, held-out MAP and score, from epoch 0 on.
         best_epoch_: The epoch whose networks were kept.
         stopped_: Why training ended, in words.
@@ -63,11 +73,13 @@ class DeepEmbedding(JointEmbedding):
     batch_size: int = 200
     epochs: int = 60
     patience: int | None = 10
+    pooling: Pooling = "mean"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint: str | None = None
     on_epoch: Callable[[Epoch], None] | None = field(
         init=False, default=None, repr=False, compare=False
     )
+    encoders_: dict[str, Arrays] = field(init=False, repr=False, compare=False)
     history_: FloatArray = field(init=False, repr=False, compare=False)
     best_epoch_: int = field(init=False, repr=False, compare=False)
     stopped_: str = field(init=False, repr=False, compare=False)
@@ -82,7 +94,33 @@ class DeepEmbedding(JointEmbedding):
         check_number("epochs", self.epochs, whole=True, at_least=0)
         if self.patience is not None:
             check_number("patience", self.patience, whole=True, at_least=1)
+        check_choice("pooling", self.pooling, ("mean", *MOST_STEPS))
         check_choice("device", self.device, ("auto", "cpu", "cuda"))
+
+    def _reads(self, steps: dict[str, StepTable]) -> dict[str, StepTable]:
+        if self.pooling == "mean":
+            return {}
+        if not steps:
+            raise InputError(
+                f"pooling={self.pooling!r} needs sequences, views given as a StepTable; got rows "
+                'alone. Read a feature file that keeps steps, or use pooling="mean".'
+            )
+        for name, table in steps.items():
+            check_lengths(table, f"views[{name!r}]", self.pooling, MOST_STEPS[self.pooling])
+        return steps
+
+    def _with_steps(self, modality: str, x: FloatArray, steps: StepTable | None) -> FloatArray:
+        if self.pooling == "mean" or modality not in self.encoders_:
+            return x
+        if steps is None:
+            raise InputError(
+                f"`x` must be sequences, a StepTable, as {modality!r} was in `fit`: "
+                f"pooling={self.pooling!r} reads the steps. Got rows."
+            )
+        from earsight.methods._pooling import encode, restored
+
+        check_lengths(steps, "x", self.pooling, MOST_STEPS[self.pooling])
+        return np.hstack([x, encode(restored(self.encoders_[modality]), steps)])
 
 
 def check_layers(hidden: tuple[int, ...], activation: str, dropout: float) -> None:

@@ -124,6 +124,8 @@ class DeepCCA(DeepEmbedding):
         if not len(last.correlations):
             raise InputError(f"{self.name} needs views that vary together; on {of} nothing does.")
         k = resolve_components(self.n_components, len(last.correlations), f"{self.name} on {of}")
+        if rows.steps:
+            self.encoders_ = problem.poolers.arrays()
         self.networks_ = {
             name: network.arrays(*standard[name]) for name, network in problem.networks.items()
         }
@@ -180,13 +182,15 @@ class _Problem:
         from torch import nn
 
         from earsight.methods._network import Network
+        from earsight.methods._pooling import Poolers
 
         self.model = model
         self.beta = model._share_of_pairs()
         rng = np.random.default_rng([model.seed, 0])
+        self.poolers = Poolers(model.pooling, rows, np.random.default_rng([model.seed, 1]))
         self.networks = {
             name: Network(
-                (x.shape[1], *model.hidden, width),
+                (x.shape[1] + self.poolers.columns(name), *model.hidden, width),
                 activation=model.activation,
                 dropout=model.dropout,
                 rng=rng,
@@ -195,14 +199,16 @@ class _Problem:
         }
         if start is not None:
             for name, weights in start.weights.items():
-                _start_as(self.networks[name], weights[:, :width].T)
-        self.module = nn.ModuleList(self.networks.values())
+                beyond = ((0, self.poolers.columns(name)), (0, 0))
+                _start_as(self.networks[name], np.pad(weights[:, :width], beyond).T)
+        self.module = nn.ModuleList([*self.networks.values(), self.poolers])
 
     def loss(self, batch: "Batch") -> "Tensor":
         """Return minus the sum of the canonical correlations."""
         from earsight.methods._losses import pair_covariances, total_correlation
 
-        f, g = (self.networks[name](x) for name, x in batch.views.items())  # (b, k) each
+        views = self.poolers(batch.views, batch.steps)
+        f, g = (self.networks[name](x) for name, x in views.items())  # (b, k) each
         codes = None
         if batch.labels is not None:
             first, second = batch.labels.values()
@@ -253,7 +259,8 @@ class _Problem:
     def _outputs(self, rows: Rows) -> dict[str, FloatArray]:
         from earsight.methods._network import outputs
 
-        return {name: outputs(self.networks[name], x) for name, x in rows.views.items()}
+        views = self.poolers.rows(rows)
+        return {name: outputs(self.networks[name], x) for name, x in views.items()}
 
 
 def _start_as(network: "Network", weights: FloatArray) -> None:

@@ -53,7 +53,7 @@ class Network(nn.Module):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.activation, self.output = activation, output
-        self.layers = nn.ModuleList(_linear(d, k, rng) for d, k in pairwise(widths))
+        self.layers = nn.ModuleList(linear(d, k, rng) for d, k in pairwise(widths))
         self.dropout = Dropout(dropout)
         self.skip = nn.Parameter(torch.zeros(widths[-1], widths[0])) if skip else None
 
@@ -68,7 +68,12 @@ class Network(nn.Module):  # type: ignore[misc]
         return _ACTIVATIONS[self.output](h)
 
     def arrays(self, shift: FloatArray, scale: FloatArray) -> Arrays:
-        """Return the network for `_deep.run_network`, with the standardisation before it."""
+        """Return the network for `_deep.run_network`, with the standardisation before it.
+
+        Columns beyond those that are standardised, found in sequences, enter as they are.
+        """
+        beyond = (0, self.layers[0].in_features - len(shift))
+        shift, scale = np.pad(shift, beyond), np.pad(scale, beyond, constant_values=1.0)
         found: Arrays = {
             "shift": shift,
             "scale": scale,
@@ -97,7 +102,7 @@ def outputs(network: nn.Module, x: FloatArray) -> FloatArray:
     return _array(torch.cat(parts))
 
 
-def _linear(d: int, k: int, rng: np.random.Generator) -> nn.Linear:
+def linear(d: int, k: int, rng: np.random.Generator) -> nn.Linear:
     """Return a layer with weights of variance 1/d and a bias of 0."""
     layer = nn.utils.skip_init(nn.Linear, d, k)
     with torch.no_grad():

@@ -22,6 +22,7 @@ from earsight.methods._base import Rows
 from earsight.methods._checkpoint import Checkpoint
 from earsight.methods._deep import DeepEmbedding, Epoch
 from earsight.methods._network import Dropout
+from earsight.methods._pooling import Padded, Steps
 from earsight.retrieval import evaluate
 
 _WORK_FOR_THREADS = 100_000_000
@@ -39,6 +40,7 @@ class Batch:
         paired: Row i of every view is the same item.
         progress: The share of the training that is over, from 0 to below 1.
         generator: For what else is random in the loss; on the batch's device.
+        steps: modality → the sequences of the rows, where the model reads them.
     """
 
     views: dict[str, Tensor]
@@ -47,6 +49,7 @@ class Batch:
     paired: bool
     progress: float
     generator: torch.Generator
+    steps: dict[str, Padded] = field(default_factory=dict)
 
 
 class Problem(Protocol):
@@ -162,6 +165,7 @@ class _Steps:
             name: torch.from_numpy(np.ascontiguousarray(x, np.float32)).to(device)
             for name, x in rows.views.items()
         }
+        self.steps = {name: Steps(table, device) for name, table in rows.steps.items()}
         self.codes = _numbers(rows.labels)
         self.labels, self.groups = (
             numbers and {name: torch.from_numpy(x).to(device) for name, x in numbers.items()}
@@ -207,6 +211,7 @@ class _Steps:
             self.rows.paired,
             progress,
             generator,
+            {name: steps[chosen[name]] for name, steps in self.steps.items()},
         )
 
 

@@ -21,6 +21,7 @@ from earsight.methods._deep import (
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from earsight.methods._pooling import Poolers
     from earsight.methods._torch import Batch
 
 Views = dict[str, "Tensor"]
@@ -82,6 +83,7 @@ class Adversarial(DeepEmbedding):
         check_layers(self.hidden, self.activation, self.dropout)
 
     def _fit(self, rows: Rows) -> None:
+        from earsight.methods._pooling import Poolers
         from earsight.methods._torch import train
 
         check_two_classes(self.name, rows)
@@ -90,8 +92,12 @@ class Adversarial(DeepEmbedding):
         views: dict[str, FloatArray] = {
             name: (x - scales[name][0]) * scales[name][1] for name, x in rows.views.items()
         }
-        problem = Game(self, {name: x.shape[1] for name, x in views.items()})
+        poolers = Poolers(self.pooling, rows, np.random.default_rng([self.seed, 1]))
+        widths = {name: x.shape[1] + poolers.columns(name) for name, x in views.items()}
+        problem = Game(self, widths, poolers)
         train(self, replace(rows, views=views), problem)
+        if rows.steps:
+            self.encoders_ = poolers.arrays()
         self.networks_ = {
             name: encoder.arrays(*scales[name]) for name, encoder in problem.encoders.items()
         }
@@ -106,15 +112,16 @@ class Game:
     Attributes:
         encoders, generators, discriminators: modality → its network; a generator takes points of
             the other modality.
+        poolers: What reads sequences; the rows of a batch are what it gives.
         module: All of them.
     """
 
-    def __init__(self, model: Adversarial, widths: dict[str, int]) -> None:
+    def __init__(self, model: Adversarial, widths: dict[str, int], poolers: "Poolers") -> None:
         from torch import nn
 
         from earsight.methods._network import Network
 
-        self.model = model
+        self.model, self.poolers = model, poolers
         k, hidden = model.n_components or 10, model.hidden
         rng = np.random.default_rng(model.seed)
 
@@ -125,15 +132,19 @@ class Game:
         self.generators = {name: network(k, *hidden, d) for name, d in widths.items()}
         self.discriminators = {name: network(d, *hidden, k) for name, d in widths.items()}
         parts = (self.encoders, self.generators, self.discriminators)
-        self.module = nn.ModuleList(net for part in parts for net in part.values())
+        networks = [net for part in parts for net in part.values()]
+        self.module = nn.ModuleList([*networks, poolers])
 
     def loss(self, batch: "Batch") -> "Tensor":
         """Return the embedding's loss and the discriminators', with the reversal between."""
         labels = batch.labels or {}
         weight = self.model.strength * (2 / (1 + math.exp(-10 * batch.progress)) - 1)
-        points = self.embed(batch.views)
+        views = self.poolers(batch.views, batch.steps)
+        points = self.embed(views)
         made = self.generate(points)
-        told = self.telling_apart(batch.views, reverse(made, weight), labels)
+        # What reads sequences must serve the embedding, and not make originals easy to tell.
+        originals = {name: x.detach() for name, x in views.items()}
+        told = self.telling_apart(originals, reverse(made, weight), labels)
         return self.embedding(points, self.embed(made), labels) + told
 
     def embed(self, views: Views) -> Views:
@@ -187,7 +198,8 @@ class Game:
         """Map held-out rows, modality → (n, k)."""
         from earsight.methods._network import outputs
 
-        return {name: outputs(self.encoders[name], x) for name, x in held.views.items()}
+        rows = self.poolers.rows(held)
+        return {name: outputs(self.encoders[name], x) for name, x in rows.items()}
 
 
 def reverse(made: Views, weight: float) -> Views:

@@ -20,6 +20,7 @@ from earsight.methods.cca import CCA
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from earsight.methods._pooling import Poolers
     from earsight.methods._torch import Batch
 
 
@@ -70,6 +71,7 @@ class Contrastive(DeepEmbedding):
     def _fit(self, rows: Rows) -> None:
         from torch import nn
 
+        from earsight.methods._pooling import Poolers
         from earsight.methods._torch import train
 
         scales = {name: standardisation(x) for name, x in rows.views.items()}
@@ -81,9 +83,15 @@ class Contrastive(DeepEmbedding):
         self.n_components_ = start.n_components_
         rng = np.random.default_rng(self.seed)
         maps = {name: w * start.correlations_ for name, w in start.weights_.items()}
-        networks = {name: self._branch(weights, rng) for name, weights in maps.items()}
-        problem = _Problem(nn.ModuleList(networks.values()), self.temperature)
+        poolers = Poolers(self.pooling, rows, np.random.default_rng([self.seed, 1]))
+        networks = {
+            name: self._branch(np.pad(weights, ((0, poolers.columns(name)), (0, 0))), rng)
+            for name, weights in maps.items()
+        }
+        problem = _Problem(nn.ModuleList(networks.values()), poolers, self.temperature)
         train(self, replace(rows, views=views, labels=None), problem)
+        if rows.steps:
+            self.encoders_ = poolers.arrays()
         self.networks_ = {name: net.arrays(*scales[name]) for name, net in networks.items()}
 
     def _branch(self, start: FloatArray, rng: np.random.Generator) -> "nn.Module":
@@ -111,13 +119,20 @@ class Contrastive(DeepEmbedding):
 
 @dataclass
 class _Problem:
-    """What `train` trains: the two branches."""
+    """What `train` trains: the two branches, and what reads sequences before them."""
 
-    module: "nn.ModuleList"
+    branches: "nn.ModuleList"
+    poolers: "Poolers"
     temperature: float
 
+    def __post_init__(self) -> None:
+        from torch import nn
+
+        self.module = nn.ModuleList([*self.branches, self.poolers])
+
     def loss(self, batch: "Batch") -> "Tensor":
-        first, second = (net(x) for net, x in zip(self.module, batch.views.values(), strict=True))
+        views = self.poolers(batch.views, batch.steps)
+        first, second = (net(x) for net, x in zip(self.branches, views.values(), strict=True))
         group = None if batch.groups is None else next(iter(batch.groups.values()))
         return info_nce(first, second, self.temperature, group)
 
@@ -126,7 +141,7 @@ class _Problem:
 
         return {
             name: outputs(net, x)
-            for net, (name, x) in zip(self.module, held.views.items(), strict=True)
+            for net, (name, x) in zip(self.branches, self.poolers.rows(held).items(), strict=True)
         }
 
 

@@ -1,6 +1,6 @@
 """The triplet network of the paper: Cluster-CCA's points, rearranged by triplets."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -21,6 +21,7 @@ from earsight.methods.cluster_cca import ClusterCCA
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from earsight.methods._pooling import Poolers
     from earsight.methods._torch import Batch
 
 CENTRE = 0.5  # of the outputs, which lie between sigmoid(-1) and sigmoid(1)
@@ -93,6 +94,7 @@ class TNN(DeepEmbedding):
         from torch import nn
 
         from earsight.methods._network import Network
+        from earsight.methods._pooling import Poolers
         from earsight.methods._torch import train
 
         check_two_classes(self.name, rows)
@@ -102,9 +104,10 @@ class TNN(DeepEmbedding):
         scales = {name: standardisation(x) for name, x in views.items()}
         views = {name: (x - scales[name][0]) * scales[name][1] for name, x in views.items()}
         rng = np.random.default_rng(self.seed)
+        poolers = Poolers(self.pooling, rows, np.random.default_rng([self.seed, 1]))
         networks = {
             name: Network(
-                (x.shape[1], *self.hidden, self.n_components_),
+                (x.shape[1] + poolers.columns(name), *self.hidden, self.n_components_),
                 activation=self.activation,
                 output="tanh-sigmoid",
                 dropout=self.dropout,
@@ -112,8 +115,10 @@ class TNN(DeepEmbedding):
             )
             for name, x in views.items()
         }
-        problem = _Problem(self, nn.ModuleList(networks.values()))
-        train(self, Rows(views, rows.labels, rows.groups, rows.paired), problem)
+        branches = nn.ModuleList(networks.values())
+        train(self, replace(rows, views=views), _Problem(self, branches, poolers))
+        if rows.steps:
+            self.encoders_ = poolers.arrays()
         self.networks_ = {name: net.arrays(*scales[name]) for name, net in networks.items()}
 
     def _enter(self, modality: str, x: FloatArray) -> FloatArray:
@@ -121,7 +126,9 @@ class TNN(DeepEmbedding):
         if not self.input_:
             return x
         own = self.input_[modality]
-        return np.asarray((x - own["mean"]) @ own["weights"])
+        d = len(own["mean"])
+        linear = (x[:, :d] - own["mean"]) @ own["weights"]
+        return np.asarray(np.hstack([linear, x[:, d:]]))  # what was read in sequences as it is
 
     def _project(self, modality: str, x: FloatArray) -> FloatArray:
         return run_network(self.networks_[modality], self._enter(modality, x)) - CENTRE
@@ -129,15 +136,22 @@ class TNN(DeepEmbedding):
 
 @dataclass
 class _Problem:
-    """What `train` trains: the two branches."""
+    """What `train` trains: the two branches, and what reads sequences before them."""
 
     model: TNN
-    module: "nn.ModuleList"
+    branches: "nn.ModuleList"
+    poolers: "Poolers"
+
+    def __post_init__(self) -> None:
+        from torch import nn
+
+        self.module = nn.ModuleList([*self.branches, self.poolers])
 
     def loss(self, batch: "Batch") -> "Tensor":
         from earsight.methods._triplets import cross_triplet_loss
 
-        first, second = (net(x) for net, x in zip(self.module, batch.views.values(), strict=True))
+        views = self.poolers(batch.views, batch.steps)
+        first, second = (net(x) for net, x in zip(self.branches, views.values(), strict=True))
         own, other = (batch.labels or {}).values()
         return cross_triplet_loss(
             first,
@@ -153,7 +167,7 @@ class _Problem:
 
         return {
             name: outputs(net, x) - CENTRE
-            for net, (name, x) in zip(self.module, held.views.items(), strict=True)
+            for net, (name, x) in zip(self.branches, self.poolers.rows(held).items(), strict=True)
         }
 
 
