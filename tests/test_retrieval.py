@@ -7,7 +7,8 @@ import pytest
 
 import earsight
 from earsight.errors import InputError, LabelError, NotAvailableError, UnknownPairError
-from earsight.retrieval import GRID, top
+from earsight.nearest import top
+from earsight.retrieval import GRID
 
 
 def embeddings(n: int = 80, k: int = 6, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:

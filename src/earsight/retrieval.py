@@ -1,4 +1,4 @@
-"""Similarity, ranked lists, and `evaluate`: how well one modality finds another."""
+"""Similarity, and `evaluate`: how well one modality finds another."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,10 +11,8 @@ import numpy as np
 from earsight.arrays import (
     ArrayLike,
     FloatArray,
-    IntArray,
     Labels,
     LabelsLike,
-    as_matrix,
     as_views,
     check_same_length,
     labels_by_view,
@@ -36,45 +34,6 @@ GRID = 2.0**20  # similarities are whole multiples of 1/GRID
 _BLOCK = 1 << 17  # similarities held at a time: they stay in the cache from product to score
 
 
-def top(query: ArrayLike, gallery: ArrayLike, k: int) -> tuple[IntArray, FloatArray]:
-    """Find the k gallery items most similar to each query.
-
-    Args:
-        query: (n, d) vectors.
-        gallery: (N, d) vectors of the same space.
-        k: How many, 1 to N.
-
-    Returns:
-        (n, k) row numbers of the gallery, best first, and (n, k) cosine similarities, rounded to
-        multiples of 2⁻²⁰. Of equally similar items the one earlier in the gallery comes first.
-
-    Raises:
-        InputError: Vectors that are not finite or of different widths, or k out of range.
-
-    >>> top([[1.0, 0.0]], [[0.0, 1.0], [2.0, 0.0], [1.0, 1.0]], k=2)[0]
-    array([[1, 2]])
-    """
-    queries, items = as_matrix(query, "query"), as_matrix(gallery, "gallery")
-    if queries.shape[1] != items.shape[1]:
-        raise InputError(
-            "`query` and `gallery` must be vectors of one space, of one width; "
-            f"got {queries.shape[1]} and {items.shape[1]}."
-        )
-    if not 1 <= k <= len(items):
-        raise InputError(f"`k` must be from 1 to {len(items)}, the gallery's size; got {k}.")
-    found = np.empty((len(queries), k), dtype=np.intp)
-    scores = np.empty((len(queries), k))
-    for rows, distance in distance_blocks(_unit(queries), _unit(items)):
-        # Distance above, row number below: one number that is never tied.
-        keys = (distance.astype(np.int64) << 32) + np.arange(len(items))
-        if k < len(items):
-            keys = np.partition(keys, k - 1, axis=1)[:, :k]
-        keys.sort(axis=1)
-        found[rows] = keys & 0xFFFFFFFF
-        scores[rows] = -(keys >> 32) / GRID
-    return found, scores + 0.0  # no negative zeros
-
-
 def distance_blocks(queries: FloatArray, items: FloatArray) -> Iterator[tuple[slice, Distances]]:
     """Yield −2²⁰ times the cosine similarities, as whole numbers, some queries at a time.
 
@@ -83,7 +42,7 @@ def distance_blocks(queries: FloatArray, items: FloatArray) -> Iterator[tuple[sl
     rounding border is summed again exactly, so that the numbers depend on the two vectors alone.
     """
     step = max(1, _BLOCK // len(items))
-    near_border = 0.5 - GRID * 2 * (queries.shape[1] + 2) * float(np.finfo(np.float64).eps)
+    border = near_border(queries.shape[1])
     for start in range(0, len(queries), step):
         rows = slice(start, min(start + step, len(queries)))
         scaled = queries[rows] @ items.T  # (rows, gallery)
@@ -91,13 +50,19 @@ def distance_blocks(queries: FloatArray, items: FloatArray) -> Iterator[tuple[sl
         rounded = np.rint(scaled)
         distance = rounded.astype(np.int32)
         scaled -= rounded
-        doubtful = np.abs(scaled, out=scaled) > near_border
+        doubtful = np.abs(scaled, out=scaled) > border
         for i, j in np.argwhere(doubtful) if doubtful.any() else ():
             distance[i, j] = round(-GRID * math.fsum(queries[start + i] * items[j]))
         yield rows, distance
 
 
-def _unit(x: FloatArray) -> FloatArray:
+def near_border(width: int) -> float:
+    """Return how far from a whole number 2²⁰ times a cosine may lie and be rounded as it is."""
+    return 0.5 - GRID * 2 * (width + 2) * float(np.finfo(np.float64).eps)
+
+
+def to_unit(x: FloatArray) -> FloatArray:
+    """Return rows of length 1 in float64, whatever their length was; zeros stay zeros."""
     rows = np.array(x, dtype=np.float64, order="C")
     # A power of two brings each row near 1 first, so that its squares neither overflow nor vanish.
     _, exponent = np.frexp(np.abs(rows).max(axis=1, keepdims=True))
@@ -332,7 +297,7 @@ def evaluate(
     if paired:
         check_same_length(views, "rows are paired unless `labels` is a mapping")
     classes = labels_by_view(labels, "labels", views)
-    units = {name: _unit(x) for name, x in views.items()}
+    units = {name: to_unit(x) for name, x in views.items()}
     directions = {}
     for query, gallery in permutations(views, 2):
         pair = None if classes is None else (classes[query], classes[gallery])

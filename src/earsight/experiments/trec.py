@@ -14,7 +14,7 @@ from earsight.arrays import IntArray
 from earsight.errors import InputError
 from earsight.experiments.results import slug
 from earsight.experiments.runs import Run, classes
-from earsight.retrieval import top
+from earsight.nearest import top
 
 _TOGETHER = 256  # queries ranked at a time
 

@@ -1,0 +1,125 @@
+"""The k most similar items of a gallery, exactly, without ranking the others."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from earsight.arrays import ArrayLike, FloatArray, IntArray, as_matrix
+from earsight.errors import InputError
+from earsight.retrieval import GRID, distance_blocks, near_border, to_unit
+
+_ITEMS, _QUERIES = 4096, 256  # of one block: its similarities (4 MiB) stay in the cache
+_PAIRS = 1 << 18  # products of single pairs held at a time
+_FEW = 16  # a k below a sixteenth of the gallery is found by a threshold
+_Distances = npt.NDArray[np.int64]
+
+
+def top(query: ArrayLike, gallery: ArrayLike, k: int) -> tuple[IntArray, FloatArray]:
+    """Find the k gallery items most similar to each query.
+
+    Single precision passes over every item: what may be among the k best by the bound of its error,
+    |fl(x·y) − x·y| ≤ (d + 3)·2⁻²⁴ for vectors of length 1, is computed exactly. So the answer is
+    that of exact arithmetic, for the price of a product and a comparison. Memory: a block of both.
+
+    Args:
+        query: (n, d) vectors.
+        gallery: (N, d) vectors of the same space.
+        k: How many, 1 to N.
+
+    Returns:
+        (n, k) row numbers of the gallery, best first, and (n, k) cosine similarities, rounded to
+        multiples of 2⁻²⁰. Of equally similar items the one earlier in the gallery comes first.
+
+    Raises:
+        InputError: Vectors that are not finite or of different widths, or k out of range.
+
+    >>> top([[1.0, 0.0]], [[0.0, 1.0], [2.0, 0.0], [1.0, 1.0]], k=2)[0]
+    array([[1, 2]])
+    """
+    queries, items = as_matrix(query, "query"), as_matrix(gallery, "gallery")
+    if queries.shape[1] != items.shape[1]:
+        raise InputError(
+            "`query` and `gallery` must be vectors of one space, of one width; "
+            f"got {queries.shape[1]} and {items.shape[1]}."
+        )
+    if not 1 <= k <= len(items):
+        raise InputError(f"`k` must be from 1 to {len(items)}, the gallery's size; got {k}.")
+    find = _few if _FEW * k < len(items) else _many
+    found, distances = find(to_unit(queries), items, k)
+    return found, distances / -GRID + 0.0  # no negative zeros
+
+
+def _many(units: FloatArray, items: FloatArray, k: int) -> tuple[IntArray, _Distances]:
+    """Compare every pair exactly, and sort."""
+    found = np.empty((len(units), k), dtype=np.intp)
+    best = np.empty((len(units), k), dtype=np.int64)
+    for rows, distance in distance_blocks(units, to_unit(items)):
+        # Distance above, row number below: one number that is never tied.
+        keys = (distance.astype(np.int64) << 32) + np.arange(len(items))
+        if k < len(items):
+            keys = np.partition(keys, k - 1, axis=1)[:, :k]
+        keys.sort(axis=1)
+        found[rows], best[rows] = keys & 0xFFFFFFFF, keys >> 32
+    return found, best
+
+
+def _few(units: FloatArray, items: FloatArray, k: int) -> tuple[IntArray, _Distances]:
+    """Keep the k best of each query while the gallery passes by, block after block."""
+    found = np.full((len(units), k), len(items), dtype=np.intp)
+    best = np.full((len(units), k), np.iinfo(np.int64).max, dtype=np.int64)
+    floors = np.full(len(units), -np.inf, dtype=np.float32)
+    error = (units.shape[1] + 3) * 2.0**-24
+    slack = np.float32(error + 2 / GRID)  # and what rounding to the grid can hide
+    rough = units.astype(np.float32)
+    for start in range(0, len(items), _ITEMS):
+        block = to_unit(items[start : start + _ITEMS])
+        columns = np.ascontiguousarray(block.T, dtype=np.float32)
+        for first in range(0, len(units), _QUERIES):
+            rows = slice(first, first + _QUERIES)
+            similar = rough[rows] @ columns  # (queries, items)
+            if start == 0 and k <= len(block):
+                floors[rows] = np.partition(similar, -k, axis=1)[:, -k] - 2 * slack
+            hot = np.flatnonzero(similar.max(axis=1) >= floors[rows])
+            if not len(hot):
+                continue
+            which, column = np.nonzero(similar[hot] >= floors[rows][hot, None])
+            near = _distances(units, block, first + hot[which], column)
+            own = first + hot
+            found[own], best[own] = _merged(
+                (found[own], best[own]), (which, start + column, near), k
+            )
+            floors[own] = best[own, -1] / -GRID - slack
+    return found, best
+
+
+def _distances(
+    units: FloatArray, block: FloatArray, rows: IntArray, columns: IntArray
+) -> _Distances:
+    """Return −2²⁰ times the cosines of single pairs, as `distance_blocks` rounds them."""
+    distances = np.empty(len(rows), dtype=np.int64)
+    border = near_border(units.shape[1])
+    step = max(1, _PAIRS // units.shape[1])
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        products = units[rows[part]] * block[columns[part]]
+        scaled = products.sum(axis=1) * -GRID
+        rounded = np.rint(scaled)
+        distances[part] = rounded
+        for i in np.flatnonzero(np.abs(scaled - rounded) > border):
+            distances[start + i] = round(-GRID * math.fsum(products[i]))
+    return distances
+
+
+def _merged(
+    known: tuple[IntArray, _Distances], new: tuple[IntArray, IntArray, _Distances], k: int
+) -> tuple[IntArray, _Distances]:
+    """Return the k best of each row of `known` (rows, k) and of new ones (row, item, distance)."""
+    n = len(known[0])
+    row = np.concatenate([np.repeat(np.arange(n), k), new[0]])
+    item = np.concatenate([known[0].ravel(), new[1]])
+    distance = np.concatenate([known[1].ravel(), new[2]])
+    order = np.lexsort((item, distance, row))
+    starts = np.searchsorted(row[order], np.arange(n))
+    kept = order[starts[:, None] + np.arange(k)]
+    return item[kept], distance[kept]
