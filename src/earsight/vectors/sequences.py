@@ -77,6 +77,14 @@ class SequenceStore(Table):
         batches = self._scan(where, _KEY_BLOCK, ["key"])
         return sorted(key for batch in batches for key in batch.column("key").to_pylist())
 
+    def lengths(self, where: Where | None = None) -> dict[str, int]:
+        """Return key → number of steps, of those that pass the filter, without reading values."""
+        found: dict[str, int] = {}
+        for batch in self._scan(where, _KEY_BLOCK, ["key", "n_steps"]):
+            keys, steps = batch.column("key").to_pylist(), batch.column("n_steps").to_pylist()
+            found |= zip(keys, steps, strict=True)
+        return found
+
 
 def _record(item: StoredSequence) -> dict[str, Any]:
     sequence, weights = item.sequence, item.sequence.weights
