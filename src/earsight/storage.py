@@ -141,7 +141,7 @@ class Remote:
     def _guard(self, done: str) -> Iterator[Any]:
         """Give the client; word its errors as ours: which object, what failed, what to do."""
         try:
-            yield _files(*_environment(), *map(os.environ.get, _WHO))
+            yield _files(*asking())
         except FileNotFoundError as error:
             raise StorageError(f"There is no {self}. `aws s3 ls` shows what is there.") from error
         except OSError as error:
@@ -162,6 +162,11 @@ def place(text: str) -> Path | Remote:
 def endpoint() -> str:
     """Return the server that is asked, as a person would name it."""
     return _environment()[0] or "Amazon S3"
+
+
+def asking() -> tuple[str | None, ...]:
+    """Return who asks whom: the server, the region, and what tells one asker from another."""
+    return (*_environment(), *map(os.environ.get, _WHO))
 
 
 def _environment() -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""One LanceDB table in a folder or on S3: opening, writing by key, filters, and errors in Earsight's words.
+"""One LanceDB table, in a folder or on S3: opening, writing by key, filters, errors in our words.
 
 Every call opens the newest version of its table and works on that version to its end, so a reader
 never sees half a write, and kill −9 leaves what was acknowledged.
@@ -7,6 +7,7 @@ never sees half a write, and kill −9 leaves what was acknowledged.
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from earsight.errors import EarsightError, LibraryError
@@ -39,7 +40,8 @@ class Table:
     """What the index and the sequences share: rows with a `key` and a `content`."""
 
     def __init__(self, folder: Place, name: str) -> None:
-        self.folder, self.name = folder, name
+        self.folder = folder if isinstance(folder, Remote) else Path(folder)
+        self.name = name
 
     @property
     def exists(self) -> bool:
