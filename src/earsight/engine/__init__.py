@@ -1,0 +1,7 @@
+"""Where work runs: in worker processes of this machine, or on a Ray cluster."""
+
+from earsight.engine._base import TookTooLong, WorkerDied
+from earsight.engine.apart import Apart
+from earsight.engine.processes import default_workers, run
+
+__all__ = ["Apart", "TookTooLong", "WorkerDied", "default_workers", "run"]

@@ -1,0 +1,111 @@
+"""One process apart, for what may crash it or take too long."""
+
+import multiprocessing
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from earsight.engine._base import Item, Result, TookTooLong, WorkerDied
+from earsight.engine.processes import begin
+from earsight.errors import BusyError
+
+
+class Apart:
+    """One process that works on one item at a time, stays warm, and may die or be ended.
+
+    Args:
+        start: Called once in each new process.
+    """
+
+    def __init__(self, start: Callable[[], None] | None = None) -> None:
+        self._start = start
+        self._lock = threading.Lock()
+        self._process: Any = None
+        self._pipe: Connection | None = None
+
+    def call(
+        self,
+        work: Callable[[Item], Result],
+        item: Item,
+        seconds: float,
+        *,
+        wait: float | None = None,
+    ) -> Result:
+        """Return `work(item)`, done by the process; an error that it raises is raised here.
+
+        Args:
+            work: A function that a process can import.
+            item: What to work on.
+            seconds: After so long the process is ended; the next call starts another.
+            wait: Seconds to wait for another thread's item; default: as long as it takes.
+
+        Raises:
+            TookTooLong: It was ended.
+            BusyError: The other thread's item took longer than `wait`.
+            WorkerDied: The process crashed.
+        """
+        if not self._lock.acquire(timeout=-1 if wait is None else wait):
+            raise BusyError(f"Another was being worked on, and was not done within {wait:g} s.")
+        try:
+            return self._call(work, item, seconds)
+        finally:
+            self._lock.release()
+
+    def _call(self, work: Callable[[Item], Result], item: Item, seconds: float) -> Result:
+        if self._process is None or not self._process.is_alive():
+            self._begin()
+        assert self._pipe is not None
+        try:
+            self._pipe.send((work, item))
+            if not self._pipe.poll(seconds):
+                self._end()
+                raise TookTooLong(f"It was not done within {seconds:g} s and was ended.")
+            is_error, outcome = self._pipe.recv()
+        except (EOFError, OSError) as error:
+            self._end()
+            raise WorkerDied("The process that worked on it crashed.") from error
+        except BaseException:  # its answer must not be taken for the next one's
+            self._end()
+            raise
+        if is_error:
+            raise outcome
+        result: Result = outcome
+        return result
+
+    def close(self) -> None:
+        """End the process, at work or not."""
+        self._end()
+
+    def _begin(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, self._start), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def _end(self) -> None:
+        process, pipe = self._process, self._pipe
+        self._process = self._pipe = None
+        if process is not None:
+            process.kill()
+            process.join()
+        if pipe is not None:
+            pipe.close()
+
+
+def _serve(pipe: Connection, start: Callable[[], None] | None) -> None:
+    begin(start)
+    while True:
+        try:
+            work, item = pipe.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            outcome = (False, work(item))
+        except Exception as error:
+            outcome = (True, error)
+        try:
+            pipe.send(outcome)
+        except Exception as error:  # an outcome that cannot travel
+            pipe.send((True, RuntimeError(f"{type(error).__name__}: {error}")))
