@@ -10,9 +10,9 @@ from earsight import discovery
 from earsight.errors import EarsightError, InputError
 from earsight.experiments.official import append_look, begin_log
 from earsight.experiments.protocol import Protocol
-from earsight.experiments.provenance import checksum
+from earsight.experiments.provenance import checksum, steps_checksum
 from earsight.experiments.results import Result, ResultFile, about, base_digest, summarise
-from earsight.experiments.runs import Run, Told, new_model, runs
+from earsight.experiments.runs import Run, Told, new_model, reads_steps, runs
 from earsight.experiments.significance import hold_against, reference_of
 from earsight.experiments.trec import TrecWriter
 from earsight.features import PairedFeatures
@@ -162,7 +162,7 @@ def _checked(
     """Return spec → hyper-parameters; refuse what cannot be before anything is fitted."""
     if not methods:
         raise InputError("A comparison needs at least one method; got none.")
-    settings = {spec: _hyperparameters(spec) for spec in methods}
+    settings = {spec: _hyperparameters(spec, data) for spec in methods}
     if wishes.against is not None and wishes.against not in settings:
         raise InputError(
             f"`against` must be one of the methods compared, {', '.join(settings)}; "
@@ -176,10 +176,15 @@ def _checked(
     return settings
 
 
-def _hyperparameters(spec: str) -> dict[str, Any]:
-    own = new_model(spec).hyperparameters()
+def _hyperparameters(spec: str, data: PairedFeatures) -> dict[str, Any]:
+    """Return what tells one fit of a method from another, the sequences included if it reads them.
+
+    The means, which all methods read, are in the digest of the comparison.
+    """
+    model = new_model(spec)
+    own = model.hyperparameters()
     own.pop("seed", None)
-    return own
+    return own | {"steps_sha256": steps_checksum(data)} if reads_steps(model) else own
 
 
 def _lacks(found: Result, wishes: Wishes) -> bool:

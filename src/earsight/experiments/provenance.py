@@ -39,6 +39,16 @@ def checksum(data: PairedFeatures) -> str:
     return digest.hexdigest()
 
 
+def steps_checksum(data: PairedFeatures) -> str:
+    """Return the SHA-256 of the sequences, which decide what methods that read them find."""
+    digest = hashlib.sha256()
+    for name, table in data.steps.items():
+        digest.update(f"{name} {table.dim} {table.lengths.tolist()};".encode())
+        for sequence in table:
+            digest.update(sequence.times.tobytes() + sequence.values.tobytes())
+    return digest.hexdigest()
+
+
 def digest_of(facts: Any) -> str:
     """Return a short SHA-256 of something that JSON can hold."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]

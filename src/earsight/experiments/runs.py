@@ -11,7 +11,7 @@ from earsight.arrays import FloatArray, IntArray, Labels
 from earsight.discovery import make, parse_spec
 from earsight.errors import InputError
 from earsight.experiments.protocol import Fold, Protocol
-from earsight.features import PairedFeatures
+from earsight.features import PairedFeatures, StepTable
 from earsight.methods._base import JointEmbedding
 from earsight.retrieval import Direction, evaluate
 
@@ -122,9 +122,9 @@ def _run(
     train, test = data.take(fold.train), data.take(fold.test)
     labels, groups = labels_of(train), train.group
     begun = time.perf_counter()
-    model.fit(train.views, labels=labels, groups=groups)
+    model.fit(views_for(model, train), labels=labels, groups=groups)
     seconds = time.perf_counter() - begun
-    embedded = {m: model.transform(m, x) for m, x in test.views.items()}
+    embedded = {m: model.transform(m, x) for m, x in views_for(model, test).items()}
     found = evaluate(embedded, labels=labels_of(test), ks=ks)
     names = {pair: f"{pair[0]}->{pair[1]}" for pair in found}
     labelled = test.labels is not None
@@ -146,6 +146,18 @@ def _run(
             for pair, one in found.items()
         },
     )
+
+
+def views_for(model: JointEmbedding, data: PairedFeatures) -> dict[str, FloatArray | StepTable]:
+    """Return what a method takes of some data: means, or sequences where it reads them."""
+    if not reads_steps(model):
+        return dict(data.views)
+    return {name: data.steps.get(name, x) for name, x in data.views.items()}
+
+
+def reads_steps(model: JointEmbedding) -> bool:
+    """Whether a method has a `pooling` that reads sequences."""
+    return getattr(model, "pooling", "mean") != "mean"
 
 
 def labels_of(data: PairedFeatures) -> Any:

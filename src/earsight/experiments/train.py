@@ -10,7 +10,7 @@ from typing import Any
 
 from earsight.errors import InputError
 from earsight.experiments.protocol import Protocol
-from earsight.experiments.runs import Told, figures_of, labels_of, new_model, tell_epochs
+from earsight.experiments.runs import Told, figures_of, labels_of, new_model, tell_epochs, views_for
 from earsight.features import PairedFeatures
 from earsight.methods._files import save_model
 from earsight.retrieval import evaluate
@@ -71,7 +71,7 @@ def train(
     model: Any = new_model(spec, seed)
     tell_epochs(model, spec, told)
     begun = time.perf_counter()
-    model.fit(data.views, labels=data.labels, groups=data.group)
+    model.fit(views_for(model, data), labels=data.labels, groups=data.group)
     seconds = time.perf_counter() - begun
     scores = {} if score is None else _scored(model, score)
     save_model(model, folder)
@@ -87,6 +87,8 @@ def train(
 
 def _scored(model: Any, score: PairedFeatures) -> dict[str, dict[str, float]]:
     ks = (1, 5, 10)
-    embedded = {modality: model.transform(modality, x) for modality, x in score.views.items()}
+    embedded = {
+        modality: model.transform(modality, x) for modality, x in views_for(model, score).items()
+    }
     found = evaluate(embedded, labels=labels_of(score), ks=ks)
     return {f"{a}->{b}": figures_of(one, score, ks) for (a, b), one in found.items()}

@@ -98,7 +98,10 @@ class Encoder(nn.Module):  # type: ignore[misc]  # mypy sees torch as Any
         self.register_buffer("spread", torch.ones(WIDTH))
 
     def settle(self, table: StepTable) -> None:
-        """Bring each column to mean 0 and unit variance over some clips, before training."""
+        """Bring each column to mean 0 and unit variance over some clips, before training.
+
+        Like the means that they stand beside; smaller, they would be learned from much later.
+        """
         some = np.unique(np.linspace(0, len(table) - 1, _TO_SETTLE).astype(np.intp))
         self.eval()
         found = torch.from_numpy(encode(self, table.take(some)))
@@ -224,12 +227,6 @@ def _told(times: Tensor, *, gaps: bool) -> Tensor:
     return torch.cat([angles.sin(), angles.cos(), since[..., None]], dim=-1)
 
 
-def masked_mean(h: Tensor, steps: Padded) -> Tensor:
-    """Return the mean over the steps that are there, (b, w)."""
-    mask = steps.mask[..., None]  # (b, steps, 1)
-    return torch.where(mask, h, 0.0).sum(1) / mask.sum(1)
-
-
 class _Attention(nn.Module):  # type: ignore[misc]
     """Each head weighs the steps by a learned query, and sums its share of the columns."""
 
@@ -276,11 +273,12 @@ class _Recurrent(nn.Module):  # type: ignore[misc]
         padded, _ = nn.utils.rnn.pad_packed_sequence(
             states, batch_first=True, total_length=h.shape[1]
         )
-        return masked_mean(padded, steps)
+        mask = steps.mask[..., None]  # (b, steps, 1)
+        return torch.where(mask, padded, 0.0).sum(1) / mask.sum(1)
 
 
 class _Transformer(nn.Module):  # type: ignore[misc]
-    """One layer, normalised before each part; the mean of its steps."""
+    """One layer, normalised before each part; then attention over its steps."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         super().__init__()
@@ -288,6 +286,7 @@ class _Transformer(nn.Module):  # type: ignore[misc]
         self.asked = linear(WIDTH, 3 * WIDTH, rng)
         self.told = linear(WIDTH, WIDTH, rng)
         self.wide, self.narrow = linear(WIDTH, 2 * WIDTH, rng), linear(2 * WIDTH, WIDTH, rng)
+        self.pooled = _Attention(rng)
         self.dropout = Dropout(DROPOUT)
 
     def forward(self, h: Tensor, steps: Padded) -> Tensor:
@@ -298,7 +297,7 @@ class _Transformer(nn.Module):  # type: ignore[misc]
         )
         h = h + self.dropout(self.told(seen.transpose(1, 2).flatten(2)))
         inner = self.dropout(torch.relu(self.wide(self.norms[1](h))))
-        return masked_mean(self.norms[2](h + self.narrow(inner)), steps)
+        return self.pooled(self.norms[2](h + self.narrow(inner)), steps)
 
 
 _READERS: dict[str, Callable[[np.random.Generator], nn.Module]] = {

@@ -93,8 +93,7 @@ class Adversarial(DeepEmbedding):
             name: (x - scales[name][0]) * scales[name][1] for name, x in rows.views.items()
         }
         poolers = Poolers(self.pooling, rows, np.random.default_rng([self.seed, 1]))
-        widths = {name: x.shape[1] + poolers.columns(name) for name, x in views.items()}
-        problem = Game(self, widths, poolers)
+        problem = Game(self, {name: x.shape[1] for name, x in views.items()}, poolers)
         train(self, replace(rows, views=views), problem)
         if rows.steps:
             self.encoders_ = poolers.arrays()
@@ -112,7 +111,9 @@ class Game:
     Attributes:
         encoders, generators, discriminators: modality → its network; a generator takes points of
             the other modality.
-        poolers: What reads sequences; the rows of a batch are what it gives.
+        poolers: What reads sequences. No sequence is generated: the columns that are read in one
+            are 0, their mean, in generated rows, and the discriminators do not see them. If they
+            did, the adversary would keep the encoders from reading.
         module: All of them.
     """
 
@@ -128,7 +129,9 @@ class Game:
         def network(*widths: int) -> Network:
             return Network(widths, activation=model.activation, dropout=model.dropout, rng=rng)
 
-        self.encoders = {name: network(d, *hidden, k) for name, d in widths.items()}
+        self.encoders = {
+            name: network(d + poolers.columns(name), *hidden, k) for name, d in widths.items()
+        }
         self.generators = {name: network(k, *hidden, d) for name, d in widths.items()}
         self.discriminators = {name: network(d, *hidden, k) for name, d in widths.items()}
         parts = (self.encoders, self.generators, self.discriminators)
@@ -139,17 +142,20 @@ class Game:
         """Return the embedding's loss and the discriminators', with the reversal between."""
         labels = batch.labels or {}
         weight = self.model.strength * (2 / (1 + math.exp(-10 * batch.progress)) - 1)
-        views = self.poolers(batch.views, batch.steps)
-        points = self.embed(views)
+        points = self.embed(self.poolers(batch.views, batch.steps))
         made = self.generate(points)
-        # What reads sequences must serve the embedding, and not make originals easy to tell.
-        originals = {name: x.detach() for name, x in views.items()}
-        told = self.telling_apart(originals, reverse(made, weight), labels)
-        return self.embedding(points, self.embed(made), labels) + told
+        told = self.telling_apart(batch.views, reverse(made, weight), labels)
+        return self.embedding(points, self.embed(self._unread(made)), labels) + told
 
     def embed(self, views: Views) -> Views:
         """Return the unit-length points of each view, (b, k)."""
         return {name: _unit(self.encoders[name](x)) for name, x in views.items()}
+
+    def _unread(self, made: Views) -> Views:
+        """Return generated rows with zeros where a sequence's columns would be."""
+        from torch.nn.functional import pad
+
+        return {name: pad(x, (0, self.poolers.columns(name))) for name, x in made.items()}
 
     def generate(self, points: Views) -> Views:
         """Return features of each view, made from the other view's points."""
