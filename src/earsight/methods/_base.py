@@ -132,6 +132,17 @@ class JointEmbedding(ABC):
             "such as cca and cluster_cca, can be fitted from batches."
         )
 
+    def fit_parts(self, parts: Any, run: Any = map) -> Self:
+        """Fit on rows that come in parts; only closed forms can (see `LinearCCA`).
+
+        Raises:
+            InputError: This kind cannot.
+        """
+        raise InputError(
+            f"{self.name} cannot be fitted from parts: call `fit`. The closed forms of the CCA "
+            "family, such as cca and cluster_cca, can."
+        )
+
     @final
     def transform(self, modality: str, x: ArrayLike | StepTable) -> FloatArray:
         """Map rows of one modality into the joint space; the others are not needed.

@@ -1,11 +1,14 @@
 """Checks of classes, and sums by class over a stream of rows for the closed forms."""
 
+from functools import partial
+from typing import Self
+
 import numpy as np
 
 from earsight.arrays import FloatArray, Labels
 from earsight.errors import InputError, LabelError
 from earsight.methods._base import Rows
-from earsight.methods._linear import Stream, Tally
+from earsight.methods._passes import Passes, Shifts, Sums, Tally
 from earsight.moments import Blocks, ClassMoments
 
 
@@ -42,7 +45,7 @@ def common_classes(kind: str, tally: Tally) -> tuple[Labels, FloatArray, FloatAr
 
 
 def class_moments(
-    stream: Stream,
+    passes: Passes,
     tally: Tally,
     classes: Labels,
     weights: tuple[FloatArray, FloatArray] | tuple[None, None] = (None, None),
@@ -50,7 +53,7 @@ def class_moments(
     """Pass over the rows once more and return the sums of each modality.
 
     Args:
-        stream: Starts the pass.
+        passes: Starts the pass.
         tally: Of the first pass; this one must see the same rows.
         classes: (C,) sorted.
         weights: For each modality what a row of each class weighs in the second moment.
@@ -58,22 +61,48 @@ def class_moments(
     Raises:
         InputError: The pass differs from the first.
     """
-    moments = [ClassMoments(len(classes), weight) for weight in weights]
-    cutters = [Blocks() for _ in moments]
-    again = Tally()
-    for rows in again.watch(stream()):
-        labels = rows.labels or {}
-        for total, cut, (name, x) in zip(moments, cutters, rows.views.items(), strict=True):
-            if not np.isin(labels[name], classes).all():
-                raise InputError(_CHANGED)
-            for block in cut.push(x, np.searchsorted(classes, labels[name])):
-                total.add(*block)
-    if again != tally:
+    sums = passes.gather(partial(_ClassSums, classes, weights, passes.shifts))
+    if sums.tally != tally:
         raise InputError(_CHANGED)
-    for total, cut in zip(moments, cutters, strict=True):
-        for block in cut.rest():
-            total.add(*block)
-    return moments
+    return sums.moments
+
+
+class _ClassSums(Sums):
+    """Sums by class over the rows of one part, each modality by itself."""
+
+    def __init__(
+        self,
+        classes: Labels,
+        weights: tuple[FloatArray, FloatArray] | tuple[None, None],
+        shifts: Shifts,
+    ) -> None:
+        super().__init__()
+        self._classes = classes
+        about = (None, None) if shifts is None else shifts.values()
+        self.moments = [
+            ClassMoments(len(classes), weight, shift)
+            for weight, shift in zip(weights, about, strict=True)
+        ]
+        self._cutters = [Blocks() for _ in self.moments]
+
+    def _take(self, rows: Rows) -> None:
+        labels = rows.labels or {}
+        for total, cut, (name, x) in zip(
+            self.moments, self._cutters, rows.views.items(), strict=True
+        ):
+            if not np.isin(labels[name], self._classes).all():
+                raise InputError(_CHANGED)
+            for block in cut.push(x, np.searchsorted(self._classes, labels[name])):
+                total.add(*block)
+
+    def end(self) -> None:
+        for total, cut in zip(self.moments, self._cutters, strict=True):
+            for block in cut.rest():
+                total.add(*block)
+
+    def _merge(self, other: Self) -> None:
+        for total, others in zip(self.moments, other.moments, strict=True):
+            total.merge(others)
 
 
 _CHANGED = "`make_batches` must return the same rows each time it is called; the passes differed."

@@ -21,7 +21,7 @@ from earsight.methods._deep import (
     standardisation,
     standardised,
 )
-from earsight.methods._linear import Tally
+from earsight.methods._passes import Tally
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -140,7 +140,7 @@ class DeepCCA(DeepEmbedding):
         rank, of = n - 1, f"{n} rows"
         if rows.labels is not None:
             tally = Tally()
-            list(tally.watch([rows]))
+            tally.take(rows)
             classes, *_ = common_classes(self.name, tally)
             if self._share_of_pairs() == 0:
                 rank, of = len(classes) - 1, f"{len(classes)} classes"

@@ -1,9 +1,8 @@
 """What the closed forms of the CCA family share: covariances in, two linear maps out."""
 
 from abc import abstractmethod
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Self, final
 
 import numpy as np
@@ -14,13 +13,11 @@ from earsight.errors import InputError
 from earsight.methods._base import (
     JointEmbedding,
     Rows,
-    batches_of,
     check_choice,
     check_number,
     resolve_components,
 )
-
-Stream = Callable[[], Iterator[Rows]]  # starts a fresh pass over the training rows, in batches
+from earsight.methods._passes import Part, Passes, Run, Tally
 
 
 @dataclass(frozen=True)
@@ -28,6 +25,7 @@ class Statistics:
     """All that the solution needs to know about the training rows of two views.
 
     Attributes:
+        tally: The rows, counted.
         means: (p,) and (q,).
         covariances: Σxx (p, p), Σyy (q, q), Σxy (p, q), normalised by the weight of the rows.
         units: How many independent units each view's covariance rests on.
@@ -35,69 +33,12 @@ class Statistics:
         of: The data in words, such as "10 classes", for errors.
     """
 
+    tally: Tally
     means: tuple[FloatArray, FloatArray]
     covariances: tuple[FloatArray, FloatArray, FloatArray]
     units: tuple[int, int]
     max_rank: int
     of: str
-
-
-@dataclass
-class Tally:
-    """Counts the rows of a pass, and holds every batch to the form of the first one.
-
-    Attributes:
-        dims: modality → width.
-        eps: modality → relative precision of its rows.
-        rows, classes, groups: modality → number of rows, rows of each class, groups seen.
-    """
-
-    dims: dict[str, int] = field(default_factory=dict)
-    eps: dict[str, float] = field(default_factory=dict)
-    rows: Counter[str] = field(default_factory=Counter)
-    classes: dict[str, Counter[Any]] = field(default_factory=dict)
-    groups: dict[str, set[Any]] = field(default_factory=dict)
-
-    def watch(self, batches: Iterable[Rows]) -> Iterator[Rows]:
-        """Yield the batches as they are, counting.
-
-        Raises:
-            InputError: No batch, one of another form than the first, or no row of a modality.
-        """
-        first = None
-        for batch in batches:
-            form = _form(batch)
-            first = first or form
-            if form != first:
-                raise InputError(f"Batches must be alike; the first has {first}, another {form}.")
-            for name, x in batch.views.items():
-                self.dims[name] = x.shape[1]
-                self.eps[name] = float(np.finfo(x.dtype).eps)
-                self.rows[name] += len(x)
-                if batch.labels is not None:
-                    self.classes.setdefault(name, Counter()).update(batch.labels[name].tolist())
-                if batch.groups is not None:
-                    self.groups.setdefault(name, set()).update(batch.groups[name].tolist())
-            yield batch
-        if first is None:
-            raise InputError("`make_batches` must yield at least one batch; got none.")
-        for name in self.dims:
-            if not self.rows[name]:
-                raise InputError(f"Batches must have rows of each modality; {name!r} has none.")
-
-    def units(self) -> tuple[int, int]:
-        """Return how many independent units each view has: groups where given, else rows."""
-        first, second = (len(self.groups.get(name, ())) or self.rows[name] for name in self.dims)
-        return first, second
-
-
-def _form(batch: Rows) -> dict[str, Any]:
-    return {
-        "views": {name: (x.shape[1], str(x.dtype)) for name, x in batch.views.items()},
-        "labels": batch.labels is not None,
-        "groups": batch.groups is not None,
-        "paired": batch.paired,
-    }
 
 
 @dataclass(kw_only=True)
@@ -133,14 +74,15 @@ class LinearCCA(JointEmbedding):
         check_choice("weighting", self.weighting, ("correlation", "none"))
 
     @abstractmethod
-    def _statistics(self, stream: Stream, tally: Tally) -> Statistics:
-        """Pass over the rows, once or more, one pass under the tally's watch."""
+    def _statistics(self, passes: Passes) -> Statistics:
+        """Pass over the rows, once or more."""
 
     @final
     def fit_batches(self, make_batches: Callable[[], Iterable[tuple[Any, ...]]]) -> Self:
         """Fit on rows that come batch by batch; equal to `fit` on all of them, bit for bit.
 
-        Memory: the covariances and 4,096 rows, however many rows there are.
+        Memory: the covariances and 4,096 rows, however many rows there are. From a feature file:
+        `fit_batches(FeatureBatches("features.h5"))`.
 
         Args:
             make_batches: Called once for each pass; returns a fresh iterator of
@@ -152,36 +94,36 @@ class LinearCCA(JointEmbedding):
             InputError: What `fit` refuses; no batch, or no row of a modality; batches that differ
                 in their views, widths or precision, or from one pass to the next.
         """
-        order: list[str] = []  # of the modalities, in the first batch of the first pass
+        return self.fit_parts([make_batches])
 
-        def stream() -> Iterator[Rows]:
-            is_empty = True
-            for batch in batches_of(make_batches):
-                views, labels, groups = _read_batch(batch)
-                if isinstance(views, Mapping) and set(views) == set(order):
-                    views = {name: views[name] for name in order}
-                min_rows = 0 if isinstance(labels, Mapping) else 1
-                rows = self._check_rows(views, labels, groups, min_rows=min_rows)
-                order[:] = order or rows.views
-                is_empty = False
-                yield rows
-            if is_empty and order:
-                raise InputError(
-                    "`make_batches` must return a fresh iterator each time it is called; another "
-                    "pass found it exhausted."
-                )
+    @final
+    def fit_parts(self, parts: Sequence[Part], run: Run = map) -> Self:
+        """Fit on rows that come in parts, each read on its own, here or wherever `run` has it done.
 
+        Parts of whole multiples of 4,096 rows give what `fit` gives, bit for bit; others agree
+        with it to rounding.
+
+        Args:
+            parts: In the order of the rows; each is a `make_batches` as for `fit_batches`. For
+                `run` to send them to other processes they must be picklable.
+            run: Called once for each pass, as the builtin `map`: run(work, parts) yields work(part)
+                for each part, in order. What it yields can be pickled, and neighbours may come
+                merged, by first.merge(second). A part may be read again after a failure.
+
+        Raises:
+            InputError: As for `fit_batches`.
+        """
         with self._replacing_fit():
-            self._learn(stream)
+            self._learn(Passes.of(self, parts, run))
         return self
 
     @final
     def _fit(self, rows: Rows) -> None:
-        self._learn(lambda: iter([rows]))
+        self._learn(Passes([lambda: iter([rows])]))
 
-    def _learn(self, stream: Stream) -> None:
-        tally = Tally()
-        found = self._statistics(stream, tally)
+    def _learn(self, passes: Passes) -> None:
+        found = self._statistics(passes)
+        tally = found.tally
         xx, yy, xy = found.covariances
         names, eps = list(tally.dims), [*tally.eps.values()]
         scale_x = _scale(xx, found.means[0], eps[0], self.standardize)
@@ -238,14 +180,3 @@ def _scale(covariance: FloatArray, mean: FloatArray, eps: float, standardize: bo
     varies = deviation > 4 * eps * np.abs(mean)
     target = deviation if standardize else np.ones_like(deviation)
     return np.divide(1.0, target, out=np.zeros_like(deviation), where=varies)
-
-
-def _read_batch(batch: Any) -> tuple[Any, Any, Any]:
-    """Read (views, labels) or (views, labels, groups)."""
-    if not isinstance(batch, tuple) or len(batch) not in (2, 3):
-        raise InputError(
-            "A batch must be a tuple (views, labels) or (views, labels, groups); "
-            f"got {type(batch).__name__}."
-        )
-    views, labels, groups = batch if len(batch) == 3 else (*batch, None)
-    return views, labels, groups

@@ -12,7 +12,7 @@ from earsight.arrays import FloatArray, IntArray, Labels
 from earsight.datasets import folds
 from earsight.methods._base import Rows
 from earsight.methods._classes import common_classes
-from earsight.methods._linear import Tally
+from earsight.methods._passes import Tally
 
 Head = Literal["cosine", "centred", "probability"]
 HEADS = ("cosine", "centred", "probability")
@@ -69,8 +69,7 @@ def class_codes(kind: str, rows: Rows) -> tuple[Labels, dict[str, IntArray]]:
         LabelError: Fewer than two classes, or one that a modality lacks.
     """
     tally = Tally()
-    for _ in tally.watch([rows]):
-        pass
+    tally.take(rows)
     classes, _, _ = common_classes(kind, tally)
     labels = rows.labels or {}
     return classes, {name: np.searchsorted(classes, labels[name]) for name in rows.views}

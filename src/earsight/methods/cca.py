@@ -1,9 +1,12 @@
 """Canonical correlation analysis of paired rows."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
+from typing import ClassVar, Self
 
-from earsight.methods._linear import LinearCCA, Statistics, Stream, Tally
+from earsight.methods._base import Rows
+from earsight.methods._linear import LinearCCA, Statistics
+from earsight.methods._passes import Passes, Shifts, Sums
 from earsight.moments import Blocks, Moments
 
 
@@ -29,15 +32,12 @@ class CCA(LinearCCA):
 
     name: ClassVar[str] = "cca"
 
-    def _statistics(self, stream: Stream, tally: Tally) -> Statistics:
-        cut, moments = Blocks(), Moments()
-        for rows in tally.watch(stream()):
-            for block in cut.push(*rows.views.values()):
-                moments.add(dict(zip(rows.views, block, strict=True)))
-        for block in cut.rest():
-            moments.add(dict(zip(tally.dims, block, strict=True)))
+    def _statistics(self, passes: Passes) -> Statistics:
+        sums = passes.gather(partial(_PairSums, passes.shifts))
+        moments, tally = sums.moments, sums.tally
         x, y = tally.dims
         return Statistics(
+            tally=tally,
             means=(moments.mean(x), moments.mean(y)),
             covariances=(
                 moments.covariance(x, x),
@@ -48,3 +48,23 @@ class CCA(LinearCCA):
             max_rank=moments.n - 1,
             of=f"{moments.n} rows of {tally.dims[x]} and {tally.dims[y]} features",
         )
+
+
+class _PairSums(Sums):
+    """Moments of the paired rows of one part."""
+
+    def __init__(self, shifts: Shifts) -> None:
+        super().__init__()
+        self.moments = Moments(shifts)
+        self._cut = Blocks()
+
+    def _take(self, rows: Rows) -> None:
+        for block in self._cut.push(*rows.views.values()):
+            self.moments.add(dict(zip(rows.views, block, strict=True)))
+
+    def end(self) -> None:
+        for block in self._cut.rest():
+            self.moments.add(dict(zip(self.tally.dims, block, strict=True)))
+
+    def _merge(self, other: Self) -> None:
+        self.moments.merge(other.moments)

@@ -6,7 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 from earsight.methods._classes import class_moments, common_classes
-from earsight.methods._linear import LinearCCA, Statistics, Stream, Tally
+from earsight.methods._linear import LinearCCA, Statistics
+from earsight.methods._passes import Counts, Passes
 
 
 @dataclass(kw_only=True)
@@ -34,12 +35,11 @@ class ClusterCCA(LinearCCA):
     needs_labels: ClassVar[bool] = True
     needs_pairs: ClassVar[bool] = False
 
-    def _statistics(self, stream: Stream, tally: Tally) -> Statistics:
-        for _ in tally.watch(stream()):
-            pass
+    def _statistics(self, passes: Passes) -> Statistics:
+        tally = passes.gather(Counts).tally
         classes, counts_x, counts_y = common_classes(self.name, tally)
         n_pairs = float(counts_x @ counts_y)
-        moments = class_moments(stream, tally, classes, (counts_y, counts_x))
+        moments = class_moments(passes, tally, classes, (counts_y, counts_x))
         means, centred, seconds = [], [], []
         for view, weights in zip(moments, (counts_y, counts_x), strict=True):
             offset = weights @ view.sums() / n_pairs  # (d,) weighted mean about the shift
@@ -47,6 +47,7 @@ class ClusterCCA(LinearCCA):
             centred.append(view.sums() - view.counts[:, None] * offset)  # (C, d)
             seconds.append(view.second() / n_pairs - np.outer(offset, offset))
         return Statistics(
+            tally=tally,
             means=(means[0], means[1]),
             covariances=(seconds[0], seconds[1], centred[0].T @ centred[1] / n_pairs),
             units=tally.units(),

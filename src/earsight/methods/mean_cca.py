@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from earsight.methods._classes import class_moments, common_classes
-from earsight.methods._linear import LinearCCA, Statistics, Stream, Tally
+from earsight.methods._linear import LinearCCA, Statistics
+from earsight.methods._passes import Counts, Passes
 
 
 @dataclass(kw_only=True)
@@ -31,18 +32,18 @@ class MeanCCA(LinearCCA):
     needs_labels: ClassVar[bool] = True
     needs_pairs: ClassVar[bool] = False
 
-    def _statistics(self, stream: Stream, tally: Tally) -> Statistics:
-        for _ in tally.watch(stream()):
-            pass
+    def _statistics(self, passes: Passes) -> Statistics:
+        tally = passes.gather(Counts).tally
         classes, *_ = common_classes(self.name, tally)
         n = len(classes)
         means, centred = [], []
-        for view in class_moments(stream, tally, classes):
+        for view in class_moments(passes, tally, classes):
             offsets = view.sums() / view.counts[:, None]  # (C, d) class means about the shift
             means.append(view.shift + offsets.mean(axis=0))
             centred.append(offsets - offsets.mean(axis=0))
         x, y = centred
         return Statistics(
+            tally=tally,
             means=(means[0], means[1]),
             covariances=(x.T @ x / n, y.T @ y / n, x.T @ y / n),
             units=(n, n),
