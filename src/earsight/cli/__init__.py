@@ -22,6 +22,7 @@ from earsight.cli import (
     demo,
     extract,
     library,
+    move,
     search,
     serve,
     train,
@@ -35,7 +36,8 @@ _EPILOG = (
     "\n\n"
     "Environment: EARSIGHT_HOME, where weights are kept (default: earsight in XDG_CACHE_HOME or "
     "~/.cache); EARSIGHT_WEIGHTS, a folder of weights to look in before any network; "
-    "EARSIGHT_THREADS, threads of each process (default: the cores)."
+    "EARSIGHT_THREADS, threads of each process (default: the cores); EARSIGHT_MILVUS_TOKEN, "
+    "user:password or API key for an index at milvus://."
 )
 
 
@@ -83,6 +85,7 @@ app.command()(upkeep.status)
 app.command()(upkeep.forget)
 app.command()(upkeep.export)
 app.command()(upkeep.doctor)
+app.command()(move.move)
 app.command()(align.align)
 app.command()(demo.demo)
 app.command()(extract.extract)

@@ -78,6 +78,14 @@ def index(
     eyes: Annotated[
         str | None, typer.Option(help="Who names sights: efficientnet, i3d or i3d_kinetics.")
     ] = None,
+    index_at: Annotated[
+        str | None,
+        typer.Option(
+            "--index",
+            help="Where vectors are searched: embedded (the default), or a Milvus server: "
+            "milvus://host:port.",
+        ),
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: cores.")] = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Make the embedding anew even if nothing changed.")
@@ -103,7 +111,7 @@ def index(
     if features is not None and (audio is not None or visual is not None):
         raise typer.BadParameter("give --features, or --audio and --visual, but not both.")
     given = {"features": features, "audio": audio, "visual": visual, "ears": ears, "eyes": eyes}
-    given["learn"] = learn
+    given |= {"learn": learn, "index": index_at}
     given["labels"] = _labels(labels)
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if exclude:

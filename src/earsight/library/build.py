@@ -16,6 +16,7 @@ from typing import Any
 
 from earsight import engine
 from earsight.errors import LibraryError
+from earsight.library.elsewhere import check_reachable, drop_left, new_place
 from earsight.library.forget import leave_out
 from earsight.library.labels import check_labels, label_clips
 from earsight.library.learn import LEARN_VERSION, learn
@@ -201,6 +202,7 @@ def _update(store: Store, work: _Work, progress: Progress, *, mended: bool = Fal
         one.fresh = [file for file in one.fresh if file.path not in work.skip]
     here = [clip.path for clip in found.same] + [file.path for file in found.fresh]
     check_labels(settings.labels, here)
+    check_reachable(store, settings.index)
     if settings.sources != Settings.of(store).sources:
         settings.sources.prepare()  # weights that cannot be had are no setting to remember
     settings.keep(store)  # nothing is wrong with them; a killed run goes on as it was asked to
@@ -218,7 +220,7 @@ def _update(store: Store, work: _Work, progress: Progress, *, mended: bool = Fal
         n_clips = len(store.clips())
         raise LibraryError(f"None of the {n_clips} clips in {store.root} could be read. {first}")
     current = store.current()
-    why = _why_anew(store, current, plan, work.rebuild)
+    why = _why_anew(store, current, plan, work)
     if why:
         LOG.info("What answers is made anew: %s.", why)
         if _mend(store, tables, progress):
@@ -229,7 +231,7 @@ def _update(store: Store, work: _Work, progress: Progress, *, mended: bool = Fal
                 )
             return _update(store, work, progress, mended=True)
         current = _embed(store, settings, plan, tables, progress)
-    _sweep(store, current)
+    _sweep(store, current, progress)
     told = [(as_text(folder) + "/", "unreadable", why) for folder, why in found.closed.items()]
     return IndexReport(
         store.folder,
@@ -265,7 +267,7 @@ def _say_why(store: Store, work: _Work, found: Scan, features: str) -> None:
             LOG.info("%s is read again: it failed before.", as_text(clip.path))
 
 
-def _why_anew(store: Store, current: Embedding | None, plan: Plan, asked: bool) -> str:
+def _why_anew(store: Store, current: Embedding | None, plan: Plan, work: _Work) -> str:
     """Say why the embedding must be made; empty where it stands."""
     if current is None:
         return "nothing answers yet"
@@ -273,15 +275,18 @@ def _why_anew(store: Store, current: Embedding | None, plan: Plan, asked: bool) 
         return "the extractors are others"
     if current.digest != plan.digest:
         return "the clips, their labels or what is to be learned changed"
+    if current.index != work.settings.index:
+        return "its vectors belong into another index"
     if not _stands(store, current):
         return "its files are missing"
-    return "it was asked for" if asked else ""
+    return "it was asked for" if work.rebuild else ""
 
 
 def _stands(store: Store, current: Embedding) -> bool:
     """Whether what the embedding is made of is there."""
     model = store.folder / "models" / str(current.id)
-    return embedding_table(store.folder, current.table).exists and model.is_dir()
+    table = embedding_table(store.folder, current.table, current.index)
+    return table.exists and model.is_dir()
 
 
 def _mend(store: Store, tables: Tables, progress: Progress) -> bool:
@@ -312,12 +317,14 @@ def _embed(
     model = store.folder / "models" / str(number)
     shutil.rmtree(model, ignore_errors=True)  # left by a killed run
     space.save(model)
-    table = embedding_table(store.folder, f"embedding-{number}")
+    place = new_place(store, number, settings.index)
+    table = place.open(store)
     n_rows = write_embedding(tables, table, space, plan.windows | plan.texts, progress)
     info = {
         "space": space.name,
         "decision": asdict(decision),
         "sources": asdict(settings.sources),
+        **place.facts(table),
     }
     embedding = Embedding(number, tables.features, plan.digest, n_rows, now(), info)
     store.switch(embedding)
@@ -325,12 +332,14 @@ def _embed(
     return embedding
 
 
-def _sweep(store: Store, current: Embedding | None) -> None:
+def _sweep(store: Store, current: Embedding | None, progress: Progress) -> None:
     """Remove what no longer answers. A kill before this costs disk only, until the next run."""
     if current is None:
         return
     store.keep_features(current.features)
     drop_others(store.folder, current.features, current.table)
+    for left in drop_left(store, current):
+        progress.say(left)
     for folder in (store.folder / "models").iterdir():
         if folder.name != str(current.id):
             shutil.rmtree(folder, ignore_errors=True)

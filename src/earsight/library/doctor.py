@@ -16,14 +16,15 @@ import numpy as np
 
 from earsight import __version__
 from earsight.errors import EarsightError, LibraryError, MediaError
+from earsight.library.elsewhere import open_table
 from earsight.library.place import find, held_by
 from earsight.library.settings import Settings
 from earsight.library.sources import Sources, read_clip
 from earsight.library.space import Space
 from earsight.library.store import Embedding, Store
-from earsight.library.tables import Tables, embedding_table, stored_tables
+from earsight.library.tables import Tables, stored_tables
 from earsight.media import Status
-from earsight.vectors import LanceIndex, table_names
+from earsight.vectors import LanceIndex, VectorTable, table_names
 
 State = Literal["fine", "warning", "broken"]
 
@@ -178,7 +179,7 @@ def _check_tables(store: Store) -> Iterator[Finding]:
     yield _check_sources(store, current)
 
 
-def _check_table(what: str, table: LanceIndex, todo: str, expected: int | None = None) -> Finding:
+def _check_table(what: str, table: VectorTable, todo: str, expected: int | None = None) -> Finding:
     n_rows = 0
     try:
         for rows, vectors in table.read():
@@ -222,11 +223,15 @@ def _check_answers(store: Store, current: Embedding, todo: str) -> Finding:
         space = Space.load(store.folder / "models" / str(current.id))
     except (EarsightError, OSError) as error:
         return Finding(what, "broken", str(error), todo)
-    table = embedding_table(store.folder, current.table)
+    try:
+        table = open_table(store, current)
+    except LibraryError as error:
+        return Finding(what, "broken", str(error), todo)
     finding = _check_table(what, table, todo, current.n_rows)
     if finding.state != "fine":
         return finding
-    return Finding(what, "fine", f"{space.name}: {finding.found}, made {current.made}")
+    found = f"{space.name}: {finding.found}, made {current.made}, index {current.index}"
+    return Finding(what, "fine", found)
 
 
 def _check_sources(store: Store, current: Embedding) -> Finding:

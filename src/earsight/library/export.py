@@ -19,12 +19,12 @@ import numpy as np
 from earsight import __version__
 from earsight.arrays import FloatArray
 from earsight.errors import EarsightError, InputError, LibraryError
+from earsight.library.elsewhere import open_table
 from earsight.library.place import find
 from earsight.library.progress import Progress, Silent
 from earsight.library.store import Clip, Embedding, Store
-from earsight.library.tables import embedding_table
 from earsight.paths import as_text
-from earsight.vectors import LanceIndex
+from earsight.vectors import VectorTable
 
 _CHUNK = 2048  # clips written at a time
 _TEXTS = ("path", "label", "content", "modality")
@@ -89,7 +89,7 @@ def export(
 
 
 def _export(store: Store, current: Embedding, file: Path, progress: Progress) -> ExportReport:
-    table = embedding_table(store.folder, current.table)
+    table = open_table(store, current)
     clips = store.files()
     about = {
         "made_by": f"earsight {__version__}",
@@ -119,7 +119,7 @@ def _export(store: Store, current: Embedding, file: Path, progress: Progress) ->
     )
 
 
-def _rows(table: LanceIndex, clips: Sequence[Clip]) -> tuple[dict[str, list[Any]], FloatArray]:
+def _rows(table: VectorTable, clips: Sequence[Clip]) -> tuple[dict[str, list[Any]], FloatArray]:
     """Return columns by name, ordered by path, modality and window, and the vectors (n, dim)."""
     found: dict[str, list[tuple[Any, FloatArray]]] = {}
     for rows, vectors in table.read({"content": sorted({clip.content for clip in clips})}):

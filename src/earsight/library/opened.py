@@ -16,6 +16,7 @@ from earsight.extractors import extract_text
 from earsight.library.answers import Result
 from earsight.library.beside import is_text, text_beside
 from earsight.library.clips import Filter, LibraryClip, listing
+from earsight.library.elsewhere import open_table
 from earsight.library.scan import content_of
 from earsight.library.sources import (
     MODALITIES,
@@ -31,9 +32,9 @@ from earsight.library.sources import (
 from earsight.library.space import Space
 from earsight.library.store import Embedding, Store
 from earsight.library.strangers import Stranger
-from earsight.library.tables import embedding_table, stored_tables
+from earsight.library.tables import stored_tables
 from earsight.paths import as_text
-from earsight.vectors import HeldIndex, Hit, LanceIndex
+from earsight.vectors import HeldIndex, Hit, VectorTable
 
 LOG = logging.getLogger(__name__)
 
@@ -69,8 +70,7 @@ class Opened:
         self.sources = Sources(**current.info["sources"])
         self._store = store
         self._hold = hold
-        self._table: LanceIndex = embedding_table(store.folder, current.table)
-        self._held: dict[str, HeldIndex | LanceIndex] = {}
+        self._held: dict[str, HeldIndex | VectorTable] = {}
 
     # -- what is loaded once -----------------------------------------------------------------------
 
@@ -78,6 +78,11 @@ class Opened:
     def space(self) -> Space:
         """The model."""
         return Space.load(self._store.folder / "models" / str(self.embedding.id))
+
+    @cached_property
+    def _table(self) -> VectorTable:
+        """Its vectors, wherever they are."""
+        return open_table(self._store, self.embedding)
 
     @cached_property
     def clips(self) -> list[LibraryClip]:
@@ -104,7 +109,7 @@ class Opened:
         """Whether the extractors that are installed now made this embedding."""
         return self.sources.fingerprint == self.embedding.features
 
-    def index(self, modality: str) -> HeldIndex | LanceIndex:
+    def index(self, modality: str) -> HeldIndex | VectorTable:
         """Return the vectors of one modality, in memory where they are held and fit."""
         if modality not in self._held:
             held = HeldIndex.of(self._table, {"modality": modality}) if self._hold else None

@@ -7,6 +7,7 @@ from earsight.discovery import make, parse_spec
 from earsight.errors import InputError, UnknownNameError
 from earsight.library.sources import EARS, EYES, Sources
 from earsight.library.store import Store
+from earsight.vectors import EMBEDDED, check_address
 
 PRESETS = {
     "small": ("yamnet", "efficientnet"),  # works anywhere; the default
@@ -30,6 +31,8 @@ class Settings:
         labels: "folders", "none", or the absolute path of a CSV file.
         learn: "auto", "never", or a method such as "cca:n_components=5".
         exclude: Patterns of files and folders that are left out.
+        index: Where the vectors that are searched are kept: "embedded", in the library's folder,
+            or on a server: "milvus://host:port".
     """
 
     audio: str = "yamnet"
@@ -39,6 +42,7 @@ class Settings:
     labels: str = "folders"
     learn: str = "auto"
     exclude: tuple[str, ...] = ()
+    index: str = EMBEDDED
 
     @property
     def sources(self) -> Sources:
@@ -52,8 +56,8 @@ class Settings:
             changes: Fields by name; or "features", a preset, which stands for audio and visual.
 
         Raises:
-            InputError: There is no such setting, preset, extractor or method; or a preset comes
-                with an extractor of its own.
+            InputError: There is no such setting, preset, extractor, method or index; or a preset
+                comes with an extractor of its own.
             WeightsError: An extractor that must see its weights to be made cannot have them.
         """
         changes = _expanded(changes)
@@ -62,6 +66,7 @@ class Settings:
             if name not in known:
                 raise InputError(f"There is no setting {name!r}. Known: {', '.join(known)}.")
         settings = replace(self, **changes)
+        settings = replace(settings, index=check_address(settings.index))
         settings.sources.extractors()
         if settings.learn != "never":
             make("methods", *parse_spec(settings.learn))

@@ -8,6 +8,7 @@ from typing import Any
 
 from earsight.errors import LibraryError
 from earsight.library.build import plan_of, trouble
+from earsight.library.elsewhere import open_table
 from earsight.library.forget import forgotten_paths, leave_out
 from earsight.library.labels import agreed_labels
 from earsight.library.place import find, held_by
@@ -58,6 +59,8 @@ class LibraryStatus:
         extractors: What reads the clips, by part: "audio", "visual", "ears", "eyes".
         read_by: The same for people.
         n_vectors: Rows that are searched.
+        index: Where they are: "embedded", or the address of a server.
+        index_trouble: What is wrong with them there, and what to do; empty where nothing is.
         bytes: Part of the library → bytes on disk.
         trouble: (path, status, message) of every clip that is not whole.
         forgotten: Files that stay out until they are taken back.
@@ -79,6 +82,8 @@ class LibraryStatus:
     extractors: dict[str, str]
     read_by: str
     n_vectors: int
+    index: str
+    index_trouble: str
     bytes: dict[str, int]
     trouble: list[tuple[str, str, str]]
     forgotten: list[str]
@@ -118,6 +123,8 @@ def status(library: Path) -> LibraryStatus:
             extractors=asdict(sources) if current else {},
             read_by=sources.told if current else "",
             n_vectors=current.n_rows if current else 0,
+            index=current.index if current else settings.index,
+            index_trouble=_index_trouble(store, current),
             bytes=_sizes(store.folder),
             trouble=trouble(store, current.features) if current else [],
             forgotten=forgotten_paths(store),
@@ -150,9 +157,18 @@ def _pending(store: Store, settings: Settings, current: Embedding | None) -> Pen
     )
 
 
+def _index_trouble(store: Store, current: Embedding | None) -> str:
+    if current is not None:
+        try:
+            open_table(store, current)
+        except LibraryError as error:
+            return str(error)
+    return ""
+
+
 def _stale(store: Store, settings: Settings, current: Embedding) -> bool:
     """Whether the clips, labels and settings in the library would give another embedding."""
-    if Sources(**current.info["sources"]) != settings.sources:
+    if Sources(**current.info["sources"]) != settings.sources or current.index != settings.index:
         return True
     plan = plan_of(store, current.features, settings, agreed_labels(store.clips()))
     return current.digest != plan.digest

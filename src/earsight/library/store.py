@@ -20,6 +20,7 @@ from earsight.errors import LibraryError
 from earsight.library.beside import is_text
 from earsight.library.place import FOLDER, unwritten
 from earsight.library.schema import FORMAT, create_file
+from earsight.vectors import EMBEDDED
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,14 @@ class Embedding:
     info: dict[str, Any]
 
     @property
+    def index(self) -> str:
+        """Where its vectors are: "embedded", or the address of a server."""
+        return str(self.info.get("index", EMBEDDED))
+
+    @property
     def table(self) -> str:
         """Name of its table of vectors."""
-        return f"embedding-{self.id}"
+        return str(self.info.get("table", f"embedding-{self.id}"))
 
 
 class Store:
@@ -299,6 +305,21 @@ class Store:
                 ),
             )
             db.execute("DELETE FROM embeddings WHERE id < ?", (embedding.id,))
+
+    def relocate(self, embedding: Embedding, settings: Mapping[str, Any]) -> None:
+        """Let the vectors of `embedding` be read from where its `info` says, in one step.
+
+        Args:
+            embedding: The one that answers.
+            settings: Kept with it: those of the library, with the same index.
+        """
+        with self.writing() as db:
+            db.execute(
+                "UPDATE embeddings SET info = ? WHERE id = ?",
+                (json.dumps(embedding.info), embedding.id),
+            )
+            kept = json.dumps(settings)
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('settings', ?)", (kept,))
 
     def keep_features(self, features: str) -> None:
         """Forget what other extractors read: their vectors are dropped after this."""

@@ -25,7 +25,17 @@ from earsight.library.sources import (
 )
 from earsight.library.space import Space
 from earsight.library.store import Embedding, Store
-from earsight.vectors import LanceIndex, Row, SequenceStore, StoredSequence, Table, table_names
+from earsight.vectors import (
+    EMBEDDED,
+    LanceIndex,
+    Row,
+    SequenceStore,
+    StoredSequence,
+    Table,
+    VectorTable,
+    open_index,
+    table_names,
+)
 
 _CHUNK = 4096  # windows read and embedded at a time
 
@@ -181,14 +191,14 @@ def stored_tables(store: Store, embedding: Embedding) -> Tables:
     return Tables(store.folder, embedding.features, roles)
 
 
-def embedding_table(folder: Path, name: str) -> LanceIndex:
-    """Return the table of vectors of one embedding."""
-    return LanceIndex(folder / "vectors", name)
+def embedding_table(folder: Path, name: str, index: str = EMBEDDED) -> VectorTable:
+    """Return the table of vectors of one embedding, in an index by its address."""
+    return open_index(index, folder / "vectors", name)
 
 
 def write_embedding(
     tables: Tables,
-    table: LanceIndex,
+    table: VectorTable,
     space: Space,
     contents: Mapping[str, int],
     progress: Progress,

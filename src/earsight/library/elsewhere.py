@@ -1,0 +1,119 @@
+"""The table of an embedding that may lie in an index elsewhere: on a server, by its address.
+
+There the library is one of many, and may be copied. So each table has a name that no other has, and
+the library remembers what it made: nothing else on the server is ever looked at.
+"""
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from earsight.errors import LibraryError
+from earsight.library.store import Embedding, Store
+from earsight.library.tables import embedding_table
+from earsight.vectors import EMBEDDED, VectorTable, reach
+
+FACTS = ("index", "table", "dim")
+"""What an embedding's `info` holds of a table elsewhere."""
+
+_ID, _MADE = "id", "tables_elsewhere"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the vectors of an embedding are: a table of an index."""
+
+    index: str
+    table: str
+
+    def open(self, store: Store) -> VectorTable:
+        """Return the table, whether or not it is there."""
+        return embedding_table(store.folder, self.table, self.index)
+
+    def facts(self, table: VectorTable) -> dict[str, Any]:
+        """Return what an embedding's `info` holds of it; nothing of the embedded index."""
+        if self.index == EMBEDDED:
+            return {}
+        return dict(zip(FACTS, (self.index, self.table, table.dim), strict=True))
+
+
+def new_place(store: Store, number: int, index: str) -> Place:
+    """Return where the vectors of embedding `number` are to be written.
+
+    It is remembered first, so that a kill leaves nothing on a server that nobody knows.
+    """
+    if index == EMBEDDED:
+        return Place(index, f"embedding-{number}")
+    own = store.get(_ID) or secrets.token_hex(8)
+    store.set(_ID, own)
+    place = Place(index, f"earsight_{own}_{number}_{secrets.token_hex(4)}")
+    store.set(_MADE, [*store.get(_MADE, []), [place.index, place.table]])
+    return place
+
+
+def open_table(store: Store, embedding: Embedding) -> VectorTable:
+    """Return the vectors of an embedding, having checked that a server still has them.
+
+    Raises:
+        LibraryError: The server does not answer, or its table is gone or another one.
+    """
+    table = embedding_table(store.folder, embedding.table, embedding.index)
+    if embedding.index == EMBEDDED:
+        return table  # what is wrong with files is found when they are read
+    try:
+        wrong = _wrong(table, embedding)
+    except LibraryError as error:
+        raise LibraryError(f"{error} {_without(store)}") from error
+    if wrong:
+        raise LibraryError(
+            f"The vectors of the library {store.folder} are not what was written: on "
+            f"{embedding.index} collection {embedding.table!r} {wrong}. "
+            f"Make them anew: {store.index_command} --rebuild"
+        )
+    return table
+
+
+def _wrong(table: VectorTable, embedding: Embedding) -> str:
+    if not table.exists:
+        return "is gone"
+    if table.dim != embedding.info["dim"]:
+        return f"has width {table.dim} where {embedding.info['dim']} was written"
+    n_rows = table.count()
+    if n_rows != embedding.n_rows:
+        return f"has {n_rows} rows where {embedding.n_rows} were written"
+    return ""
+
+
+def check_reachable(store: Store, index: str) -> None:
+    """Check that the index of a library can be used, before its clips are read.
+
+    Raises:
+        LibraryError: It cannot.
+    """
+    try:
+        reach(index)
+    except LibraryError as error:
+        raise LibraryError(f"{error} {_without(store)}") from error
+
+
+def _without(store: Store) -> str:
+    return f"To do without that server: {store.index_command} --index embedded"
+
+
+def drop_left(store: Store, current: Embedding) -> list[str]:
+    """Remove the tables elsewhere that do not answer; return what could not be removed, for people.
+
+    What could not be removed is told once and forgotten: its server may never come back.
+    """
+    made = [Place(*place) for place in store.get(_MADE, [])]
+    stays = Place(current.index, current.table)
+    told = []
+    for place in made:
+        if place == stays:
+            continue
+        try:
+            place.open(store).drop()
+        except LibraryError as error:
+            told.append(f"Collection {place.table} is left on {place.index}: {error}")
+    store.set(_MADE, [[place.index, place.table] for place in made if place == stays])
+    return told
