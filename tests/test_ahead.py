@@ -10,8 +10,8 @@ import pytest
 
 import earsight
 from _clips import make_clip
+from earsight.ahead import ahead
 from earsight.extractors import extract_all
-from earsight.extractors._ahead import ahead
 
 
 def readers() -> list[threading.Thread]:

@@ -10,9 +10,10 @@ import pytest
 ROOT = Path(__file__).parents[1] / "src" / "earsight"
 
 # Room → the rooms it may import. `errors`, `arrays` and `data` are open to all.
-OPEN = {"errors", "arrays", "data", "paths"}
+OPEN = {"ahead", "arrays", "data", "errors", "paths"}
 MAY_KNOW = {
     "errors": set(),
+    "ahead": set(),
     "arrays": set(),
     "data": set(),
     "paths": set(),

@@ -10,8 +10,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, final
 
+from earsight.ahead import ahead
 from earsight.errors import InputError, MediaError
-from earsight.extractors._ahead import ahead
 from earsight.extractors._texts import read_text
 from earsight.extractors._threads import n_threads
 from earsight.features import FeatureSequence

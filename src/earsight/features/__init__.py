@@ -1,11 +1,13 @@
 """Sequences of feature vectors, paired rows, pooling, and the files that hold them."""
 
 from earsight.features._containers import check_ending
+from earsight.features.batches import FeatureBatches
 from earsight.features.files import has_8_bit_features, read_features, write_features
 from earsight.features.paired import PairedFeatures
 from earsight.features.sequences import FeatureSequence, StepTable
 
 __all__ = [
+    "FeatureBatches",
     "FeatureSequence",
     "PairedFeatures",
     "StepTable",

@@ -14,7 +14,7 @@ lab_train, lab_test`), and `m` as (n, L, d), L steps for each clip.
 Every array of a file has a place in one of these, or the file is refused: nothing is left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +61,11 @@ def read_features(path: str | Path, dequantise: str | None = None) -> PairedFeat
             which are never loaded. Or `dequantise` is given and there are no 8-bit features.
         InputError: An unknown `dequantise`.
     """
-    if dequantise is not None and dequantise not in _SCALES:
-        raise InputError(f"`dequantise` must be one of {', '.join(_SCALES)}; got {dequantise!r}.")
+    scale = scale_of(dequantise)
     path = Path(path)
     with open_container(path) as container:
         try:
-            reader = _Reader(container, _SCALES.get(dequantise or ""))
+            reader = _Reader(container, scale)
             if dequantise is not None and not reader.is_8_bit():
                 raise InputError(
                     f"`dequantise` is for 8-bit features, and there are none; got {dequantise!r}. "
@@ -75,6 +74,17 @@ def read_features(path: str | Path, dequantise: str | None = None) -> PairedFeat
             return reader.read()
         except InputError as error:
             raise FeatureFileError(f"{path}: {error}") from error
+
+
+def scale_of(dequantise: str | None) -> Scale | None:
+    """Return how 8-bit numbers become features.
+
+    Raises:
+        InputError: An unknown name.
+    """
+    if dequantise is not None and dequantise not in _SCALES:
+        raise InputError(f"`dequantise` must be one of {', '.join(_SCALES)}; got {dequantise!r}.")
+    return _SCALES.get(dequantise or "")
 
 
 def has_8_bit_features(path: str | Path) -> bool:
@@ -330,7 +340,7 @@ class _Reader:
                 f"Give dequantise: {' or '.join(_SCALES)}."
             )
 
-    def _column(self, name: str, views: Mapping[str, FloatArray]) -> Column:
+    def _column(self, name: str, views: Iterable[str]) -> Column:
         apart = [f"{name}_{modality}" for modality in views]
         if not any(field in self.names for field in apart):
             array = self.container.array(name) if name in self.names else None

@@ -244,7 +244,9 @@ class Passes:
         """Read the first block of each modality, for its shift; return the modalities."""
         blocks: dict[str, list[FloatArray]] = {}
         counts: Counter[str] = Counter()
+        tally = Tally()
         for rows in (rows for part in self._parts for rows in part()):
+            tally.take(rows)  # refuses batches of several widths
             for name, x in rows.views.items():
                 blocks.setdefault(name, []).append(x[: BLOCK - counts[name]])
                 counts[name] += len(blocks[name][-1])

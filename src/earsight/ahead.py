@@ -1,4 +1,4 @@
-"""Reading ahead: one thread decodes while another runs the networks."""
+"""Reading ahead: one thread reads or decodes while another computes."""
 
 import threading
 from collections.abc import Generator, Iterable
@@ -14,7 +14,7 @@ _PATIENCE = 1.0  # seconds for an unwanted reader to end; one deep in a damaged 
 def ahead(items: Iterable[Item], depth: int = 2) -> Generator[Item, None, None]:
     """Yield `items` while another thread draws the next ones, at most `depth` of them waiting.
 
-    Decoding and running a network both leave Python's lock to others, so they overlap. What
+    Reading, decoding and computing leave Python's lock to others, so they overlap. What
     drawing raises is raised here, in its turn. A consumer that stops early ends the reader.
 
     >>> list(ahead(range(5)))
