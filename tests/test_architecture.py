@@ -19,7 +19,7 @@ MAY_KNOW = {
     "paths": set(),
     "discovery": set(),
     "linalg": set(),
-    "moments": {"totals"},
+    "moments": {"linalg", "totals"},
     "totals": set(),
     "storage": set(),
     "metrics": set(),

@@ -110,3 +110,14 @@ def test_shrinkage_is_held_below_one_and_ignores_constant_columns() -> None:
     covariance = np.cov(np.random.default_rng(8).normal(size=(50, 4)).T)
     padded = np.pad(covariance, (0, 3))
     assert linalg.oas_ridge(padded, 50) == pytest.approx(linalg.oas_ridge(covariance, 50))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_square_is_added_to_the_lower_triangle_alone(dtype) -> None:
+    rows = np.random.default_rng(9).normal(size=(30, 7)).astype(dtype)
+    square = np.full((7, 7), 5, dtype=dtype)
+    linalg.add_square(rows[:10], square, keep=False)
+    linalg.add_square(rows[10:], square)
+    upper = np.triu_indices(7, 1)
+    assert (square[upper] == 5).all()
+    np.testing.assert_allclose(np.tril(square), np.tril(rows.T @ rows), rtol=1e-5, atol=1e-5)

@@ -149,6 +149,20 @@ def whitener(
     return Whitener(p, kept, scale, basis, factor, floor)
 
 
+def add_square(rows: FloatArray, square: FloatArray, *, keep: bool = True) -> None:
+    """Add XᵀX to the lower triangle of `square` in place, in half the work of a product.
+
+    Args:
+        rows: (n, d) X, float32 or float64, row by row in memory.
+        square: (d, d) of the same precision, row by row in memory; what is above the diagonal is
+            not touched.
+        keep: False: write XᵀX over what was there.
+    """
+    syrk = linalg.blas.ssyrk if rows.dtype == np.float32 else linalg.blas.dsyrk
+    # BLAS reads column by column: both transposes, so the triangle that it calls the upper one.
+    syrk(1.0, rows.T, 1.0 if keep else 0.0, square.T, overwrite_c=1)
+
+
 def mean_variance(covariance: FloatArray) -> float:
     """Return tr(Σ)/p over the columns that vary; 0 where none does."""
     return float(np.trace(covariance) / max(int((np.diag(covariance) > 0).sum()), 1))

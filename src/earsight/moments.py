@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import blas
 
+from earsight import linalg
 from earsight.arrays import FloatArray, IntArray
 from earsight.errors import InputError
 from earsight.totals import SymmetricTotal, Total
@@ -236,9 +236,8 @@ class _Products:
         self._spans = [*starmap(slice, pairwise(borders.tolist()))]
         self._shifts = shifts
         self._rows = np.empty((_FEW, borders[-1]), dtype=dtype)
-        self._gram = np.zeros((borders[-1], borders[-1]), dtype=dtype, order="F")
+        self._gram = np.zeros((borders[-1], borders[-1]), dtype=dtype)
         self._started = False
-        self._syrk = blas.ssyrk if dtype == np.float32 else blas.dsyrk
 
     def few(self, block: Sequence[FloatArray]) -> Iterator[tuple[slice, FloatArray]]:
         """Yield which rows and the rows, shifted; they may be changed, and are overwritten next."""
@@ -252,8 +251,7 @@ class _Products:
 
     def square(self, rows: FloatArray) -> None:
         """Add a few rows to the block's product."""
-        beta = 1.0 if self._started else 0.0
-        self._gram = self._syrk(1.0, rows.T, beta, self._gram, overwrite_c=1)
+        linalg.add_square(rows, self._gram, keep=self._started)
         self._started = True
 
     def taken(self) -> FloatArray:
@@ -263,10 +261,10 @@ class _Products:
             InputError: It overflows.
         """
         self._started = False
-        gram = self._gram.T
-        if not (np.diag(gram) < np.finfo(gram.dtype).max / 2).all():  # bounds the others
+        dtype = self._gram.dtype
+        if not (np.diag(self._gram) < np.finfo(dtype).max / 2).all():  # bounds the others
             raise InputError(
-                f"The rows must be small enough to be squared in {gram.dtype}; their products "
+                f"The rows must be small enough to be squared in {dtype}; their products "
                 "overflow. Scale the features down, or give them as float64."
             )
-        return gram
+        return self._gram
