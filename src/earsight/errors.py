@@ -7,22 +7,28 @@ EarsightError                   everything below; the command line prints it and
 │   └── UnknownPairError        figures of two modalities that were not compared (a KeyError)
 ├── NotFittedError              `transform` or `save` before `fit`
 ├── NotAvailableError           a figure was asked for that the data cannot give
-├── TrainingError               a network's loss or weights are no longer finite
+├── TrainingError               a network's loss or weights are not finite, or exploded
 ├── MediaError                  a file cannot be decoded, or is refused
 ├── FeatureFileError            a feature file lacks a field or breaks the format
 ├── ModelFileError              a saved model is damaged, foreign or newer
 ├── WeightsError                pretrained weights cannot be had, or fail their checksum
 ├── BusyError                   other work of the kind did not end in time
+├── EngineError                 a cluster cannot be reached or used, or work on it was lost
 ├── StorageError                an object on S3 cannot be reached, read or written
 └── LibraryError                a library is missing, locked, newer, read-only or out of disk
 """
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class EarsightError(Exception):
     """Base of every error that Earsight raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Cross from one process to another, whatever the constructor takes."""
+        return _again, (type(self), self.args, vars(self))
 
 
 class InputError(EarsightError, ValueError):
@@ -58,7 +64,7 @@ class NotAvailableError(EarsightError):
 
 
 class TrainingError(EarsightError):
-    """The loss or the weights of a network are no longer finite numbers."""
+    """The loss or the weights of a network are no longer finite numbers, or exploded."""
 
 
 class MediaError(EarsightError):
@@ -81,9 +87,19 @@ class BusyError(EarsightError):
     """Work was not begun, because other work of its kind did not end in time; try again."""
 
 
+class EngineError(EarsightError):
+    """A cluster cannot be reached or used, or work that it did was lost for good."""
+
+
 class StorageError(EarsightError):
     """An object on S3 cannot be reached, read or written."""
 
 
 class LibraryError(EarsightError):
     """A library is missing, locked, damaged, newer, read-only, or its disk is full."""
+
+
+def _again(kind: type[EarsightError], args: tuple[Any, ...], state: dict[str, Any]) -> object:
+    error = kind.__new__(kind, *args)
+    vars(error).update(state)
+    return error

@@ -2,6 +2,15 @@
 
 from earsight.engine._base import TookTooLong, WorkerDied
 from earsight.engine.apart import Apart
+from earsight.engine.cluster import Cluster, connected
 from earsight.engine.processes import default_workers, run
 
-__all__ = ["Apart", "TookTooLong", "WorkerDied", "default_workers", "run"]
+__all__ = [
+    "Apart",
+    "Cluster",
+    "TookTooLong",
+    "WorkerDied",
+    "connected",
+    "default_workers",
+    "run",
+]

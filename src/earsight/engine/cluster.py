@@ -1,0 +1,328 @@
+"""Work on a Ray cluster: in processes of other machines, any of which may be lost.
+
+Ray carries functions, items and results between the machines by pickle: whoever can reach a
+cluster's ports can run code on it. A cluster is as trusted as the machines it is made of.
+"""
+
+import copy
+import logging
+import os
+import pickle
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from earsight import __version__
+from earsight.engine._base import TICK, Item, Result, WorkerDied
+from earsight.errors import EngineError, InputError
+
+OLDEST = "2.40"  # Ray
+TRIES = 3  # for an item whose process or machine was lost
+_CONNECT = 5.0  # seconds
+_SILENT = 15.0  # seconds without an answer after which a cluster's head is given up
+_HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+_SETTINGS = 4  # the kind of frame with which a server of Ray's protocol answers that
+
+
+class Cluster:
+    """A Ray cluster that this process is connected to (see `connected`).
+
+    Attributes:
+        address: host:port of its head.
+        cpus: How many items it works on at a time.
+    """
+
+    def __init__(self, ray: Any, address: str) -> None:
+        self._ray = ray
+        self.address = address
+        self._heard = time.monotonic()
+
+    @property
+    def cpus(self) -> int:
+        """How many items are worked on at a time just now: nodes come and go."""
+        return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+
+    def run(
+        self,
+        work: Callable[[Item], Result],
+        items: Iterable[Item],
+        *,
+        workers: int | None = None,
+        start: Callable[[], None] | None = None,
+        tick: Callable[[], None] | None = None,
+    ) -> Iterator[tuple[Item, Result | WorkerDied]]:
+        """Yield (item, result) as they come, as `engine.run` does, from the whole cluster.
+
+        An item whose process or machine is lost is worked on again elsewhere; after the third loss
+        it is yielded as `WorkerDied`. Every item is yielded once.
+
+        Args:
+            work: A function that every machine of the cluster can import.
+            items: What to work on; drawn from only as fast as it is taken.
+            workers: Items at a time; default: the CPUs of the cluster.
+            start: Called once in each process.
+            tick: Called here every half second while nothing comes.
+
+        Raises:
+            EngineError: The cluster is lost as a whole.
+        """
+        task = self._ray.remote(num_cpus=1, max_retries=0)(_outcome)
+        queue = iter(items)
+        pending: dict[Any, tuple[Item, int]] = {}
+        more = True
+        try:
+            while True:
+                most = workers or 2 * self.cpus
+                while more and len(pending) < most:
+                    try:
+                        item = next(queue)
+                    except StopIteration:
+                        more = False
+                        break
+                    pending[task.remote(work, start, item)] = (item, 1)
+                if not pending:
+                    return
+                for ref in self._done(list(pending), tick):
+                    item, tries = pending.pop(ref)
+                    try:
+                        result = self._got(ref)
+                    except WorkerDied as died:
+                        if tries < TRIES:
+                            pending[task.remote(work, start, item)] = (item, tries + 1)
+                        else:
+                            yield item, died
+                        continue
+                    yield item, result
+        finally:
+            self._cancel(pending)
+
+    def merged(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Yield one result: those of all items, merged in a tree by first.merge(second), in order.
+
+        Results stay on the cluster; what is lost with a machine is computed again elsewhere.
+
+        Args:
+            work: A function that every machine of the cluster can import.
+            items: What to work on, in the order of their results; each may be worked on again.
+
+        Raises:
+            EngineError: The cluster is lost, or one item's process again and again.
+        """
+        options = self._ray.remote(num_cpus=1, max_retries=TRIES)
+        task, merge = options(_outcome), options(_merged)
+        work = self._ray.put(work)
+        tree: list[tuple[int, Any]] = []  # (height, result), the tallest first
+        waiting: list[Any] = []
+        try:
+            for item in items:
+                while len(waiting) >= 4 * self.cpus:
+                    done = self._done(waiting, None)
+                    waiting = [ref for ref in waiting if ref not in done]
+                tree.append((0, task.remote(work, None, item)))
+                waiting.append(tree[-1][1])
+                while len(tree) > 1 and tree[-1][0] == tree[-2][0]:
+                    (height, first), (_, second) = tree[-2:]
+                    tree[-2:] = [(height + 1, merge.remote(first, second))]
+            while len(tree) > 1:
+                (height, first), (_, second) = tree[-2:]
+                tree[-2:] = [(height, merge.remote(first, second))]
+            if not tree:
+                return
+            while not self._done([tree[0][1]], None):
+                pass
+            try:
+                yield copy.deepcopy(self._got(tree[0][1]))  # what Ray hands out is read-only
+            except WorkerDied as died:
+                raise EngineError(
+                    f"Sums could not be brought together on the cluster at {self.address}: "
+                    f"{died} Nothing was changed; run the same command again."
+                ) from died
+        finally:
+            self._cancel([ref for _, ref in tree])
+
+    def _done(self, refs: list[Any], tick: Callable[[], None] | None) -> list[Any]:
+        """Return those that are ready, after half a second at most."""
+        done, _ = self._ray.wait(refs, num_returns=1, timeout=TICK)
+        if not done:
+            self._listen()
+            if tick is not None:
+                tick()
+        found: list[Any] = done
+        return found
+
+    def _listen(self) -> None:
+        """Check that the head of the cluster is there: Ray itself would wait for it for long."""
+        if _answers(self.address):
+            self._heard = time.monotonic()
+        elif time.monotonic() - self._heard > _SILENT:
+            raise EngineError(
+                f"The Ray cluster at {self.address} is gone: nothing has answered there for "
+                f"{_SILENT:.0f} s. What was done is kept; start the cluster, and run the same "
+                "command again."
+            )
+
+    def _got(self, ref: Any) -> Any:
+        """Return a result; raise what the work raised, or `WorkerDied` where it was lost."""
+        try:
+            is_error, outcome = self._ray.get(ref)
+        except self._ray.exceptions.RayTaskError as error:  # before our code ran, or after it
+            raise EngineError(
+                f"A machine of the cluster at {self.address} could not do its work: "
+                f"{error.cause or error}. The same earsight must be installed on each."
+            ) from error
+        except self._ray.exceptions.RayError as error:
+            died = WorkerDied(f"The process or the machine that worked on it was lost, {TRIES} ×.")
+            raise died from error
+        if is_error:
+            raise outcome
+        return outcome
+
+    def _cancel(self, refs: Iterable[Any]) -> None:
+        for ref in refs:
+            with suppress(Exception):  # it is done, or its machine is gone
+                self._ray.cancel(ref, force=True)
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Cluster]:
+    """Connect to a Ray cluster of which this machine is a part, and let go of it at the end.
+
+    Args:
+        address: host:port of its head, as `ray start --head` tells it.
+
+    Raises:
+        InputError: An address of another form.
+        EngineError: Ray is not installed or too old, nothing listens there, or what does is no Ray
+            cluster, one of another version, or has other versions of Earsight on its machines.
+    """
+    _check_address(address)
+    ray = _ray()
+    if not _answers(address):
+        raise EngineError(
+            f"No Ray cluster answers at {address}. Start one with `ray start --head --port PORT` "
+            "and give the address that it tells; nothing was changed."
+        )
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            configure_logging=False,
+            logging_level=logging.CRITICAL,
+        )
+    except Exception as error:  # Ray raises RuntimeError, ConnectionError, ValueError and others
+        raise EngineError(
+            f"The Ray cluster at {address} cannot be used: {error}. This machine must be one of "
+            "its nodes (`ray start --address`), with the same versions of Ray and Python."
+        ) from error
+    try:
+        cluster = Cluster(ray, address)
+        _check_nodes(ray, cluster)
+        yield cluster
+    finally:
+        ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isdecimal() and 0 < int(port) < 65536) or "/" in host:
+        raise InputError(
+            "`address` must be host:port, as `ray start --head` tells it, such as 10.0.0.1:6379; "
+            f"got {address!r}."
+        )
+
+
+def _ray() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when it is imported
+    try:
+        import ray
+    except ImportError as error:
+        raise EngineError(
+            "Ray is not installed, and engine ray needs it: pip install 'earsight[ray]'."
+        ) from error
+    if tuple(map(int, ray.__version__.split(".")[:2])) < tuple(map(int, OLDEST.split("."))):
+        raise EngineError(
+            f"Ray must be of version {OLDEST} or newer; got {ray.__version__}. "
+            "pip install --upgrade 'earsight[ray]'."
+        )
+    return ray
+
+
+def _answers(address: str) -> bool:
+    """Return whether what listens at an address speaks Ray's protocol (HTTP/2, for gRPC)."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT) as wire:
+            wire.sendall(_HTTP2)
+            head = b""
+            while len(head) < 9 and (more := wire.recv(9 - len(head))):
+                head += more
+    except OSError:
+        return False
+    return len(head) == 9 and struct.unpack("!3xB5x", head)[0] == _SETTINGS
+
+
+def _check_nodes(ray: Any, cluster: Cluster) -> None:
+    """Check that every node has this very Earsight, before work is sent there."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    ask = ray.remote(num_cpus=0, max_retries=0)(_version)
+    refs = {
+        ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=True)
+        ).remote(): node["NodeManagerAddress"]
+        for node in ray.nodes()
+        if node["Alive"]
+    }  # fmt: skip
+    for ref, host in refs.items():
+        while not cluster._done([ref], None):
+            pass
+        try:
+            found = cluster._got(ref)
+        except WorkerDied:  # the node was lost meanwhile; the others do its work
+            continue
+        if found != __version__:
+            raise EngineError(
+                f"Every machine of the cluster must have Earsight {__version__}; {host} has "
+                f"{found}. Install the same version there."
+            )
+
+
+def _version() -> tuple[bool, str]:
+    return False, __version__
+
+
+_started: set[Any] = set()
+
+
+def _outcome(work: Any, start: Any, item: Any) -> tuple[bool, Any]:
+    """Do the work in a process of the cluster; return (whether it raised, what)."""
+    if start is not None and start not in _started:
+        start()
+        _started.add(start)
+    try:
+        return False, work(item)
+    except Exception as error:
+        return True, _that_travels(error)
+
+
+def _merged(first: tuple[bool, Any], second: tuple[bool, Any]) -> tuple[bool, Any]:
+    """Merge two outcomes; the first error is the outcome of all."""
+    for outcome in (first, second):
+        if outcome[0]:
+            return outcome
+    whole = copy.deepcopy(first[1])  # what Ray hands out is read-only
+    whole.merge(second[1])
+    return False, whole
+
+
+def _that_travels(error: Exception) -> Exception:
+    """Return the error itself if it comes out of a pickle as it was; else what it says."""
+    try:
+        again = pickle.loads(pickle.dumps(error))  # noqa: S301 - of what was pickled here
+        if type(again) is type(error) and str(again) == str(error):
+            return error
+    except Exception as trouble:
+        return EngineError(f"{type(error).__name__}: {error} ({trouble})")
+    return EngineError(f"{type(error).__name__}: {error}")
