@@ -16,6 +16,7 @@ EarsightError                   everything below; the command line prints it and
 ├── EngineError                 a cluster cannot be reached or used, or work on it was lost
 ├── StorageError                an object on S3 cannot be reached, read or written
 └── LibraryError                a library is missing, locked, newer, read-only or out of disk
+    └── NoRowsError             no clip can be in a feature file
 """
 
 from collections.abc import Iterable
@@ -97,6 +98,10 @@ class StorageError(EarsightError):
 
 class LibraryError(EarsightError):
     """A library is missing, locked, damaged, newer, read-only, or its disk is full."""
+
+
+class NoRowsError(LibraryError):
+    """There is no clip, or none that can be in a feature file."""
 
 
 def _again(kind: type[EarsightError], args: tuple[Any, ...], state: dict[str, Any]) -> object:

@@ -1,6 +1,6 @@
 """Networks: the modules that are trained, and how they become arrays (see `_deep.run_network`)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -85,6 +85,28 @@ class Network(nn.Module):  # type: ignore[misc]
         if self.skip is not None:
             found["skip"] = _array(self.skip)
         return found
+
+
+def usual_sizes(module: nn.Module) -> dict[str, float]:
+    """Return the size that each trained matrix of weights (k, d) has or should have at first.
+
+    The root of its mean square, and at least 1/√d: there rows of unit variance keep it.
+    """
+    return {
+        name: max(_size(weights), weights.shape[1] ** -0.5)
+        for name, weights in module.named_parameters()
+        if weights.requires_grad and weights.ndim > 1
+    }
+
+
+def growth(module: nn.Module, usual: Mapping[str, float]) -> float:
+    """Return by how much the weights exceed their usual size, in the matrix that does most."""
+    parameters = dict(module.named_parameters())
+    return max((_size(parameters[name]) / size for name, size in usual.items()), default=0.0)
+
+
+def _size(weights: Tensor) -> float:
+    return float(weights.detach().square().mean().sqrt())
 
 
 def outputs(network: nn.Module, x: FloatArray) -> FloatArray:

@@ -21,11 +21,14 @@ from earsight.methods import _batches
 from earsight.methods._base import Rows
 from earsight.methods._checkpoint import Checkpoint
 from earsight.methods._deep import DeepEmbedding, Epoch
-from earsight.methods._network import Dropout
+from earsight.methods._network import Dropout, growth, usual_sizes
 from earsight.methods._pooling import Padded, Steps
 from earsight.retrieval import evaluate
 
 _WORK_FOR_THREADS = 100_000_000
+# Weights so many times their usual size were not learned: units saturate, and what is left is a
+# random map. All defaults stay near 1, a learning rate a hundred times too large below 20.
+_MOST_GROWTH = 100.0
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def train(
         score: What decides between epochs, of held-out points and their rows.
 
     Raises:
-        TrainingError: The loss or a weight is no longer finite.
+        TrainingError: The loss or a weight is no longer finite, or weights grew a hundredfold.
         InputError: `device` is "cuda" and there is none.
     """
     device = pick_device(model.device)
@@ -153,7 +156,7 @@ class _Steps:
         self, model: DeepEmbedding, rows: Rows, problem: Problem, device: str, by_class: bool
     ) -> None:
         self.model, self.rows, self.problem, self.device = model, rows, problem, device
-        self.by_class = by_class
+        self.by_class, self.usual = by_class, usual_sizes(problem.module)
         # `fused` does a step in one kernel: for small networks the steps are most of the time.
         self.optimizer = torch.optim.AdamW(
             problem.module.parameters(),
@@ -193,13 +196,18 @@ class _Steps:
             loss = self.problem.loss(self._batch(chosen, progress, generator))
             value = float(loss.detach())
             if not math.isfinite(value):
-                raise _diverged(model, f"the loss is {value} in epoch {number}, step {step + 1}")
+                what = f"the loss is {value} in epoch {number}, step {step + 1}"
+                raise _diverged(model, f"train on finite numbers; {what}")
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
             total += value
         if not all(math.isfinite(float(p.detach().sum())) for p in module.parameters()):
-            raise _diverged(model, f"weights are not finite after epoch {number}")
+            what = f"weights are not finite after epoch {number}"
+            raise _diverged(model, f"train on finite numbers; {what}")
+        if (times := growth(module, self.usual)) > _MOST_GROWTH:
+            what = f"after epoch {number} they are {times:,.0f} times their usual size"
+            raise _diverged(model, f"keep its weights in bounds; {what}")
         return total / len(drawn)
 
     def _batch(self, chosen: _batches.Draw, progress: float, generator: torch.Generator) -> Batch:
@@ -245,7 +253,7 @@ def _threads_for(work: int) -> Iterator[None]:
 def _diverged(model: DeepEmbedding, what: str) -> TrainingError:
     ridge = ", a larger `ridge`" if hasattr(model, "ridge") else ""
     return TrainingError(
-        f"{model.name} must train on finite numbers; {what}. Steps too large are the usual cause: "
+        f"{model.name} must {what}. Steps too large are the usual cause: "
         f"try a smaller `learning_rate` (now {model.learning_rate:g}){ridge} or a larger "
         f"`batch_size` (now {model.batch_size})."
     )
