@@ -91,7 +91,8 @@ def _main() -> None:
     cluster = Cluster(initialize_head=True, head_node_args=how)
     node = cluster.add_node(**how)
     cluster.wait_for_nodes()
-    print(f"> {cluster.address}", flush=True)
+    sys.stdout.write(f"> {cluster.address}\n")
+    sys.stdout.flush()
     killed = False
     for line in sys.stdin:
         if line.strip() == "kill":
@@ -108,7 +109,8 @@ def _main() -> None:
         elif line.strip() == "head":
             (gcs,) = (info.process.pid for info in cluster.head_node.all_processes["gcs_server"])
             psutil.Process(gcs).kill()
-        print(f"> {line}", end="", flush=True)
+        sys.stdout.write(f"> {line}")
+        sys.stdout.flush()
     cluster.shutdown()
 
 

@@ -21,6 +21,22 @@ Output = Annotated[
     typer.Option("--output", "-o", help="The feature file, here or at s3://: .h5, .hdf5 or .npz."),
 ]
 
+Engine = Annotated[
+    str, typer.Option(help="Where work runs: local, or ray: on a cluster, by --address.")
+]
+Address = Annotated[
+    str | None, typer.Option(help="host:port of the Ray cluster, as `ray start --head` tells it.")
+]
+
+
+def check_engine(engine: str, address: str | None) -> bool:
+    """Return whether work is for a cluster."""
+    if engine not in ("local", "ray"):
+        raise typer.BadParameter(f"--engine must be local or ray; got {engine!r}.")
+    if (engine == "ray") != (address is not None):
+        raise typer.BadParameter("--engine ray and --address host:port go together.")
+    return engine == "ray"
+
 
 def extract(
     clips: Annotated[str, typer.Argument(help="The folder of clips, or s3://bucket/prefix.")],
@@ -38,6 +54,11 @@ def extract(
         typer.Option(help="Pattern of files or folders to leave out; repeatable."),
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: cores.")] = None,
+    engine: Engine = "local",
+    address: Address = None,
+    parts: Annotated[
+        int | None, typer.Option(min=1, help="Into how many parts a cluster cuts the clips.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write features of a folder of clips into one file, or bring that file up to date.
@@ -55,17 +76,20 @@ def extract(
         raise typer.BadParameter(
             "give --audio, --visual, or both; `earsight extractors` lists them."
         )
+    on_cluster = check_engine(engine, address)
+    if (part and on_cluster) or (parts and not on_cluster):
+        raise typer.BadParameter("--part is for --engine local, --parts for --engine ray.")
+    how: dict[str, Any] = {"labels": labels, "exclude": tuple(exclude or ()), "workers": workers}
     with progress() as shown:
-        report = run(
-            place(clips),
-            place(output),
-            specs,
-            labels=labels,
-            part=Part.parse(part) if part else None,
-            exclude=tuple(exclude or ()),
-            workers=workers,
-            progress=shown,
-        )
+        if address is not None:
+            from earsight.library.on_cluster import extract_at
+
+            report = extract_at(
+                address, place(clips), place(output), specs, parts=parts, progress=shown, **how
+            )
+        else:
+            cut = Part.parse(part) if part else None
+            report = run(place(clips), place(output), specs, part=cut, progress=shown, **how)
     if as_json:
         out(json.dumps(asdict(report) | {"output": str(report.output)}))
     _told(report)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from earsight import __version__, engine
-from earsight.errors import InputError, LibraryError, StorageError, WeightsError
+from earsight.errors import InputError, NoRowsError, StorageError, WeightsError
 from earsight.extractors import FeatureExtractor, extract_all
 from earsight.features import check_ending, write_features
 from earsight.library.origin import Origin, origin_of
@@ -99,25 +99,17 @@ def extract(
         LabelError: The CSV file cannot be read.
         FeatureFileError: `output` has another ending, or is of other extractors, another part or
             other hands.
-        LibraryError: No clips, none that can be in the file, or another run is at work on it.
+        LibraryError: No clips or none that can be in the file (`NoRowsError`), or another run is at
+            work on it.
         StorageError: An address cannot be reached, read or written; what was read is kept, and the
             next run goes on from it. Or another wrote to `output` meanwhile.
         WeightsError: Weights cannot be had, or change while the clips are read.
     """
     begun = time.monotonic()
     check_ending(Path(output.name) if isinstance(output, Remote) else output)
-    if not specs or not set(specs) <= set(MODALITIES):
-        raise InputError(
-            f"`specs` must name an extractor for {' or '.join(MODALITIES)}, what clips have; "
-            f"got {', '.join(specs) or 'none'}."
-        )
     check_setting(labels)
     cut = part.facts(labels) if part else {}
-    asked = tuple(specs.items())
-    extractors = _extractors(asked)
-    for extractor in extractors.values():
-        extractor.fetch_weights()
-    features = {m: _facts(specs[m], extractor) for m, extractor in extractors.items()}
+    features = described(specs)
     work = Workplace(output)
     parts = Parts(work.path)
     with locked(parts.folder):
@@ -126,12 +118,14 @@ def extract(
             held = Held.open(work.path, features, cut)
             fingerprints = {m: facts["fingerprint"] for m, facts in features.items()}
             origin = origin_of(clips)
-            run = _Run(origin, asked, fingerprints, held, parts, progress or Silent(), part)
+            run = _Run(
+                origin, tuple(specs.items()), fingerprints, held, parts, progress or Silent(), part
+            )
             run.clear()
             records, names, n_read = run.read(exclude, workers or engine.default_workers())
             made = Table(records, tuple(specs), labels_of(names, labels))
             if not made.rows:
-                raise LibraryError(_nothing(origin, made))
+                raise NoRowsError(_nothing(origin, made))
             report = Extraction(output, len(records), len(made.rows), n_read, features)
             changed = not held.is_same(made, cut)
             if changed:
@@ -146,6 +140,23 @@ def extract(
     report.trouble, report.left_out = made.trouble(), made.left_out()
     report.seconds = time.monotonic() - begun
     return report
+
+
+def described(specs: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return modality → what makes its features, ready for JSON; fetch the weights it needs.
+
+    Raises:
+        InputError, WeightsError: As `extract`.
+    """
+    if not specs or not set(specs) <= set(MODALITIES):
+        raise InputError(
+            f"`specs` must name an extractor for {' or '.join(MODALITIES)}, what clips have; "
+            f"got {', '.join(specs) or 'none'}."
+        )
+    extractors = _extractors(tuple(specs.items()))
+    for extractor in extractors.values():
+        extractor.fetch_weights()
+    return {m: _facts(specs[m], extractor) for m, extractor in extractors.items()}
 
 
 def _extractors(asked: Specs) -> dict[str, FeatureExtractor]:
@@ -274,7 +285,7 @@ class _Run:
         work = sorted([*fresh, *stale], key=lambda file: file.path)
         if not kept and not work:
             where = f" of part {self.part}" if self.part else ""
-            raise LibraryError(f"{self.origin} holds nothing playable{where}.")
+            raise NoRowsError(f"{self.origin} holds nothing playable{where}.")
         by_content = {r.content: r for r in known.values() if self._is_there(r, parts)}
         records = dict(kept)
         self.progress.start("Reading clips", len(work))
