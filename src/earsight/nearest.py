@@ -9,8 +9,9 @@ from earsight.arrays import ArrayLike, FloatArray, IntArray, as_matrix
 from earsight.errors import InputError
 from earsight.retrieval import GRID, distance_blocks, near_border, to_unit
 
-_ITEMS, _QUERIES = 4096, 256  # of one block: its similarities (4 MiB) stay in the cache
-_PAIRS = 1 << 18  # products of single pairs held at a time
+_ITEMS, _QUERIES = 8192, 1024  # of one block of similarities, 32 MiB
+_SPAN = 512  # items whose best decides whether any of them is looked at
+_PAIRS = 1 << 16  # numbers of single pairs held at a time
 _FEW = 16  # a k below a sixteenth of the gallery is found by a threshold
 _Distances = npt.NDArray[np.int64]
 
@@ -74,21 +75,25 @@ def _few(units: FloatArray, items: FloatArray, k: int) -> tuple[IntArray, _Dista
     rough = units.astype(np.float32)
     for start in range(0, len(items), _ITEMS):
         block = to_unit(items[start : start + _ITEMS])
-        columns = np.ascontiguousarray(block.T, dtype=np.float32)
+        columns = block.astype(np.float32).T
+        span = _SPAN if len(block) % _SPAN == 0 else len(block)
         for first in range(0, len(units), _QUERIES):
             rows = slice(first, first + _QUERIES)
             similar = rough[rows] @ columns  # (queries, items)
             if start == 0 and k <= len(block):
                 floors[rows] = np.partition(similar, -k, axis=1)[:, -k] - 2 * slack
-            hot = np.flatnonzero(similar.max(axis=1) >= floors[rows])
+            spans = similar.reshape(-1, span)
+            floor = np.repeat(floors[rows], len(block) // span)
+            hot = np.flatnonzero(spans.max(axis=1) >= floor)
             if not len(hot):
                 continue
-            which, column = np.nonzero(similar[hot] >= floors[rows][hot, None])
-            near = _distances(units, block, first + hot[which], column)
-            own = first + hot
-            found[own], best[own] = _merged(
-                (found[own], best[own]), (which, start + column, near), k
-            )
+            of_hot, within = np.nonzero(spans[hot] >= floor[hot, None])
+            row, column = np.divmod(hot[of_hot] * span + within, len(block))
+            near = _distances(units, block, first + row, column)
+            own, which = np.unique(row, return_inverse=True)
+            own += first
+            known = found[own], best[own]
+            found[own], best[own] = _merged(known, (which, start + column, near), k)
             floors[own] = best[own, -1] / -GRID - slack
     return found, best
 
@@ -102,12 +107,12 @@ def _distances(
     step = max(1, _PAIRS // units.shape[1])
     for start in range(0, len(rows), step):
         part = slice(start, start + step)
-        products = units[rows[part]] * block[columns[part]]
-        scaled = products.sum(axis=1) * -GRID
+        x, y = units[rows[part]], block[columns[part]]
+        scaled = np.einsum("ij,ij->i", x, y) * -GRID
         rounded = np.rint(scaled)
         distances[part] = rounded
         for i in np.flatnonzero(np.abs(scaled - rounded) > border):
-            distances[start + i] = round(-GRID * math.fsum(products[i]))
+            distances[start + i] = round(-GRID * math.fsum(x[i] * y[i]))
     return distances
 
 

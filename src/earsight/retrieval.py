@@ -31,6 +31,7 @@ from earsight.metrics import (
 _Figures = TypeVar("_Figures", ClassFigures, OwnRanks)
 
 GRID = 2.0**20  # similarities are whole multiples of 1/GRID
+_FAR = 400  # exponents up to this have squares, and sums of them, within the range of float64
 _BLOCK = 1 << 17  # similarities held at a time: they stay in the cache from product to score
 
 
@@ -64,9 +65,11 @@ def near_border(width: int) -> float:
 def to_unit(x: FloatArray) -> FloatArray:
     """Return rows of length 1 in float64, whatever their length was; zeros stay zeros."""
     rows = np.array(x, dtype=np.float64, order="C")
-    # A power of two brings each row near 1 first, so that its squares neither overflow nor vanish.
     _, exponent = np.frexp(np.abs(rows).max(axis=1, keepdims=True))
-    return unit_rows(np.ldexp(rows, -exponent))
+    if np.abs(exponent).max(initial=0) > _FAR:
+        # A power of two brings each row near 1, so that its squares neither overflow nor vanish.
+        rows = np.ldexp(rows, -exponent)
+    return unit_rows(rows)
 
 
 class AtK(Mapping[int, float]):
