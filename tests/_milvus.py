@@ -1,5 +1,6 @@
 """A Milvus server on loopback, in a process of its own: milvus-lite's, through the real client."""
 
+import base64
 import os
 import socket
 import subprocess
@@ -84,3 +85,47 @@ def own_milvus() -> Iterator[MilvusServer]:
     """A server that a test may kill."""
     with running() as server:
         yield server
+
+
+@contextmanager
+def pretending(
+    version: str, token: str = "", tls: tuple[bytes, bytes] | None = None
+) -> Iterator[int]:
+    """Give the port of a server that says it is this version of Milvus, and can nothing else.
+
+    Args:
+        version: What it says.
+        token: Who asks must send it.
+        tls: Key and certificate.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    import grpc
+    from pymilvus.grpc_gen import milvus_pb2 as messages
+    from pymilvus.grpc_gen import milvus_pb2_grpc as services
+
+    class Pretender(services.MilvusServiceServicer):  # type: ignore[misc]
+        def _check(self, context: Any) -> None:
+            sent = dict(context.invocation_metadata()).get("authorization", "")
+            if base64.b64decode(sent).decode() != token:
+                context.abort(grpc.StatusCode.UNAUTHENTICATED, "auth check failure")
+
+        def Connect(self, request: Any, context: Any) -> Any:  # noqa: N802
+            self._check(context)
+            return messages.ConnectResponse()
+
+        def GetVersion(self, request: Any, context: Any) -> Any:  # noqa: N802
+            self._check(context)
+            return messages.GetVersionResponse(version=version)
+
+    server = grpc.server(ThreadPoolExecutor(2))
+    services.add_MilvusServiceServicer_to_server(Pretender(), server)
+    if tls is None:
+        port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([tls]))
+    server.start()
+    try:
+        yield port
+    finally:
+        server.stop(0).wait()

@@ -4,13 +4,15 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from earsight.errors import EarsightError, InputError, LibraryError
+
+T = TypeVar("T")
 
 TOKEN = "EARSIGHT_MILVUS_TOKEN"
 """Environment variable with `user:password` or an API key; kept nowhere else."""
@@ -18,6 +20,8 @@ TOKEN = "EARSIGHT_MILVUS_TOKEN"
 _SCHEMES = {"milvus": "http", "milvus+tls": "https"}
 _PORT = 19530
 _CONNECT = 5.0  # seconds until a server that does not answer is none
+_PAUSE = 0.2  # seconds before a server that was lost is asked again
+_TRY_AGAIN = {"grpc.initial_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 1000}
 _CLIENT, _SERVER = (2, 6), (2, 5)  # the oldest that fit
 _NOT_THERE = 100  # Milvus' code for a collection that is not there
 _LOST = re.compile("UNAVAILABLE|DEADLINE_EXCEEDED|Retry|Fail connecting|closed channel")
@@ -77,8 +81,9 @@ class Server:
         pymilvus = _pymilvus()
         uri = f"{_SCHEMES[self.scheme]}://{self._place}"
         try:
+            token = os.environ.get(TOKEN, "")
             client = pymilvus.MilvusClient(
-                uri, token=os.environ.get(TOKEN, ""), timeout=_CONNECT, db_name=""
+                uri, token=token, timeout=_CONNECT, grpc_options=_TRY_AGAIN
             )
             version = str(client.get_server_version(timeout=_CONNECT))
         except Exception as error:  # whatever a stranger's answer leads the client to
@@ -87,7 +92,7 @@ class Server:
         return client
 
     def _why(self, error: Exception) -> str:
-        if _REFUSED.search(str(error)):
+        if _REFUSED.search(_told(error)):
             return _refused()
         try:
             socket.create_connection((self.host, self.port), timeout=_CONNECT).close()
@@ -105,17 +110,29 @@ class Server:
                 f"{self} runs Milvus {version}; Earsight needs {_dotted(_SERVER)} or newer."
             )
 
-    @contextmanager
-    def guarding(self, action: str, name: str) -> Iterator[None]:
-        """Word the client's errors as ours: which collection, what failed, what to do."""
-        try:
-            yield
-        except (EarsightError, MemoryError):
-            raise
-        except Exception as error:  # besides its own, the client lets those of gRPC through
-            raise LibraryError(
-                f"Cannot {action} collection {name!r} on {self}: {_advice(error)}"
-            ) from error
+    def ask(self, action: str, name: str, question: Callable[[], T]) -> T:
+        """Ask the server something that may be asked twice, for a few seconds if it is lost.
+
+        Args:
+            action, name: What is asked of which collection, for people.
+            question: Asks.
+
+        Raises:
+            LibraryError: What failed, and what to do, in our words.
+        """
+        until = time.monotonic() + _CONNECT
+        while True:
+            try:
+                return question()
+            except (EarsightError, MemoryError):
+                raise
+            except Exception as error:  # besides its own, the client lets those of gRPC through
+                if _LOST.search(_told(error)) and time.monotonic() < until:
+                    time.sleep(_PAUSE)
+                    continue
+                raise LibraryError(
+                    f"Cannot {action} collection {name!r} on {self}: {_advice(error)}"
+                ) from error
 
 
 def _pymilvus() -> Any:
@@ -144,18 +161,21 @@ def _dotted(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))
 
 
-def is_gone(error: Exception) -> bool:
-    """Whether an error of the client says that a collection is not there."""
-    return getattr(error, "code", None) == _NOT_THERE
+def _told(error: Exception) -> str:
+    """Return what an error says, and all that it came from."""
+    told: list[BaseException] = [error]
+    for one in told:  # grows; the client makes some errors their own cause
+        told += [by for by in (one.__cause__, one.__context__) if by and by not in told]
+    return " ".join(map(str, told))
 
 
 def _advice(error: Exception) -> str:
     cause = str(getattr(error, "message", "") or error)
-    if is_gone(error):
+    if getattr(error, "code", None) == _NOT_THERE:
         return f"it is not there. {ANEW}"
-    if _REFUSED.search(cause):
+    if _REFUSED.search(_told(error)):
         return _refused()
-    if _LOST.search(cause):
+    if _LOST.search(_told(error)):
         return (
             "the server does not answer any more. What was acknowledged is still there; see that "
             "it runs, and run the same command again."

@@ -259,22 +259,24 @@ class MilvusIndex:
         return self.server.connect()
 
     def _ask(self, action: str, method: str, **how: Any) -> Any:
-        client = self._client
-        with self.server.guarding(action, self.name):
-            return getattr(client, method)(self.name, **{"timeout": _TIMEOUT, **how})
+        ask = getattr(self._client, method)
+        question = partial(ask, self.name, **{"timeout": _TIMEOUT, **how})
+        return self.server.ask(action, self.name, question)
 
     def _query(self, method: str, **how: Any) -> Any:
         """Ask for rows as they are now, of a collection that is loaded."""
         client, how = self._client, how | {"timeout": _TIMEOUT, "consistency_level": "Strong"}
-        with self.server.guarding("read", self.name):
-            ask = partial(getattr(client, method), self.name, **how)
+
+        def question() -> Any:
             try:
-                return ask()
+                return getattr(client, method)(self.name, **how)
             except Exception as error:
                 if getattr(error, "code", None) != _NOT_LOADED:
                     raise
-            client.load_collection(self.name, timeout=_TIMEOUT)  # the server was started anew
-            return ask()
+            client.load_collection(self.name, timeout=_LOADING)  # the server was started anew
+            return getattr(client, method)(self.name, **how)
+
+        return self.server.ask("read", self.name, question)
 
     def _pages(
         self, where: Where | None, columns: list[str], size: int
@@ -287,11 +289,7 @@ class MilvusIndex:
             "query_iterator", filter=expression, output_fields=columns, batch_size=size
         )
         try:
-            while True:
-                with self.server.guarding("read", self.name):
-                    records = pages.next()
-                if not records:
-                    return
+            while records := self.server.ask("read", self.name, pages.next):
                 yield records
         finally:
             pages.close()
