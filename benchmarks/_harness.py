@@ -3,20 +3,60 @@
 All run in one process, with the same number of BLAS threads, in turns: a slow second of the
 machine hits all of them alike. Of each round the ratio to the first contender is kept; what is
 reported is the median of the ratios, not the ratio of medians.
+
+`EARSIGHT_BENCH_QUICK=1` (`python -m benchmarks --quick`) shrinks the work to a smoke test.
 """
 
 import json
+import os
 import platform
 import statistics
+import subprocess
 import time
 import tracemalloc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from threadpoolctl import threadpool_limits
 
 Task = Callable[[], object]
+Sized = TypeVar("Sized")
+
+PACKAGES = ("numpy", "scipy", "scikit-learn", "cca-zoo", "pytorch-metric-learning", "torch", "h5py",
+            "onnxruntime", "av", "lancedb", "faiss-cpu")  # fmt: skip
+
+
+class Aim(NamedTuple):
+    """What was wished for, and what came.
+
+    Attributes:
+        what: In words, such as "times the products".
+        limit: The bound.
+        got: The measured number.
+        at_least: Whether more is better.
+    """
+
+    what: str
+    limit: float
+    got: float
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Whether the number is on the right side of the bound."""
+        return self.got >= self.limit if self.at_least else self.got <= self.limit
+
+
+def is_quick() -> bool:
+    """Return whether only a smoke test is wanted."""
+    return os.environ.get("EARSIGHT_BENCH_QUICK") == "1"
+
+
+def sized(full: Sized, quick: Sized) -> Sized:
+    """Return the size of the work: the full one, or that of a smoke test."""
+    return quick if is_quick() else full
 
 
 def compare(
@@ -31,9 +71,11 @@ def compare(
         scale: name → what its time is multiplied by, where a task does a part of the work.
 
     Returns:
-        name → seconds (median), ratio (median over rounds of its time over the first's), and
-        peak_mib (what it allocated at most, numpy's arrays included, in a run that is not timed).
+        name → seconds (median), ratio (median over rounds of its time over the first's), rounds,
+        and peak_mib (what it allocated at most, numpy's arrays included, in a run that is not
+        timed).
     """
+    rounds = sized(rounds, 1)
     times: dict[str, list[float]] = {name: [] for name in tasks}
     with threadpool_limits(threads):
         for turn in range(rounds + 1):
@@ -42,19 +84,28 @@ def compare(
                 task()
                 if turn:
                     times[name].append((time.perf_counter() - start) * scale.get(name, 1.0))
-        peaks = {name: _peak_mib(task) for name, task in tasks.items()}
+        peaks = {name: peak_mib(task) for name, task in tasks.items()}
+    return summary(times, peaks)
+
+
+def summary(
+    times: Mapping[str, Sequence[float]], peaks: Mapping[str, float]
+) -> dict[str, dict[str, float]]:
+    """Return the rows of a table from the seconds of each round; the first is the reference."""
     first = next(iter(times.values()))
     return {
         name: {
             "seconds": statistics.median(own),
             "ratio": statistics.median(a / b for a, b in zip(own, first, strict=True)),
             "peak_mib": peaks[name],
+            "rounds": len(own),
         }
         for name, own in times.items()
     }
 
 
-def _peak_mib(task: Task) -> float:
+def peak_mib(task: Task) -> float:
+    """Run a task once and return what it allocated at most in MiB, numpy's arrays included."""
     tracemalloc.start()
     try:
         task()
@@ -63,18 +114,108 @@ def _peak_mib(task: Task) -> float:
         tracemalloc.stop()
 
 
+def with_peers(
+    tasks: Mapping[str, Task], peers: Mapping[str, Callable[[], Task]]
+) -> tuple[dict[str, Task], dict[str, str]]:
+    """Add the peers that are installed.
+
+    Args:
+        tasks: What is always there.
+        peers: name → a function that imports the peer and returns its task.
+
+    Returns:
+        All tasks, and name → why a peer is missing.
+    """
+    found, missing = dict(tasks), {}
+    for name, make in peers.items():
+        try:
+            found[name] = make()
+        except ImportError as error:
+            missing[name] = f"not measured: {error}. It comes with the extra [bench]."
+    return found, missing
+
+
+def measured() -> dict[str, Any]:
+    """Return what a number depends on: the machine, its load, versions, and the commit."""
+    root = Path(__file__).parent
+    commit = _git("rev-parse", "--short", "HEAD", folder=root)
+    changed = _git("status", "--porcelain", "--", "../src", ".", folder=root)
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "commit": (commit or "unknown") + (" and changes" if changed else ""),
+        "load": round(os.getloadavg()[0], 1),
+        "cores": os.cpu_count(),
+        "processor": _processor(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def _git(*words: str, folder: Path) -> str:
+    try:
+        run = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True)
+    except OSError:  # no git
+        return ""
+    return run.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
 def report(
-    title: str, results: Mapping[str, Mapping[str, float]], file: Path, **facts: Any
+    title: str,
+    results: Mapping[str, Mapping[str, Any]],
+    file: Path,
+    *,
+    aims: Sequence[Aim] = (),
+    growth: Sequence[Mapping[str, Any]] = (),
+    **facts: Any,
 ) -> None:
-    """Print a table and write it, with the machine and what else should be known, as JSON."""
+    """Print a table and write it, with the machine and what else should be known, as JSON.
+
+    Args:
+        title: What was done.
+        results: Contender → column → value.
+        file: Where the JSON goes.
+        aims: What was wished for.
+        growth: What `_growth.grow` returned.
+        facts: Whatever else should stand below the table.
+    """
     print(f"\n{title}")
     for key, value in facts.items():
         print(f"  {key}: {value}")
-    print(f"\n  {'':32}{'seconds':>10}{'ratio':>8}{'peak MiB':>10}")
     for name, row in results.items():
-        print(f"  {name:32}{row['seconds']:10.3f}{row['ratio']:8.2f}{row['peak_mib']:10.1f}")
-    machine = {"processor": platform.processor() or platform.machine(), "system": platform.system()}
+        cells = (f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}"
+                 for key, value in row.items())  # fmt: skip
+        print(f"  {name:36}" + "  ".join(cells))
+    for aim in aims:
+        print(f"  {'met' if aim.met else 'NOT MET'}: {_told(aim)}")
+    for curve in growth:
+        print(f"  {curve['name']}: time ~ n^{curve['time']:.2f}, memory ~ n^{curve['memory']:.2f}")
     file.parent.mkdir(parents=True, exist_ok=True)
-    record = {"title": title, "results": results, "facts": facts, "machine": machine}
+    record = {
+        "title": title,
+        "results": results,
+        "facts": facts,
+        "aims": [{"told": _told(aim), "met": aim.met} for aim in aims],
+        "growth": list(growth),
+        "measured": measured(),
+    }
     file.write_text(json.dumps(record, indent=1))
     print(f"\n  written to {file}")
+
+
+def _told(aim: Aim) -> str:
+    return f"{aim.what}: {aim.got:.2f} (aim {'≥' if aim.at_least else '≤'} {aim.limit:g})"
