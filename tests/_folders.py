@@ -7,9 +7,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from _clips import make_clip
 from earsight import engine
 from earsight.errors import LibraryError
+from earsight.features import PairedFeatures
 from earsight.library.place import FOLDER
 from earsight.library.search import search
 from earsight.library.settings import Settings
@@ -41,7 +44,20 @@ def rows(folder: Path) -> list[str]:
 
 def names(folder: Path, query: str, **how: object) -> list[str]:
     answer = search(folder, folder / query, top=100, **how)  # type: ignore[arg-type]
-    return [Path(result.path).name for result in answer.results]
+    paths = [path for result in answer.results for path in (result.path, *result.copies)]
+    return [Path(path).name for path in paths]
+
+
+def same(one: PairedFeatures, other: PairedFeatures) -> None:
+    """Check that two feature files hold the same, to the last bit."""
+    assert np.array_equal(one.ids, other.ids) and np.array_equal(one.labels, other.labels)
+    assert np.array_equal(one.group, other.group) and one.provenance == other.provenance
+    assert list(one.views) == list(other.views)
+    for modality, view in one.views.items():
+        a, b = one.steps[modality], other.steps[modality]
+        assert np.array_equal(view, other.views[modality])
+        assert np.array_equal(a.bounds, b.bounds) and np.array_equal(a.times, b.times)
+        assert np.array_equal(a.rows(0, len(a.times)), b.rows(0, len(b.times)))
 
 
 def run_index(folder: Path, *options: str, **more: object) -> "subprocess.Popen[str]":

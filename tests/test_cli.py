@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -83,7 +84,7 @@ def test_json_is_the_documented_object(clips: Path) -> None:
     assert list(answer) == ["query", "by", "for", "space", "results"]
     assert (answer["by"], answer["for"], answer["space"]) == ("audio", "visual", "words")
     assert [list(row) for row in answer["results"]] == 2 * [
-        ["rank", "score", "path", "id", "label", "start", "end", "is_query"]
+        ["rank", "score", "path", "id", "label", "start", "end", "is_query", "copies"]
     ]
     paths = {row["path"]: row["is_query"] for row in answer["results"]}
     assert paths == {f"{clips}/b.mp4": True, f"{clips}/two\nlines %FF.mp4": False}
@@ -98,13 +99,40 @@ def test_paths_are_the_file_systems_own_bytes(clips: Path) -> None:
     }
     done = earsight("search", "--text", "blue", "--library", clips, "--paths", "--top", "1")
     assert done.stdout.count(b"\n") >= 1 and done.stdout.endswith(b".mp4\n")
+    everything = earsight("search", "--text", "blue", "--library", clips, "--paths")
+    assert b"A name holds a line break: -0 ends each with NUL" in everything.stderr
+
+
+def test_a_mistake_of_the_library_speaks_of_options(clips: Path) -> None:
+    silent = clips.parent / "silent.mp4"
+    make_clip(silent, audio=False)
+    done = earsight("search", silent, "--by", "audio", "--library", clips)
+    assert done.returncode == 1 and b"it has sight: --by visual." in done.stderr
+    done = earsight("search", "--text", "blue", "--library", clips, "--min-score", "nan")
+    assert done.returncode == 1 and b"--min-score must be a finite number; got nan" in done.stderr
+    done = earsight("search", "b.mp4", "--library", clips, "--top", "1")
+    assert b"asking by its sight. For its sound: --by audio" in done.stderr
+
+
+def test_copies_are_one_line(tmp_path: Path) -> None:
+    make_clip(tmp_path / "a.mp4")
+    for number in range(3):
+        shutil.copy(tmp_path / "a.mp4", tmp_path / f"b{number}.mp4")
+    assert earsight("index", tmp_path).returncode == 0
+    done = earsight("search", "--text", "red", "--library", tmp_path)
+    (line,) = done.stdout.decode().splitlines()
+    assert "a.mp4" in line and line.endswith("+3 copies")
+    (row,) = json.loads(
+        earsight("search", "--text", "red", "--library", tmp_path, "--json").stdout
+    )["results"]
+    assert row["copies"] == [str(tmp_path / f"b{number}.mp4") for number in range(3)]
 
 
 def test_a_line_is_a_score_and_a_path(clips: Path) -> None:
     done = earsight("search", "b.mp4", "--by", "visual", "--library", clips)
     lines = done.stdout.decode().splitlines()
     assert len(lines) == 2 and all(float(line.split()[0]) <= 1 for line in lines)
-    assert any("two\\nlines %FF.mp4" in line for line in lines)
+    assert any("two\\nlines �.mp4" in line for line in lines)
     assert sum("the query itself" in line for line in lines) == 1
 
 

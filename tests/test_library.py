@@ -48,17 +48,24 @@ def test_both_directions_and_words(made: Path) -> None:
     assert set(names(made, "silent.mp4")) == shown - {"silent.mp4"} | {"sound.wav"}
     by_words = search(made, text="a red wall", top=3)
     assert (by_words.by, by_words.for_, len(by_words.results)) == ("text", "visual", 3)
-    assert {
-        Path(r.path).name for r in search(made, text="a beep", for_="audio", top=99).results
-    } == (shown - {"silent.mp4"} | {"sound.wav"})
+    beeps = search(made, text="a beep", for_="audio", top=99).results
+    assert {Path(path).name for r in beeps for path in (r.path, *r.copies)} == (
+        shown - {"silent.mp4"} | {"sound.wav"}
+    )
 
 
-def test_the_query_is_marked_with_its_copies(made: Path) -> None:
-    found = search(made, made / "red/a.mp4", by="visual", for_="visual", top=100).results
-    assert {Path(r.path).name for r in found if r.is_query} == {"a.mp4", "a copy.mp4"}
-    assert all(abs(r.score - 1) < 1e-5 for r in found[:2]) and found[0].is_query
+@pytest.mark.parametrize("query", ["red/a.mp4", "blue/a copy.mp4"])
+def test_files_of_one_content_are_one_answer(made: Path, query: str) -> None:
+    found = search(made, made / query, by="visual", for_="visual", top=100).results
+    (same,) = [r for r in found if r.is_query]
+    other = {"red/a.mp4": "blue/a copy.mp4"}.get(query, "red/a.mp4")
+    assert (same.path, same.copies) == (str(made / query), [str(made / other)])
+    assert same is found[0] and abs(same.score - 1) < 1e-5
+    assert not any(r.copies for r in found[1:])
     assert [r.rank for r in found] == list(range(1, len(found) + 1))
     assert all(a.score >= b.score for a, b in pairwise(found))
+    some = search(made, text="a wall", top=3).results
+    assert len({r.clip and r.clip.content for r in some}) == 3
 
 
 def test_a_stored_clip_and_a_fresh_decoding_agree(made: Path, tmp_path: Path) -> None:
@@ -81,7 +88,7 @@ def test_thresholds_and_limits(made: Path) -> None:
 
 
 def test_questions_that_cannot_be_asked(made: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"has no sound to search by; it has sight: --by visual"):
+    with pytest.raises(InputError, match=r'has no sound to search by; it has sight: by="visual"'):
         search(made, made / "silent.mp4", by="audio")
     with pytest.raises(InputError, match="exactly one of them"):
         search(made, made / "silent.mp4", text="both")
@@ -208,7 +215,10 @@ def test_one_clip_and_no_sound_anywhere(tmp_path: Path) -> None:
 
 def test_evaluation_of_few_clips_fits_nothing(made: Path) -> None:
     result = evaluate_library(made)
-    assert result.copies == 1
+    assert (
+        result.copies == 1
+        and "Copies of one content are scored once: 1 of the files" in result.note
+    )
     assert (result.n_clips, result.left_out, result.folds) == (5, 2, 0)
     assert "nothing is fitted" in result.note
     for figures in result.directions.values():

@@ -4,7 +4,9 @@ And the cache folder.
 """
 
 import os
+import re
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 
 def as_text(path: bytes) -> str:
@@ -19,6 +21,25 @@ def as_text(path: bytes) -> str:
 def escaped(text: str) -> str:
     """Return text in which bytes that were not UTF-8, kept by `surrogateescape`, are %XX."""
     return "".join(f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c for c in text)
+
+
+def readable(text: str) -> str:
+    """Return what `as_text` gave as people want to see it: a sign for each byte that is no letter.
+
+    A %XX that is part of whole UTF-8 is a name that came from a web address; it stays.
+
+    >>> readable("caf%E9, caf%C3%A9")
+    'caf\ufffd, caf%C3%A9'
+    """
+    return re.sub(r"(?:%[89A-F][0-9A-F])+", _signs, text)
+
+
+def _signs(found: re.Match[str]) -> str:
+    try:
+        unquote_to_bytes(found[0]).decode()
+    except UnicodeDecodeError:
+        return "\N{REPLACEMENT CHARACTER}" * (len(found[0]) // 3)
+    return found[0]
 
 
 def home() -> Path:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from earsight.paths import readable
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -65,12 +67,12 @@ def out(text: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Return text on one line: control characters of a file's name as escapes.
+    """Return text on one line: control characters as escapes, no letters as signs.
 
-    >>> printable("two\\nlines.mp4")
-    'two\\\\nlines.mp4'
+    >>> printable("two\\nlines %FF.mp4")
+    'two\\\\nlines \ufffd.mp4'
     """
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in readable(text))
 
 
 def short(path: str) -> str:

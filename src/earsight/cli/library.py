@@ -195,8 +195,6 @@ def evaluate(library: LibraryOption = Path(), as_json: Json = False) -> None:
     say(result.note)
     if result.left_out:
         say(f"{plural(result.left_out, 'clip')} without sound or without sight left out.")
-    if result.copies:
-        say(f"{plural(result.copies, 'file')} hold what another holds; each content counts once.")
     _scores(result)
     if len(result.answers) > 1:
         counts = {name: result.answers.count(name) for name in sorted(set(result.answers))}

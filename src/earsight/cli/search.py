@@ -1,15 +1,17 @@
 """`earsight search`."""
 
 import json
+import re
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from earsight.cli._show import clock, out, printable, progress, say, short, warn
+from earsight.cli._show import clock, out, plural, printable, progress, say, short, warn
 from earsight.cli.library import TROUBLE, Json, LibraryOption
+from earsight.errors import EarsightError
 
 if TYPE_CHECKING:
     from earsight.library.search import Answer
@@ -33,14 +35,29 @@ def search(
     for_: Annotated[Modality | None, typer.Option("--for", help="What to rank.")] = None,
     top: Annotated[int, typer.Option("--top", "-n", min=1, help="How many answers.")] = 10,
     min_score: Annotated[float | None, typer.Option(help="Leave out lower scores.")] = None,
+    moments: Annotated[
+        bool,
+        typer.Option(
+            "--moments", help="Rank moments, with start and end, of clips however long they are."
+        ),
+    ] = False,
     index_first: Annotated[
         bool,
         typer.Option("--index", help="First index the folder, or bring its library up to date."),
     ] = False,
     as_json: Json = False,
-    paths: Annotated[bool, typer.Option("--paths", help="Print paths alone.")] = False,
+    paths: Annotated[
+        bool,
+        typer.Option(
+            "--paths",
+            help="Print paths alone; with --moments PATH, START and END in seconds, between tabs.",
+        ),
+    ] = False,
     null: Annotated[
-        bool, typer.Option("-0", "--null", help="Paths alone, each ended by NUL, for xargs -0.")
+        bool,
+        typer.Option(
+            "-0", "--null", help="As --paths, with a NUL after each part, for xargs -0 (-n 3)."
+        ),
     ] = False,
 ) -> None:
     """Rank the clips that fit a sound, a picture, a silent clip, or words.
@@ -55,19 +72,33 @@ def search(
     if by is not None and text is not None:
         raise typer.BadParameter("--by belongs to a file; with --text the words are the query.")
     trouble = index_first and _refresh(library)
-    answer = run(library, query, text=text, by=by, for_=for_, top=top, min_score=min_score)
+    how: dict[str, Any] = {"by": by, "for_": for_, "top": top, "min_score": min_score}
+    try:
+        answer = run(library, query, text=text, moments=moments, **how)
+    except EarsightError as error:
+        error.args = (_flags(str(error)),)
+        raise
     for note in answer.notes:
-        say(note)
+        say(_flags(note))
     if as_json:
         out(json.dumps(answer.as_json()))
     elif null or paths:
-        end = b"\0" if null else b"\n"
-        sys.stdout.buffer.write(b"".join(result.raw_path + end for result in answer.results))
-        sys.stdout.buffer.flush()
+        _pathwise(answer, moments, null)
     else:
-        _ranked(answer)
+        _ranked(answer, moments)
     if trouble:
         raise typer.Exit(TROUBLE)
+
+
+def _flags(message: str) -> str:
+    """Return a message of the library with options as the command line has them.
+
+    >>> _flags('It has sound: by="audio". `min_score` is another, and so is text=…')
+    'It has sound: --by audio. --min-score is another, and so is --text'
+    """
+    message = re.sub(r'\b(by|for)_?="(\w+)"', r"--\1 \2", message)
+    message = re.sub(r"`(by|for|text|top|min_score)_?`", r"--\1", message)
+    return message.replace("--min_score", "--min-score").replace("text=…", "--text")
 
 
 def _refresh(library: Path) -> bool:
@@ -81,7 +112,18 @@ def _refresh(library: Path) -> bool:
     return bool(report.trouble)
 
 
-def _ranked(answer: "Answer") -> None:
+def _pathwise(answer: "Answer", moments: bool, null: bool) -> None:
+    """Print the paths' own bytes; of moments also start and end."""
+    between, end = (b"\0", b"\0") if null else (b"\t", b"\n")
+    if not null and any(b"\n" in one.raw_path for one in answer.results):
+        warn("A name holds a line break: -0 ends each with NUL instead, and --json escapes it.")
+    for one in answer.results:
+        span = [f"{second:.3f}".encode() for second in (one.start, one.end)] if moments else []
+        sys.stdout.buffer.write(between.join([one.raw_path, *span]) + end)
+    sys.stdout.buffer.flush()
+
+
+def _ranked(answer: "Answer", moments: bool = False) -> None:
     ranked = {"audio": "sounds", "visual": "sights", "text": "texts"}[answer.for_]
     if not answer.results:
         say(f"No {ranked} answer that.")
@@ -89,8 +131,10 @@ def _ranked(answer: "Answer") -> None:
         parts = [f"{one.score:6.3f}", short(one.path)]
         if one.label:
             parts.append(f"[{printable(one.label)}]")
-        if not one.whole:
+        if moments or not one.whole:
             parts.append(f"{clock(one.start)}–{clock(one.end)}")
+        if one.others:
+            parts.append(f"+{plural(len(one.others), 'copy', 'copies')}")
         if one.is_query:
             parts.append("← the query itself")
         out("  ".join(parts))

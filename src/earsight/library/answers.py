@@ -1,7 +1,7 @@
 """What a search gives back."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from earsight.library.clips import LibraryClip
 
 @dataclass(frozen=True)
 class Result:
-    """One answer: a file, with the span of it that fits best.
+    """One answer: a file, with the span of it that fits best; its copies are no other answers.
 
     Attributes:
         rank: From 1; equal scores keep the order of their paths.
@@ -25,6 +25,7 @@ class Result:
         raw_path: The path's own bytes.
         whole: Whether start to end is all of it; otherwise it is a window of a longer file.
         clip: All that the library knew of it when it answered.
+        others: The same of the other clips with this content.
     """
 
     rank: int
@@ -38,6 +39,12 @@ class Result:
     raw_path: bytes = b""
     whole: bool = True
     clip: LibraryClip | None = field(default=None, repr=False)
+    others: tuple[LibraryClip, ...] = field(default=(), repr=False)
+
+    @property
+    def copies(self) -> list[str]:
+        """The paths of the other files that hold the same, as `path`."""
+        return [clip.shown for clip in self.others]
 
 
 @dataclass(frozen=True)
@@ -70,9 +77,8 @@ class Answer:
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that `--json` prints."""
-        rows = [asdict(result) for result in self.results]
-        for row in rows:
-            del row["raw_path"], row["whole"], row["clip"]
+        names = ("rank", "score", "path", "id", "label", "start", "end", "is_query", "copies")
+        rows = [{name: getattr(result, name) for name in names} for result in self.results]
         return {
             "query": self.query,
             "by": self.by,

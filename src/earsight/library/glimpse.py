@@ -7,11 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from earsight.errors import MediaError
+from earsight.extractors import _texts
 from earsight.media import AudioBlock, Decoder, FrameBlock, FrameRequest, still
 
 RATE = 16_000
 _SHORT_SIDE = 240
 _PEAK_RATE = 8000
+_WORDS = 400  # characters of a text
 _MOST_PEAKS = 1 << 16  # kept at a time; beyond it two become one
 
 
@@ -102,3 +104,17 @@ def peaks(clip: Path, n: int) -> tuple[npt.NDArray[np.float64], float]:
     parts = [found[int(a) : max(int(b), int(a) + 1)] for a, b in pairwise(edges)]
     heights = np.array([max(part, default=0.0) for part in parts])
     return heights / max(heights.max(), 1e-9), decoder.report.duration
+
+
+def words(text: Path, start: float | None = None, end: float | None = None) -> str:
+    """Return how a text begins, 400 characters at most; of subtitles, those from start to end.
+
+    Raises:
+        OSError, ValueError: It cannot be read.
+    """
+    if text.suffix.lower() == ".srt" and end:
+        cues = _texts.read_cues(text)
+        said = " ".join(cue.text for cue in cues if cue.start < end and cue.end > (start or 0.0))
+    else:
+        said = " ".join(_texts.read_text(text).split())
+    return said if len(said) <= _WORDS else said[: _WORDS - 1] + "…"

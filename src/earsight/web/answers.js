@@ -1,11 +1,12 @@
 // Search: ask the server, show what was asked and what answers, narrow it, take it away.
 
 import * as api from "./api.js";
+import { setQuery } from "./closer.js";
 import { makeCard, makeFace, walkWithArrows } from "./card.js";
 import { $, after, clock, el, icon, nameOf, perceived, plural, save, tell } from "./dom.js";
 import { stop } from "./player.js";
 
-const OTHER = { audio: "visual", visual: "audio" };
+const OTHER = { audio: "visual", visual: "audio", text: "visual" };
 
 let onAsk = null; // asks anew: set by page.js
 let query = null; // {kind, text | clip | file, by, for}
@@ -15,7 +16,7 @@ let preview = null; // object URL of a dropped file
 
 export function setUpAnswers(ask) {
   onAsk = ask;
-  for (const id of ["label", "top"]) $(id).addEventListener("change", again);
+  for (const id of ["label", "top", "moments", "rhythm"]) $(id).addEventListener("change", again);
   for (const id of ["min", "max"]) $(id).addEventListener("input", after(350, again));
   $("csv").addEventListener("click", () => save("earsight.csv", "text/csv", asCsv()));
   $("json").addEventListener("click", () => save("earsight.json", "application/json", asJson()));
@@ -25,9 +26,18 @@ export function setUpAnswers(ask) {
 
 const again = () => query && run(query);
 
+/** A switch that can do nothing for this query stays as it is, and is not asked for. */
+const chosen = (id) => ($(id).checked && !$(id).disabled ? "true" : "");
+
+function shapeSwitches() {
+  $("moments").disabled = query.for === "text"; // a text has no seconds
+  $("rhythm").disabled = query.for === "text" || query.kind === "text"; // words have no timing
+}
+
 function parameters() {
   const base = { by: query.by, for: query.for, top: $("top").value, label: $("label").value,
-    min_seconds: $("min").value, max_seconds: $("max").value };
+    min_seconds: $("min").value, max_seconds: $("max").value,
+    moments: chosen("moments"), rhythm: chosen("rhythm") };
   if (query.kind === "text") return { ...base, by: null, text: query.text };
   if (query.kind === "clip") return { ...base, clip: query.clip.id };
   return base;
@@ -51,6 +61,7 @@ export async function run(asked) {
   running = new AbortController();
   const { signal } = running;
   query = asked;
+  shapeSwitches();
   stop();
   tell($("failed"), "");
   $("answers").setAttribute("aria-busy", "true");
@@ -64,6 +75,7 @@ export async function run(asked) {
   } catch (error) {
     if (signal.aborted) return null;
     found = null;
+    setQuery(null);
     $("said").textContent = "";
     $("answers").replaceChildren();
     showAsked();
@@ -86,6 +98,7 @@ export function refuse(message) {
 export function clear() {
   running?.abort();
   [query, found] = [null, null];
+  setQuery(null);
   for (const id of ["asked", "answers"]) $(id).replaceChildren();
   $("asked").hidden = $("refine").hidden = true;
   $("said").textContent = "";
@@ -94,16 +107,27 @@ export function clear() {
 
 function show() {
   const wanted = found.query.for;
+  setQuery(standing());
   showAsked();
   $("refine").hidden = false;
   $("answers").replaceChildren(...found.answers.map((clip, at) =>
     el("li", {}, makeCard(clip, wanted, onAsk, at + 1))));
-  const what = `${perceived[wanted] ?? wanted}s`;
+  const what = `${perceived[wanted]}s`;
   const n = found.answers.length;
   $("said").textContent = n
-    ? `${plural(n, perceived[wanted] ?? wanted)}, best first, in ${Math.max(1, Math.round(found.seconds * 1000))} ms.`
+    ? `${plural(n, $("moments").checked && wanted !== "text" ? "moment" : perceived[wanted])}, best first, in ${Math.max(1, Math.round(found.seconds * 1000))} ms.`
     : `No ${what} answer that. Widen the class or the length.`;
   for (const id of ["csv", "json"]) $(id).disabled = !n;
+}
+
+/** What the closer look holds the seconds of a clip against. */
+function standing() {
+  const name = query.kind === "text" ? `“${query.text}”`
+    : `the ${perceived[found.query.by]} of ${query.kind === "clip" ? nameOf(query.clip.path) : query.file.name}`;
+  if (query.kind === "text") return { name, parameters: { text: query.text } };
+  const by = found.query.by;
+  if (query.kind === "clip") return { name, parameters: { clip: query.clip.id, by } };
+  return { name, parameters: { by }, file: query.file };
 }
 
 /** The panel of the query: what it is, which side of it asks, and the server's notes. */
@@ -125,9 +149,9 @@ function showAsked() {
 }
 
 function sides(by) {
-  const have = query.kind === "clip" ? query.clip.has : ["audio", "visual"];
+  const have = query.kind === "clip" ? [...query.clip.has, ...(query.clip.text ? ["text"] : [])] : ["audio", "visual"];
   const group = el("fieldset", { class: "switch small" }, el("legend", { class: "unseen" }, "Asked by"));
-  for (const side of ["audio", "visual"]) {
+  for (const side of ["audio", "visual", "text"]) {
     if (!have.includes(side)) continue;
     const radio = el("input", { type: "radio", name: "by", value: side, checked: side === by,
       onchange: () => onAsk({ ...query, by: side }) });
@@ -151,7 +175,7 @@ function previewOf(file) {
 const COLUMNS = ["rank", "score", "path", "label", "start", "end", "seconds"];
 
 const rows = () => found.answers.map((one, at) => ({ rank: at + 1, score: one.score, path: one.path,
-  label: one.label, start: one.start, end: one.end, seconds: one.seconds }));
+  label: one.label, start: one.start, end: one.end, seconds: one.seconds, copies: one.copies }));
 
 function asCsv() {
   const cell = (value) => {

@@ -36,10 +36,18 @@ export const clips = (parameters, signal) =>
   request(withQuery("/api/clips", parameters), { signal });
 export const search = (parameters, signal) =>
   request(withQuery("/api/search", parameters), { signal });
-export function searchFile(file, parameters, signal) {
+export const searchFile = (file, parameters, signal) => send("/api/search", file, parameters, signal);
+
+function send(path, file, parameters, signal) {
   const body = new FormData();
   body.append("file", file, file.name);
-  return request(withQuery("/api/search", parameters), { method: "POST", body, signal });
+  return request(withQuery(path, parameters), { method: "POST", body, signal });
+}
+
+/** How well each second of a clip fits: words or a clip in the parameters, or a file. */
+export function timeline(id, parameters, file, signal) {
+  const path = `/api/clips/${id}/timeline`;
+  return file ? send(path, file, parameters, signal) : request(withQuery(path, parameters), { signal });
 }
 export const map = () => request("/api/map");
 export const quality = () => request("/api/quality");
@@ -47,9 +55,12 @@ export const measure = () => post("/api/quality");
 export const indexing = () => request("/api/index");
 export const index = () => post("/api/index");
 export const trouble = () => request("/api/trouble");
+export const offset = (id, signal) => request(`/api/clips/${id}/offset`, { signal });
+export const text = (id, parameters) => request(withQuery(`/api/clips/${id}/text`, parameters));
 export const open = (id) => post(`/api/clips/${id}/open`);
 
 export const mediaOf = (id) => `/api/clips/${id}/media`;
+export const repairedOf = (id) => `/api/clips/${id}/repaired`;
 export const thumbnailOf = (id, at) =>
   withQuery(`/api/clips/${id}/thumbnail`, { at: at ? at.toFixed(2) : "" });
 

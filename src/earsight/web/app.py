@@ -1,5 +1,6 @@
 """The JSON API and the page: each answer is the library's, put into JSON."""
 
+import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,8 +16,9 @@ from starlette.types import ASGIApp
 from earsight import __version__
 from earsight.errors import InputError
 from earsight.library.answers import Answer
+from earsight.library.moments import Timeline
 from earsight.web import media, models
-from earsight.web.failures import answer_failures
+from earsight.web.failures import answer_failures, worded
 from earsight.web.home import Home, as_json
 from earsight.web.pages import add_pages
 from earsight.web.security import Guard, Rules, is_loopback
@@ -27,11 +29,14 @@ MAX_WORDS = 1000  # characters
 
 Id = Annotated[int, InPath(ge=1, le=2**53)]
 Seconds = Annotated[float | None, Field(ge=0, le=1e9, allow_inf_nan=False)]
+_FILE = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
+_FORM = {"multipart/form-data": {"schema": _FILE | {"required": ["file"]}}}
+_TAKES_A_FILE = {"requestBody": {"required": True, "content": _FORM}}
 _PROBLEMS: dict[int | str, dict[str, Any]] = {"4XX": {"model": models.Problem}}
 
 
-class Choices(BaseModel):
-    """How to search."""
+class Aim(BaseModel):
+    """What is held against what."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
@@ -39,6 +44,12 @@ class Choices(BaseModel):
         None, description="What of the query to use; text: the .txt or .srt file beside a clip."
     )
     for_: models.Part | None = Field(None, alias="for", description="What to rank.")
+
+
+class Choices(Aim):
+    """How to search."""
+
+    moments: bool = Field(False, description="Rank moments of clips: start and end of each.")
     top: int = Field(20, ge=1, le=MAX_TOP)
     min_score: float | None = Field(None, ge=-1, le=1)
     label: str | None = Field(None, description="Rank clips of this class alone.")
@@ -48,14 +59,18 @@ class Choices(BaseModel):
     def as_arguments(self) -> dict[str, Any]:
         """Return them as `Library.search` takes them."""
         names = ("by", "for_", "top", "min_score", "label", "min_seconds", "max_seconds")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in (*names, "moments")}
 
 
-class Question(Choices):
-    """A search by words, or by a clip of the library."""
+class Asking(Aim):
+    """A query by words, or by a clip of the library."""
 
     text: str | None = Field(None, max_length=MAX_WORDS, description="Typed words.")
     clip: int | None = Field(None, ge=1, le=2**53, description="Number of a clip.")
+
+
+class Question(Asking, Choices):
+    """A search by words, or by a clip of the library."""
 
 
 class Page(BaseModel):
@@ -104,6 +119,7 @@ def create_app(folder: Path, rules: Rules, limits: Limits | None = None) -> ASGI
     answer_failures(app)
     _add_clips(app, home, rules)
     _add_search(app, home, lambda: inbox[0])
+    _add_timeline(app, home, lambda: inbox[0])
     _add_views(app, home)
     add_pages(app)
     return Guard(app, rules)
@@ -150,6 +166,11 @@ def _add_clips(app: FastAPI, home: Home, rules: Rules) -> None:
         """How loud the clip is, from beginning to end."""
         return home.faces.waveform(_clip(home, id), home.library.root)
 
+    @app.get("/api/clips/{id:int}/text", response_model=models.Words, tags=["clips"])
+    def words(id: Id, start: Seconds = None, end: Seconds = None) -> dict[str, str]:
+        """The text beside the clip; of subtitles, what is said from `start` to `end` seconds."""
+        return {"text": media.text_of(_clip(home, id), home.library.root, start, end)}
+
     @app.get("/api/clips/{id:int}/offset", response_model=models.Offset, tags=["clips"])
     def offset(id: Id) -> dict[str, Any]:
         """By how many milliseconds the clip's sound is off, or why that cannot be told."""
@@ -185,23 +206,14 @@ def _add_search(app: FastAPI, home: Home, inbox: Any) -> None:
     def search(question: Annotated[Question, Query()]) -> dict[str, Any]:
         """Search by typed words, or by a clip of the library: exactly one of them."""
         begun = time.perf_counter()
-        if (question.text is None) == (question.clip is None):
-            raise InputError("Search takes `text` or `clip`, and exactly one of them.")
-        if question.clip is not None:
-            _clip(home, question.clip)
+        _check_asking(home, question)
         chosen = question.as_arguments()
         answer = home.library.search(text=question.text, clip=question.clip, **chosen)
         kind = "clip" if question.text is None else "text"
         return _answers(home, answer, kind, begun)
 
-    body = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
-    content = {"multipart/form-data": {"schema": body | {"required": ["file"]}}}
-
     @app.post(
-        "/api/search",
-        response_model=models.Answers,
-        tags=["search"],
-        openapi_extra={"requestBody": {"required": True, "content": content}},
+        "/api/search", response_model=models.Answers, tags=["search"], openapi_extra=_TAKES_A_FILE
     )
     async def search_by_file(
         request: Request, choices: Annotated[Choices, Query()]
@@ -213,18 +225,63 @@ def _add_search(app: FastAPI, home: Home, inbox: Any) -> None:
         return await run_in_threadpool(_answers, home, answer, "file", begun)
 
 
+def _check_asking(home: Home, asking: Asking) -> None:
+    if (asking.text is None) == (asking.clip is None):
+        raise InputError("Search takes `text` or `clip`, and exactly one of them.")
+    if asking.clip is not None:
+        _clip(home, asking.clip)
+
+
+def _add_timeline(app: FastAPI, home: Home, inbox: Any) -> None:
+    @app.get("/api/clips/{id:int}/timeline", response_model=models.Timeline, tags=["search"])
+    def timeline(id: Id, asking: Annotated[Asking, Query()]) -> dict[str, Any]:
+        """How well each second of a clip fits typed words, or a clip of the library."""
+        _clip(home, id)
+        _check_asking(home, asking)
+        how: dict[str, Any] = {"by": asking.by, "for_": asking.for_}
+        return _curve(id, home.library.timeline(id, text=asking.text, clip=asking.clip, **how))
+
+    @app.post(
+        "/api/clips/{id:int}/timeline",
+        response_model=models.Timeline,
+        tags=["search"],
+        openapi_extra=_TAKES_A_FILE,
+    )
+    async def timeline_by_file(
+        request: Request, id: Id, aim: Annotated[Aim, Query()]
+    ) -> dict[str, Any]:
+        """How well each second of a clip fits a file, which is then deleted."""
+        await run_in_threadpool(_clip, home, id)
+        async with inbox().receive(request) as upload:
+            how: dict[str, Any] = {"by": aim.by, "for_": aim.for_}
+            return _curve(id, await run_in_threadpool(home.draw_by_upload, upload, id, **how))
+
+
+def _curve(number: int, found: Timeline) -> dict[str, Any]:
+    return {
+        "clip": number,
+        "by": found.by,
+        "for": found.for_,
+        "space": found.space,
+        "step": 1.0,
+        "times": found.times.tolist(),
+        "scores": [None if math.isnan(score) else score for score in found.scores.tolist()],
+    }
+
+
 def _answers(home: Home, answer: Answer, kind: str, begun: float) -> dict[str, Any]:
     found = []
     for one in answer:
         assert one.clip is not None  # the clip as it was then: it may be gone by now
         row = as_json(one.clip)
         row |= {"score": one.score, "start": one.start, "end": one.end, "is_query": one.is_query}
+        row["copies"] = [clip.path for clip in one.others]
         found.append(row)
     return {
         "query": {"kind": kind, "name": answer.query, "by": answer.by, "for": answer.for_},
         "space": answer.space,
         "answers": found,
-        "notes": [note.replace("--by ", "by=") for note in answer.notes],
+        "notes": [worded(note) for note in answer.notes],
         "point": home.place(answer.point),
         "seconds": time.perf_counter() - begun,
     }

@@ -1,7 +1,8 @@
 // A clip as a card: its picture or its waveform, what is known of it, and what can be done with it.
 
 import * as api from "./api.js";
-import { clock, el, icon, nameOf, perceived, toast } from "./dom.js";
+import { look } from "./closer.js";
+import { clock, el, icon, nameOf, perceived, readable, toast } from "./dom.js";
 import { isPlaying, play, stop } from "./player.js";
 import { waveform } from "./waveform.js";
 
@@ -84,17 +85,34 @@ export function makeCard(clip, modality, onAsk, rank = 0) {
   const said = `${clip.label ? `, class ${clip.label}` : ""}${rank ? `, answer ${rank}` : ""}${shown ? `, score ${shown}` : ""}${clip.is_query ? ", the query itself" : ""}`;
   const badge = clip.is_query ? "the query itself" : "";
   const name = nameOf(clip.path);
-  const span = clip.start || (clip.seconds || 0) > 30 ? `${clock(clip.start)}–${clock(clip.end)} of ` : "";
+  const copies = clip.copies?.length ? listed(clip.copies) : null;
+  const span = clip.start || (clip.end || 0) < (clip.seconds || 0) - 0.5 || (clip.seconds || 0) > 30 ? `${clock(clip.start)}–${clock(clip.end)} of ` : "";
   const card = el("article", { class: "card", "data-id": clip.id, "data-label": clip.label ?? "" },
     makeFace(clip, modality, { rank, said, badge }),
     el("div", { class: "line" },
       el("span", { class: "label" }, clip.label ?? "no class"),
       shown ? el("span", { class: "score", title: "Cosine similarity" }, shown) : null),
     el("div", { class: "line small" },
-      el("bdi", { class: "name", title: clip.path }, name),
+      el("bdi", { class: "name", title: readable(clip.path) }, name),
       el("span", { class: "length" }, span + clock(clip.seconds))),
+    copies, modality === "text" ? excerpt(clip) : null,
     actions(clip, modality, onAsk, name));
   return card;
+}
+
+function listed(copies) {
+  return el("details", { class: "copies" },
+    el("summary", {}, `+${copies.length === 1 ? "1 copy" : `${copies.length} copies`}`),
+    el("ul", {}, ...copies.map((path) => el("li", {}, el("bdi", {}, readable(path))))));
+}
+
+/** What the text beside a clip says; of subtitles, what is said in the span that answers. */
+function excerpt(clip) {
+  const line = el("p", { class: "excerpt" });
+  api.text(clip.id, { start: clip.start, end: clip.end }).then(
+    (found) => { line.textContent = found.text; },
+    (error) => { line.textContent = error.message; });
+  return line;
 }
 
 function actions(clip, modality, onAsk, name) {
@@ -107,6 +125,9 @@ function actions(clip, modality, onAsk, name) {
     entries.append(el("button", { type: "button", "data-do": `by-${by}`, onclick: ask(by, null) },
       `By its ${perceived[by]}`));
   }
+  if (clip.text) {
+    entries.append(el("button", { type: "button", "data-do": "by-text", onclick: ask("text", null) }, "By its text"));
+  }
   entries.append(el("button", { type: "button", "data-do": "copy", onclick: () => copy(pathOf(clip)) }, "Copy path"));
   if (place.local) {
     entries.append(el("button", { type: "button", "data-do": "open", onclick: () => openFolder(clip) }, "Open folder"));
@@ -114,9 +135,14 @@ function actions(clip, modality, onAsk, name) {
   menu.append(entries);
   entries.addEventListener("click", () => { menu.open = false; });
   const row = el("div", { class: "acts" });
-  if (clip.has.includes(modality)) {
+  if (clip.has.includes(modality) || (modality === "text" && clip.text)) {
     row.append(el("button", { type: "button", class: "quiet like", "data-do": "like",
       onclick: ask(modality, modality), "aria-label": `More like ${name}` }, "More like this"));
+  }
+  if (clip.has.length && !STILL.test(clip.path)) {
+    row.append(el("button", { type: "button", class: "quiet closer-go", "data-do": "look",
+      title: "A closer look: when it fits, and whether its sound is in step",
+      "aria-label": `A closer look at ${name}`, onclick: () => look(clip, modality) }, icon("time")));
   }
   row.append(menu);
   return row;

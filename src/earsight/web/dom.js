@@ -52,10 +52,19 @@ export function clock(seconds) {
   return parts.map((part, at) => (at ? String(part).padStart(2, "0") : part)).join(":");
 }
 
-/** The last part of a clip's path. */
-export const nameOf = (path) => path.split("/").pop();
+/** A path as people want to see it: the API's %XX for bytes that are no letters become a sign. */
+export const readable = (path) => path.replaceAll(/(?:%[89A-F][0-9A-F])+/g, (found) => {
+  try {
+    return decodeURIComponent(found) && found; // whole UTF-8: the name of a web address, as it is
+  } catch {
+    return "\ufffd".repeat(found.length / 3);
+  }
+});
 
-export const perceived = { audio: "sound", visual: "sight" };
+/** The last part of a clip's path. */
+export const nameOf = (path) => readable(path.split("/").pop());
+
+export const perceived = { audio: "sound", visual: "sight", text: "text" };
 
 export function after(milliseconds, work) {
   let waiting = 0;

@@ -1,5 +1,7 @@
 """What went wrong, as {"error": …} with a status that says whose fault it is."""
 
+import re
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -21,7 +23,7 @@ def answer_failures(app: FastAPI) -> None:
             headers["Connection"] = "close"
         if status == 429:
             headers["Retry-After"] = str(RETRY_AFTER)
-        return _problem(status, _worded(str(error)), headers)
+        return _problem(status, worded(str(error)), headers)
 
     @app.exception_handler(RequestValidationError)
     def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -50,11 +52,14 @@ def _status(error: EarsightError) -> int:
     return next((status for kind, status in kinds.items() if isinstance(error, kind)), 409)
 
 
-def _worded(message: str) -> str:
-    """Return a message with parameters as the API has them, not as the command line does."""
-    for name in ("by", "for"):
-        message = message.replace(f"--{name} ", f"{name}=")
-    return message.replace("--text", "`text`")
+def worded(message: str) -> str:
+    """Return a message with parameters as the API has them, not as Python does.
+
+    >>> worded('It has sound: by="audio". `for_` is another, and so is text=…')
+    'It has sound: by=audio. `for` is another, and so is `text`'
+    """
+    message = re.sub(r'\b(by|for)_?="(\w+)"', r"\1=\2", message)
+    return message.replace("`for_`", "`for`").replace("text=…", "`text`")
 
 
 def _problem(status: int, error: str, headers: object = None) -> JSONResponse:

@@ -13,12 +13,13 @@ from earsight.library.answers import Answer
 from earsight.library.build import IndexReport, refresh
 from earsight.library.client import Library
 from earsight.library.clips import LibraryClip
+from earsight.library.moments import Timeline
 from earsight.library.place import find
 from earsight.library.plane import Plane, plane_of
 from earsight.library.progress import Progress
 from earsight.library.quality import Case, K, measure
 from earsight.library.sources import MODALITIES
-from earsight.library.strangers import StrangerReader
+from earsight.library.strangers import Stranger, StrangerReader
 from earsight.paths import as_text
 from earsight.web.insync import InSync
 from earsight.web.jobs import Job
@@ -121,6 +122,7 @@ class Home:
             "space": opened.space.name,
             "text": opened.takes_words,
             "modalities": [m for m in MODALITIES if any(m in clip.has for clip in clips)],
+            "texts": sum(clip.text is not None for clip in clips),
             "trouble": sum(clip.status in ("partial", "unreadable") for clip in clips),
             "version": __version__,
             "state": state,
@@ -136,6 +138,7 @@ class Home:
             "space": None,
             "text": False,
             "modalities": [],
+            "texts": 0,
             "trouble": 0,
             "version": __version__,
             "state": "empty",
@@ -144,9 +147,15 @@ class Home:
 
     def ask_by_upload(self, upload: Upload, **choices: Any) -> Answer:
         """Search by a file that was received."""
+        return self.library.search(self._read(upload), **choices)
+
+    def draw_by_upload(self, upload: Upload, of: int, **choices: Any) -> Timeline:
+        """Return how well each second of a clip fits a file that was received."""
+        return self.library.timeline(of, self._read(upload), **choices)
+
+    def _read(self, upload: Upload) -> Stranger:
         sources = self.library.opened().sources
-        stranger = self._strangers.read(upload.path, upload.name, sources)
-        return self.library.search(stranger, **choices)
+        return self._strangers.read(upload.path, upload.name, sources)
 
     def _index(self, progress: Progress) -> dict[str, Any]:
         return _told(refresh(self.folder, progress=progress))
@@ -214,4 +223,5 @@ def as_json(clip: LibraryClip) -> dict[str, Any]:
         "has": list(clip.has),
         "status": clip.status,
         "message": clip.message,
+        "text": clip.text is not None,
     }

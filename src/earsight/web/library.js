@@ -1,7 +1,7 @@
 // The library: what is in it, bringing it up to date, and the clips that had trouble.
 
 import * as api from "./api.js";
-import { $, clock, el, plural, tell } from "./dom.js";
+import { $, clock, el, plural, readable, tell } from "./dom.js";
 
 const POLL = 500; // ms
 
@@ -44,7 +44,7 @@ export function showFacts(info) {
   ];
   facts.unshift(["folder", info.root]);
   $("facts").replaceChildren(...facts.flatMap(([name, value]) =>
-    [el("dt", {}, name), el("dd", {}, el("bdi", {}, String(value)))]));
+    [el("dt", {}, name), el("dd", {}, el("bdi", {}, readable(String(value))))]));
   $("library-note").textContent = info.name;
 }
 
@@ -64,7 +64,7 @@ async function showTrouble() {
     el("table", { class: "plain trouble" },
       el("thead", {}, el("tr", {}, ...["clip", "state", "why"].map((name) => el("th", { scope: "col" }, name)))),
       el("tbody", {}, ...list.map((one) => el("tr", {},
-        el("th", { scope: "row" }, el("bdi", {}, one.path)), el("td", {}, one.status), el("td", {}, one.message)))))));
+        el("th", { scope: "row" }, el("bdi", {}, readable(one.path))), el("td", {}, one.status), el("td", {}, one.message)))))));
 }
 
 async function follow() {

@@ -16,6 +16,7 @@ from starlette.responses import FileResponse
 
 from earsight.errors import InputError, MediaError
 from earsight.library import glimpse
+from earsight.library.beside import text_beside
 from earsight.library.clips import LibraryClip
 
 N_PEAKS = 200
@@ -61,17 +62,38 @@ def file_of(clip: LibraryClip, root: Path) -> Path:
     Raises:
         NotServedError: It is gone, is no file, or a link leads out of the folder.
     """
+    return _inside(clip.file, clip.path, root)
+
+
+def _inside(file: Path, shown: str, root: Path) -> Path:
     try:
-        real = clip.file.resolve(strict=True)
+        real = file.resolve(strict=True)
         inside = real.is_relative_to(root.resolve(strict=True))
         regular = stat.S_ISREG(real.stat().st_mode)
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links in a circle
-        raise NotServedError(404, f"{clip.path} is not there any more; index again.") from error
+        raise NotServedError(404, f"{shown} is not there any more; index again.") from error
     if not inside:
-        raise NotServedError(403, f"{clip.path} is a link out of the clips folder.")
+        raise NotServedError(403, f"{shown} is a link out of the clips folder.")
     if not regular:
-        raise NotServedError(403, f"{clip.path} is no regular file.")
+        raise NotServedError(403, f"{shown} is no regular file.")
     return real
+
+
+def text_of(clip: LibraryClip, root: Path, start: float | None, end: float | None) -> str:
+    """Return how the text beside a clip begins, or what subtitles say in a span.
+
+    Raises:
+        NotServedError: There is none, it cannot be read, or it lies elsewhere.
+    """
+    file_of(clip, root)
+    text = text_beside(clip.file) if clip.text else None
+    if text is None:
+        raise NotServedError(404, f"{clip.path} has no text beside it.")
+    real = _inside(text, f"The text of {clip.path}", root)
+    try:
+        return glimpse.words(real, start, end)
+    except (OSError, ValueError) as error:
+        raise NotServedError(404, f"The text of {clip.path} cannot be read: {error}.") from error
 
 
 def bytes_of(clip: LibraryClip, root: Path, request: Request) -> FileResponse:

@@ -24,6 +24,7 @@ class LibraryInfo(BaseModel):
     space: str | None = Field(description="What answers; null: not indexed yet.")
     text: bool = Field(description="Whether words can be typed.")
     modalities: list[Modality]
+    texts: int = Field(description="Clips that answer with a text beside them.")
     trouble: int = Field(description="Clips that could not be read, or not to their end.")
     version: str = Field(description="Of Earsight.")
     state: str = Field(description="Another one whenever the library has changed.")
@@ -41,6 +42,7 @@ class Clip(BaseModel):
     has: list[Modality] = Field(description="What it answers with.")
     status: str = Field(description="ok, partial, no_audio, no_video, unreadable or not read.")
     message: str
+    text: bool = Field(description="Whether it answers with a text beside it.")
 
 
 class Clips(BaseModel):
@@ -56,6 +58,7 @@ class Found(Clip):
     score: float = Field(description="Cosine in the space that answered.")
     start: float
     end: float
+    copies: list[str] = Field(description="Paths of the other clips that hold the same.")
     is_query: bool = Field(description="It is the query's own content.")
 
 
@@ -79,11 +82,32 @@ class Answers(BaseModel):
     point: tuple[float, float] | None = Field(description="The query in the plane of the map.")
 
 
+class Timeline(BaseModel):
+    """How well each second of a clip fits a query."""
+
+    clip: int
+    by: Part = Field(description="What of the query was used.")
+    for_: Modality = Field(alias="for", description="What of the clip.")
+    space: str
+    step: float = Field(description="Seconds from one score to the next.")
+    times: list[float] = Field(description="The middle of each second, from the clip's start.")
+    scores: list[float | None] = Field(
+        description="Cosines of the five seconds around it, as a moment's score; null: nothing "
+        "to hear or see there."
+    )
+
+
 class Waveform(BaseModel):
     """How loud a clip is, from its beginning to its end."""
 
     peaks: list[float] = Field(description="200 values in 0 … 1; the loudest is 1.")
     seconds: float
+
+
+class Words(BaseModel):
+    """What the text beside a clip says."""
+
+    text: str = Field(description="Its beginning, 400 characters at most.")
 
 
 class Offset(BaseModel):

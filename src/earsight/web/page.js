@@ -6,6 +6,7 @@ import * as answers from "./answers.js";
 import * as api from "./api.js";
 import { setUpAsk } from "./ask.js";
 import { setPlace } from "./card.js";
+import { setUpCloser } from "./closer.js";
 import { $, fillClasses, nameOf, tell } from "./dom.js";
 import { leaveLibrary, openLibrary, setUpLibrary, showFacts } from "./library.js";
 import { mapIsStale, openMap, recolourMap, setMapQuery, setUpMap } from "./map.js";
@@ -14,7 +15,7 @@ import { stop } from "./player.js";
 import { leaveQuality, openQuality, setUpQuality } from "./quality.js";
 
 const VIEWS = ["search", "map", "quality", "library"];
-const OTHER = { audio: "visual", visual: "audio" };
+const OTHER = { audio: "visual", visual: "audio", text: "visual" };
 const TITLES = { search: "Search", map: "Map", quality: "Trust", library: "Library" };
 
 let info = null; // the library, as the API has it
@@ -140,6 +141,9 @@ async function refresh() {
     document.querySelector(`input[name="for"][value="${modality}"]`).disabled =
       info.modalities.length > 0 && !info.modalities.includes(modality);
   }
+  const texts = info.text && info.texts > 0;
+  $("for-text").hidden = !texts;
+  $("for-text").firstElementChild.disabled = !texts;
   const count = $("trouble-count");
   count.hidden = !info.trouble;
   count.textContent = info.trouble;
@@ -196,6 +200,7 @@ function setUpKeys() {
 setUpAsk(ask);
 setUpPicker(ask);
 answers.setUpAnswers(ask);
+setUpCloser();
 setUpMap(ask);
 setUpQuality();
 setUpLibrary(changed);

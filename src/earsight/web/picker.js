@@ -1,7 +1,7 @@
 // The list of the library's clips, by pages, to pick one as the query.
 
 import * as api from "./api.js";
-import { $, after, clock, el, icon, perceived, plural } from "./dom.js";
+import { $, after, clock, el, icon, perceived, plural, readable } from "./dom.js";
 
 const PAGE = 60;
 
@@ -62,7 +62,7 @@ function row(clip) {
     clip.has.includes("visual")
       ? el("img", { src: api.thumbnailOf(clip.id), alt: "", loading: "lazy", decoding: "async" })
       : el("span", { class: "noimg" }, icon("ear")),
-    el("span", { class: "what" }, el("bdi", {}, clip.path),
+    el("span", { class: "what" }, el("bdi", {}, readable(clip.path)),
       el("span", { class: "hint" }, [clip.label, clock(clip.seconds)].filter(Boolean).join(" · "))),
     clip.has.length ? sides : el("span", { class: "hint" }, clip.message || "cannot be read"));
 }
