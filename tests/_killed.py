@@ -17,7 +17,7 @@ import onnxruntime  # noqa: F401
 from _folders import QUICK, in_this_process
 from earsight.library import reading
 from earsight.library.build import index
-from earsight.library.store import Store
+from earsight.library.local import LocalStore as Store
 
 reading._BATCH_CLIPS, reading._BATCH_SECONDS = 3, 0.05  # many commits, many moments to die at
 

@@ -167,7 +167,7 @@ def test_a_kill_between_the_two_steps_of_forgetting(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("earsight.library.store.Store.move_and_drop", killed)
+        patch.setattr("earsight.library.local.LocalStore.move_and_drop", killed)
         with pytest.raises(KeyboardInterrupt):
             forget(library, ["red/b.mp4"])
     assert index(library).n_clips == 8

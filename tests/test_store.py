@@ -8,29 +8,30 @@ import pytest
 
 from earsight.errors import LibraryError
 from earsight.library.place import find, locked, place_for
+from earsight.library.local import LocalStore
 from earsight.library.store import Content, Embedding, Store
 from earsight.paths import as_text
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path) -> LocalStore:
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips" / ".earsight").mkdir()
-    return Store.create(tmp_path / "clips" / ".earsight", tmp_path / "clips")
+    return LocalStore.made(tmp_path / "clips" / ".earsight", tmp_path / "clips")
 
 
 def embedding(number: int, features: str = "f") -> Embedding:
     return Embedding(number, features, f"digest{number}", 3, "2026-01-01T00:00:00Z", {"a": 1})
 
 
-def test_clips_come_back_by_path_and_are_renewed(store: Store) -> None:
+def test_clips_come_back_by_path_and_are_renewed(store: LocalStore) -> None:
     store.put_clips([(b"b.mp4", 1, 2, "B"), (b"a.mp4", 3, 4, "A")])
     store.put_clips([(b"a.mp4", 5, 6, "C")])
     found = [(c.path, c.size, c.mtime_ns, c.content, c.label) for c in store.clips()]
     assert found == [(b"a.mp4", 5, 6, "C", None), (b"b.mp4", 1, 2, "B", None)]
 
 
-def test_a_moved_clip_keeps_its_number(store: Store) -> None:
+def test_a_moved_clip_keeps_its_number(store: LocalStore) -> None:
     store.put_clips([(b"old.mp4", 1, 2, "A")])
     number = store.clips()[0].id
     store.put_clips([(b"new.mp4", 1, 9, "A"), (b"gone.mp4", 1, 1, "B")])
@@ -38,14 +39,14 @@ def test_a_moved_clip_keeps_its_number(store: Store) -> None:
     assert [(c.id, c.path, c.mtime_ns) for c in store.clips()] == [(number, b"new.mp4", 9)]
 
 
-def test_labels_are_set_and_taken_away(store: Store) -> None:
+def test_labels_are_set_and_taken_away(store: LocalStore) -> None:
     store.put_clips([(b"a", 1, 2, "A"), (b"b", 1, 2, "B")])
     store.set_labels({b"a": "dog", b"b": "cat"})
     store.set_labels({b"a": "dog"})
     assert [c.label for c in store.clips()] == ["dog", None]
 
 
-def test_a_switch_leaves_one_embedding_and_its_contents(store: Store) -> None:
+def test_a_switch_leaves_one_embedding_and_its_contents(store: LocalStore) -> None:
     one = Content("A", "ok", 1.0, {"message": ""}, 1)
     store.put_clips([(b"a", 1, 2, "A")], "f", [one])
     assert store.current() is None and store.next_embedding() == 1
@@ -58,7 +59,7 @@ def test_a_switch_leaves_one_embedding_and_its_contents(store: Store) -> None:
     assert store.contents("f") == {} and store.contents("g") == {"A": one}
 
 
-def test_contents_without_a_clip_are_found_and_dropped(store: Store) -> None:
+def test_contents_without_a_clip_are_found_and_dropped(store: LocalStore) -> None:
     contents = [Content(name, "ok", 1.0, {}, 1) for name in "AB"]
     store.put_clips([(b"a", 1, 2, "A")], "f", contents)
     assert store.unused_contents("f") == ["B"]
@@ -92,7 +93,7 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
         pass
 
 
-def test_a_library_is_found_through_a_link(store: Store, tmp_path: Path) -> None:
+def test_a_library_is_found_through_a_link(store: LocalStore, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(store.folder)
     with Store.open(tmp_path / "link") as linked:
         assert linked.root == tmp_path / "clips"
@@ -103,7 +104,7 @@ def test_the_clips_folder_names_its_own_library(tmp_path: Path) -> None:
     assert place_for(tmp_path, tmp_path / "other") == tmp_path / "other"
 
 
-def test_a_reader_finishes_what_a_killed_writer_left(store: Store) -> None:
+def test_a_reader_finishes_what_a_killed_writer_left(store: LocalStore) -> None:
     store.put_clips([(b"a", 1, 2, "A")])
     code = (
         "import os, sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
@@ -120,7 +121,7 @@ def test_a_reader_finishes_what_a_killed_writer_left(store: Store) -> None:
         assert [clip.path for clip in reader.clips()] == [b"a"]
 
 
-def test_a_newer_library_says_so(store: Store) -> None:
+def test_a_newer_library_says_so(store: LocalStore) -> None:
     store.set("format", 99)
     with pytest.raises(LibraryError, match=r"format 99; .* reads format 2\. Update Earsight"):
         Store.open(store.folder)
@@ -139,7 +140,7 @@ def test_a_library_that_is_not_there_names_the_command(tmp_path: Path) -> None:
         find(tmp_path / "nowhere")
 
 
-def test_a_broken_transaction_leaves_what_was_there(store: Store) -> None:
+def test_a_broken_transaction_leaves_what_was_there(store: LocalStore) -> None:
     store.put_clips([(b"a", 1, 2, "A")])
     full = pytest.raises(LibraryError, match="What was there before is still there")
     with full, store.writing() as db:

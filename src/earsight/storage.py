@@ -150,7 +150,10 @@ class Remote:
             raise StorageError(f"{self} could not be {done}: {_advice(self, error)}") from error
 
 
-def place(text: str) -> Path | Remote:
+Place = Path | Remote
+
+
+def place(text: str) -> Place:
     """Return where a name of the command line points: an s3:// address, or else a local path.
 
     >>> place("s3://bucket/clips"), place("my-clips").name

@@ -4,32 +4,43 @@ Whatever happens (a kill, a full disk, a broken clip), what was acknowledged sta
 embedding that stands answers until the next one stands.
 """
 
-import hashlib
-import json
 import logging
-import shutil
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from earsight import engine
 from earsight.errors import LibraryError
+from earsight.library import models
+from earsight.library.beside import is_text
 from earsight.library.elsewhere import check_reachable, drop_left, new_place
 from earsight.library.forget import leave_out
-from earsight.library.labels import check_labels, label_clips
-from earsight.library.learn import LEARN_VERSION, learn
-from earsight.library.place import find, locked, place_for, unwritten
+from earsight.library.labels import agreed_labels, check_labels, label_clips
+from earsight.library.learn import learn
+from earsight.library.place import (
+    FOLDER,
+    find,
+    knows,
+    locked,
+    named,
+    place_for,
+    place_of_lock,
+    unwritten,
+)
+from earsight.library.plan import Plan, plan_of
 from earsight.library.progress import Progress, Silent
 from earsight.library.reading import Changes, read_changes, refuse_empty
 from earsight.library.scan import Scan, scan
 from earsight.library.settings import Settings
+from earsight.library.sharing import let_go, waits
 from earsight.library.sources import look_again
-from earsight.library.store import Embedding, Store, now
+from earsight.library.store import Clip, Embedding, Store, now
 from earsight.library.tables import Tables, drop_others, embedding_table, write_embedding
 from earsight.media import Status
 from earsight.paths import as_text
+from earsight.storage import Place, Remote
 
 LOG = logging.getLogger(__name__)
 
@@ -42,7 +53,7 @@ class IndexReport:
 
     Attributes:
         library: The library's folder.
-        n_clips: Files in it.
+        n_clips: Files of this folder in it.
         changes: How many were added, read again, moved, gone, unchanged.
         trouble: (path, status, message) of every clip in the library that is not whole.
         labels: Class → number of clips.
@@ -56,7 +67,7 @@ class IndexReport:
         seconds: Wall-clock time.
     """
 
-    library: Path
+    library: Place
     n_clips: int = 0
     changes: Changes = field(default_factory=Changes)
     trouble: list[tuple[str, str, str]] = field(default_factory=list)
@@ -74,7 +85,7 @@ class IndexReport:
 def index(
     folder: Path,
     *,
-    library: Path | None = None,
+    library: str | Place | None = None,
     workers: int | None = None,
     rebuild: bool = False,
     skip: Collection[bytes] = (),
@@ -105,12 +116,12 @@ def index(
         what = "is a file; index takes the folder it lies in" if folder.exists() else "is not there"
         raise LibraryError(f"{folder} {what}.")
     place = place_for(folder, library)
-    if place.exists() and not place.is_dir():
+    if isinstance(place, Path) and place.exists() and not place.is_dir():
         raise LibraryError(f"The library is a folder; {place} is a file. Name another place.")
     settings = Settings().changed(changes)
-    if not (place / "library.db").is_file():
+    if not knows(place, folder):
         refuse_empty(folder, place, scan(folder, (), settings.exclude), settings.exclude)
-    with locked(place), Store.create(place, folder) as store:
+    with locked(place_of_lock(place, folder), place), Store.create(place, folder) as store:
         try:
             _check_root(store, folder)
             settings = Settings.of(store).changed(changes)
@@ -122,7 +133,7 @@ def index(
     return report
 
 
-def refresh(place: Path, *, progress: Progress | None = None) -> IndexReport:
+def refresh(place: str | Place, *, progress: Progress | None = None) -> IndexReport:
     """Bring a library up to date by its own settings; a folder that has none gets one.
 
     Args:
@@ -135,52 +146,23 @@ def refresh(place: Path, *, progress: Progress | None = None) -> IndexReport:
     try:
         library = find(place)
     except LibraryError:
-        return index(place, progress=progress)
+        if isinstance(named(place), Remote):
+            raise
+        return index(Path(str(place)), progress=progress)
     with Store.open(library) as store:
         root = store.root
-    outside = library.resolve() != place_for(root, None).resolve()
-    return index(root, library=library if outside else None, progress=progress)
+    inside = isinstance(library, Path) and library.resolve() == (root / FOLDER).resolve()
+    return index(root, library=None if inside else library, progress=progress)
 
 
 def _check_root(store: Store, folder: Path) -> None:
+    if store.shared:
+        return
     if not store.root.exists() or not store.root.samefile(folder):
         raise LibraryError(
             f"The library {store.folder} belongs to the clips in {store.root}, not to {folder}. "
             "Keep one library for each folder of clips."
         )
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What an embedding is made from.
-
-    Attributes:
-        features: Fingerprint of the extractors.
-        windows: Content of a clip → its number of windows.
-        texts: The same for the texts beside clips.
-        labels: Content → label.
-        digest: Of all that decides the outcome.
-    """
-
-    features: str
-    windows: dict[str, int]
-    texts: dict[str, int]
-    labels: Mapping[str, str]
-    digest: str
-
-
-def plan_of(store: Store, features: str, settings: Settings, labels: Mapping[str, str]) -> Plan:
-    """Return what an embedding of the clips as they were read would be made from."""
-    contents = store.contents(features)
-    read = {name: content.windows for name, content in contents.items() if content.windows}
-    windows, texts = (
-        {file.content: read[file.content] for file in files if file.content in read}
-        for files in (store.clips(), store.texts())
-    )
-    facts = [features, settings.learn, LEARN_VERSION, [(c, labels.get(c)) for c in sorted(windows)]]
-    facts += [sorted(texts)]
-    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    return Plan(features, windows, texts, labels, digest)
 
 
 @dataclass(frozen=True)
@@ -215,12 +197,16 @@ def _update(store: Store, work: _Work, progress: Progress, *, mended: bool = Fal
     changes = read_changes(store, found, settings.sources, workers=work.workers, progress=progress)
     labelling = label_clips(store, settings.labels, progress)
     plan = plan_of(store, features, settings, labelling.by_content)
+    n_clips = sum(not is_text(file.path) for file in store.files())
     if not plan.windows:
-        first = "; ".join(f"{path}: {why}" for path, _, why in trouble(store, features)[:3])
-        n_clips = len(store.clips())
+        first = "; ".join(
+            f"{path}: {why}" for path, _, why in trouble(store, features, store.files())[:3]
+        )
         raise LibraryError(f"None of the {n_clips} clips in {store.root} could be read. {first}")
     current = store.current()
     why = _why_anew(store, current, plan, work)
+    if why and store.shared and waits(store, current, settings, features, progress):
+        why = ""
     if why:
         LOG.info("What answers is made anew: %s.", why)
         if _mend(store, tables, progress):
@@ -231,17 +217,18 @@ def _update(store: Store, work: _Work, progress: Progress, *, mended: bool = Fal
                 )
             return _update(store, work, progress, mended=True)
         current = _embed(store, settings, plan, tables, progress)
-    _sweep(store, current, progress)
+    if why or not store.shared:  # on S3 looking for what is left costs requests
+        _sweep(store, current, progress)
     told = [(as_text(folder) + "/", "unreadable", why) for folder, why in found.closed.items()]
     return IndexReport(
         store.folder,
-        len(store.clips()),
+        n_clips,
         changes,
-        trouble(store, features) + told,
+        trouble(store, features, store.files()) + told,
         labelling.counts,
         found.passed_over,
         [as_text(folder) for folder in found.linked],
-        len(store.texts()),
+        len(store.files()) - n_clips,
         forgotten,
         bool(why),
         current,
@@ -284,14 +271,14 @@ def _why_anew(store: Store, current: Embedding | None, plan: Plan, work: _Work) 
 
 def _stands(store: Store, current: Embedding) -> bool:
     """Whether what the embedding is made of is there."""
-    model = store.folder / "models" / str(current.id)
     table = embedding_table(store.folder, current.table, current.index)
-    return table.exists and model.is_dir()
+    return table.exists and models.stands(store.folder, current)
 
 
 def _mend(store: Store, tables: Tables, progress: Progress) -> bool:
     """Make tables and acknowledged contents agree; return whether clips must be read again."""
     contents = store.contents(tables.features)
+    unread = {file.content for file in store.files()} - contents.keys()
     unused = set(store.unused_contents(tables.features))
     believed = {c: found.report["rows"] for c, found in contents.items() if c not in unused}
     try:
@@ -301,22 +288,48 @@ def _mend(store: Store, tables: Tables, progress: Progress) -> bool:
         store.drop_contents(tables.features, list(contents))
         tables.drop()
         return True
-    store.drop_contents(tables.features, [*lost, *unused])
-    tables.delete([*lost, *strays])
+    if store.shared:
+        store.drop_contents(tables.features, lost)
+        let_go(store, tables, {*unused, *strays})
+    else:
+        store.drop_contents(tables.features, [*lost, *unused])
+        tables.delete([*lost, *strays])
     if lost:
         progress.say(f"Vectors of {len(lost)} contents are missing; they are read again.")
-    return bool(lost)
+    return bool(lost or unread)
 
 
 def _embed(
     store: Store, settings: Settings, plan: Plan, tables: Tables, progress: Progress
 ) -> Embedding:
     """Make a new embedding beside the one that answers, and let it answer."""
-    space, decision = learn(tables, plan.windows, plan.labels, settings, progress, texts=plan.texts)
     number = store.next_embedding()
-    model = store.folder / "models" / str(number)
-    shutil.rmtree(model, ignore_errors=True)  # left by a killed run
-    space.save(model)
+    if store.shared:  # what others acknowledged before this number was taken is in it
+        plan = plan_of(store, plan.features, settings, agreed_labels(store.clips()))
+    try:
+        store.switch(_make(store, settings, plan, tables, number, progress))
+    except LibraryError:
+        later = store.current()
+        if not store.shared or later is None or later.id < number:
+            raise
+        LOG.info("A later embedding of another machine answers; this one was left.")
+    tables.optimize()
+    current = store.current()
+    assert current is not None
+    return current
+
+
+def _make(
+    store: Store,
+    settings: Settings,
+    plan: Plan,
+    tables: Tables,
+    number: int,
+    progress: Progress,
+) -> Embedding:
+    """Write the model and the vectors of embedding `number`."""
+    space, decision = learn(tables, plan.windows, plan.labels, settings, progress, texts=plan.texts)
+    kept = models.save_space(store.folder, number, space)
     place = new_place(store, number, settings.index)
     table = place.open(store)
     n_rows = write_embedding(tables, table, space, plan.windows | plan.texts, progress)
@@ -325,11 +338,9 @@ def _embed(
         "decision": asdict(decision),
         "sources": asdict(settings.sources),
         **place.facts(table),
+        **kept,
     }
-    embedding = Embedding(number, tables.features, plan.digest, n_rows, now(), info)
-    store.switch(embedding)
-    tables.optimize()
-    return embedding
+    return Embedding(number, tables.features, plan.digest, n_rows, now(), info)
 
 
 def _sweep(store: Store, current: Embedding | None, progress: Progress) -> None:
@@ -340,16 +351,14 @@ def _sweep(store: Store, current: Embedding | None, progress: Progress) -> None:
     drop_others(store.folder, current.features, current.table)
     for left in drop_left(store, current):
         progress.say(left)
-    for folder in (store.folder / "models").iterdir():
-        if folder.name != str(current.id):
-            shutil.rmtree(folder, ignore_errors=True)
+    models.drop_spaces(store.folder, current.id)
 
 
-def trouble(store: Store, features: str) -> list[tuple[str, str, str]]:
+def trouble(store: Store, features: str, files: Iterable[Clip]) -> list[tuple[str, str, str]]:
     """Return (path, status, message) of the files that could not be read, or not to their end."""
     contents = store.contents(features)
     return [
-        (as_text(clip.path), found.status, found.report["message"])
-        for clip in store.files()
+        (store.name_of(clip), found.status, found.report["message"])
+        for clip in files
         if (found := contents.get(clip.content)) and found.status in _TROUBLE
     ]

@@ -17,6 +17,7 @@ from earsight.library.search import Searcher
 from earsight.library.sources import MODALITIES
 from earsight.library.store import Store
 from earsight.library.strangers import Stranger
+from earsight.storage import Place
 from earsight.vectors import HeldIndex
 
 
@@ -44,10 +45,11 @@ class Library:
     may be used from several threads, which take turns.
 
     Args:
-        folder: The clips folder, or the library folder itself.
+        folder: The clips folder, the library folder itself, or an address on S3.
 
     Raises:
         LibraryError: There is no library, or it is damaged or newer.
+        StorageError: Its place on S3 cannot be reached.
 
     Example, with a folder that `earsight index my-clips` has read:
 
@@ -57,15 +59,22 @@ class Library:
             library.search(text="a dog barks", label="outdoors")
     """
 
-    def __init__(self, folder: Path | str) -> None:
-        self._place = find(Path(folder)).resolve()
+    def __init__(self, folder: Place | str) -> None:
+        place = find(folder)
+        self._place: Place = place.resolve() if isinstance(place, Path) else place
         self._lock = threading.RLock()
         self._open()
 
     def _open(self) -> None:
         self._store = Store.open(self._place)
-        self._file = (self._place / "library.db").stat().st_ino
+        self._file = self._inode()
         self._searcher = Searcher(self._store, hold=True)
+
+    def _inode(self) -> int:
+        """Return what tells a library from one that was made anew in its place."""
+        if not isinstance(self._place, Path):
+            return 0
+        return (self._place / "library.db").stat().st_ino
 
     def close(self) -> None:
         """Close its files; what was loaded goes."""
@@ -82,13 +91,15 @@ class Library:
         self.close()
 
     @property
-    def folder(self) -> Path:
-        """The library's own folder."""
+    def folder(self) -> Place:
+        """The library's own folder, or its address on S3."""
         return self._place
 
     @property
     def root(self) -> Path:
-        """The folder of the clips."""
+        """The folder of the clips; of a library on S3, which has many, its address."""
+        if not isinstance(self._place, Path):
+            return Path(str(self._place))
         with self._lock:
             return self._asked().root
 
@@ -108,7 +119,7 @@ class Library:
         if self._closed:
             raise LibraryError(f"The library {self._place} was closed; open it again.")
         try:
-            same = (self._place / "library.db").stat().st_ino == self._file
+            same = self._inode() == self._file
         except OSError as error:
             raise LibraryError(f"The library {self._place} is gone: {error.strerror}.") from error
         if not same:

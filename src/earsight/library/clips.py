@@ -18,16 +18,18 @@ class LibraryClip:
 
     Attributes:
         id: Its number; it stays as long as the file stays in the library, also where it moves.
-        path: Relative to the clips folder; bytes outside UTF-8 as %XX.
+        path: Relative to the clips folder, or MACHINE:FOLDER/PATH in a library on S3; bytes
+            outside UTF-8 as %XX.
         label: Its class, or None.
         seconds: How long it is; None where it could not be read.
         has: Of "audio" and "visual", what it answers with.
         status: "ok", "partial", "no_audio", "no_video", "unreadable", or "not read".
         message: What was wrong; empty where nothing was.
         content: SHA-256 of the file; copies share it.
-        file: Where it is on this machine.
+        file: Where it is; MACHINE:PATH of one on another machine.
         size, mtime_ns: Of the file as it was read.
         text: Content of the text beside it that it answers with; None where there is none.
+        root: The clips folder that it lies in; None where that is on another machine.
     """
 
     id: int
@@ -42,6 +44,7 @@ class LibraryClip:
     size: int
     mtime_ns: int
     text: str | None = None
+    root: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -86,28 +89,29 @@ class Filter:
 def listing(store: Store, features: str) -> list[LibraryClip]:
     """Return the clips of a library by path, with what the extractors `features` found in them."""
     contents = store.contents(features)
-    root = os.fsencode(store.root)
     known = store.clips()
     texts = beside(known, store.texts())
     clips = []
     for clip in known:
         found = contents.get(clip.content)
-        text = contents.get(texts[clip.path].content) if clip.path in texts else None
+        said = texts.get((clip.folder, clip.path))
+        text = contents.get(said.content) if said else None
         rows = found.report["rows"] if found else {}
         clips.append(
             LibraryClip(
                 clip.id,
-                as_text(clip.path),
+                store.name_of(clip),
                 clip.label,
                 found.duration if found and found.status != Status.UNREADABLE else None,
                 tuple(modality for modality in MODALITIES if rows.get(modality)),
                 found.status if found else "not read",
                 found.report["message"] if found else "",
                 clip.content,
-                Path(os.fsdecode(os.path.join(root, clip.path))),
+                store.file_of(clip),
                 clip.size,
                 clip.mtime_ns,
                 text.content if text and text.windows else None,
+                store.root_of(clip),
             )
         )
     return clips

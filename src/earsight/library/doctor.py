@@ -17,13 +17,14 @@ import numpy as np
 from earsight import __version__
 from earsight.errors import EarsightError, LibraryError, MediaError
 from earsight.library.elsewhere import open_table
-from earsight.library.place import find, held_by
+from earsight.library.models import open_space
+from earsight.library.place import find, held_by, place_of_lock
 from earsight.library.settings import Settings
 from earsight.library.sources import Sources, read_clip
-from earsight.library.space import Space
 from earsight.library.store import Embedding, Store
 from earsight.library.tables import Tables, stored_tables
 from earsight.media import Status
+from earsight.storage import Place
 from earsight.vectors import LanceIndex, VectorTable, table_names
 
 State = Literal["fine", "warning", "broken"]
@@ -115,10 +116,10 @@ def check_room(folder: Path, what: str) -> Finding:
     return Finding(what, state, found, "Make room, or keep it on another disk.")
 
 
-def check_library(library: Path) -> list[Finding]:
+def check_library(library: str | Place) -> list[Finding]:
     """Open everything in a library and read it to its end."""
     try:
-        store = Store.open(find(Path(library)))
+        store = Store.open(find(library))
     except LibraryError as error:
         return [Finding("library", "broken", str(error), "See above.")]
     findings: list[Finding] = []
@@ -143,10 +144,14 @@ def _check_database(store: Store) -> Iterator[Finding]:
     if problems:
         yield Finding("list of clips", "broken", "; ".join(problems[:3]), anew)
     else:
-        yield Finding("list of clips", "fine", f"SQLite finds it whole: {len(store.clips())} clips")
+        who = "All of it was read" if store.shared else "SQLite finds it whole"
+        yield Finding("list of clips", "fine", f"{who}: {len(store.clips())} clips")
 
 
 def _check_surroundings(store: Store) -> Iterator[Finding]:
+    if not store.is_fed_here:
+        yield Finding("folders of clips", "fine", ", ".join(store.folders))
+        return
     if store.root.is_dir():
         yield Finding("folder of clips", "fine", str(store.root))
     else:
@@ -156,7 +161,7 @@ def _check_surroundings(store: Store) -> Iterator[Finding]:
             f"{store.root} is not there; searching by files of it and indexing wait for it.",
             "Mount its disk. If the clips have moved, index them at their new place.",
         )
-    if (holder := held_by(store.folder)) is not None:
+    if (holder := held_by(place_of_lock(store.folder, store.root))) is not None:
         yield Finding("at work", "fine", f"Process {holder} is indexing just now.")
 
 
@@ -204,7 +209,7 @@ def _check_sequences(tables: Tables, todo: str) -> Finding:
 def _check_rows(store: Store, current: Embedding, tables: Tables, todo: str) -> Finding:
     """Compare the rows of the tables with what the list of clips says was read."""
     what = "tables against list"
-    held = {file.content for file in store.files()}
+    held = {file.content for file in store.everything()}
     contents = store.contents(current.features)
     believed = {c: found.report["rows"] for c, found in contents.items() if c in held}
     try:
@@ -220,7 +225,7 @@ def _check_rows(store: Store, current: Embedding, tables: Tables, todo: str) -> 
 def _check_answers(store: Store, current: Embedding, todo: str) -> Finding:
     what = "what answers"
     try:
-        space = Space.load(store.folder / "models" / str(current.id))
+        space = open_space(store.folder, current)
     except (EarsightError, OSError) as error:
         return Finding(what, "broken", str(error), todo)
     try:

@@ -7,7 +7,6 @@ choice of what answers. Query and gallery are the fold's test clips, and so is c
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from earsight.library.settings import Settings
 from earsight.library.sources import MODALITIES
 from earsight.library.space import Space
 from earsight.retrieval import Evaluation, evaluate
+from earsight.storage import Place
 
 LOG = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class Ranked:
 
 
 def evaluate_library(
-    library: Path,
+    library: str | Place,
     *,
     progress: Progress | None = None,
     watch: Callable[[Ranked], None] | None = None,

@@ -23,7 +23,7 @@ from earsight.library.elsewhere import open_table
 from earsight.library.place import find
 from earsight.library.progress import Progress, Silent
 from earsight.library.store import Clip, Embedding, Store
-from earsight.paths import as_text
+from earsight.storage import Place
 from earsight.vectors import VectorTable
 
 _CHUNK = 2048  # clips written at a time
@@ -51,7 +51,7 @@ class ExportReport:
 
 
 def export(
-    library: Path, file: Path, *, force: bool = False, progress: Progress | None = None
+    library: str | Place, file: Path, *, force: bool = False, progress: Progress | None = None
 ) -> ExportReport:
     """Write the clips of a library and their vectors to a `.parquet` or `.npz` file.
 
@@ -72,7 +72,7 @@ def export(
         raise InputError(f"export writes {' and '.join(_WRITERS)} files; got {file.name!r}.")
     if file.is_dir() or (file.exists() and not force):
         raise InputError(f"{file} is there already. Name another file, or replace it: --force.")
-    with Store.open(find(Path(library))) as store:
+    with Store.open(find(library)) as store:
         while True:
             current = store.current()
             if current is None:
@@ -90,11 +90,11 @@ def export(
 
 def _export(store: Store, current: Embedding, file: Path, progress: Progress) -> ExportReport:
     table = open_table(store, current)
-    clips = store.files()
+    clips = store.everything()
     about = {
         "made_by": f"earsight {__version__}",
         "library": str(store.folder),
-        "clips": str(store.root),
+        "clips": ", ".join(store.folders),
         "space": current.info["space"],
         "embedding_made": current.made,
         "extractors": current.info["sources"],
@@ -106,11 +106,11 @@ def _export(store: Store, current: Embedding, file: Path, progress: Progress) ->
             progress.start("Exporting clips", len(clips))
             for start in range(0, len(clips), _CHUNK):
                 some = clips[start : start + _CHUNK]
-                rows, vectors = _rows(table, some)
+                rows, vectors = _rows(store, table, some)
                 writer.write(rows, vectors)
                 n_clips += len(set(rows["id"]))
                 for clip in some:
-                    progress.advance(as_text(clip.path))
+                    progress.advance(store.name_of(clip))
             progress.finish()
         finally:
             writer.close()
@@ -119,7 +119,9 @@ def _export(store: Store, current: Embedding, file: Path, progress: Progress) ->
     )
 
 
-def _rows(table: VectorTable, clips: Sequence[Clip]) -> tuple[dict[str, list[Any]], FloatArray]:
+def _rows(
+    store: Store, table: VectorTable, clips: Sequence[Clip]
+) -> tuple[dict[str, list[Any]], FloatArray]:
     """Return columns by name, ordered by path, modality and window, and the vectors (n, dim)."""
     found: dict[str, list[tuple[Any, FloatArray]]] = {}
     for rows, vectors in table.read({"content": sorted({clip.content for clip in clips})}):
@@ -130,7 +132,7 @@ def _rows(table: VectorTable, clips: Sequence[Clip]) -> tuple[dict[str, list[Any
         pairs = found.get(clip.content, [])
         for row, vector in sorted(pairs, key=lambda pair: (pair[0].modality, pair[0].window)):
             span = (row.modality, row.window, row.start, row.end)
-            records.append((clip.id, as_text(clip.path), clip.label, clip.content, *span))
+            records.append((clip.id, store.name_of(clip), clip.label, clip.content, *span))
             kept.append(vector)
     columns = [list(column) for column in zip(*records, strict=True)] or [[] for _ in _COLUMNS]
     matrix = np.array(kept, np.float32).reshape(len(kept), table.dim)

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from earsight.errors import InputError, LibraryError
 from earsight.library.beside import is_text, stem
-from earsight.library.place import find, locked
+from earsight.library.place import find
 from earsight.library.scan import File, Scan, content_of
-from earsight.library.store import Clip, Store
+from earsight.library.store import Clip, Store, writing
 from earsight.paths import as_text
+from earsight.storage import Place
 
-_KEY = "forgotten"
 _Places = dict[str, list[File]]  # content → the files that hold it, as last seen
 
 
@@ -37,7 +37,7 @@ class Forgotten:
     n_clips: int
 
 
-def forget(library: Path, clips: Sequence[str | Path]) -> Forgotten:
+def forget(library: str | Place, clips: Sequence[str | Path]) -> Forgotten:
     """Let clips leave the library; their files are not touched.
 
     Args:
@@ -48,12 +48,11 @@ def forget(library: Path, clips: Sequence[str | Path]) -> Forgotten:
         InputError: One of them is no clip of the library; nothing was changed.
         LibraryError: No library, no clip would be left, or it cannot be written.
     """
-    place = find(Path(library))
-    with locked(place), Store.open(place, write=True) as store:
-        known = {clip.path: clip for clip in store.clips()}
+    with writing(library) as store:
+        known = store.clips()
         named = [_named(store, known, clip) for clip in clips]
         contents = {clip.content for clip in named}
-        leaving = [clip for clip in known.values() if clip.content in contents]
+        leaving = [clip for clip in known if clip.content in contents]
         if len(leaving) == len(known):
             raise LibraryError(
                 f"These are all {len(known)} clips of {store.folder}. To forget a whole library, "
@@ -64,17 +63,17 @@ def forget(library: Path, clips: Sequence[str | Path]) -> Forgotten:
             file = File(clip.path, clip.size, clip.mtime_ns)
             places.setdefault(_true_content(store, clip), []).append(file)
         _save(store, places)  # first: what is in this list goes, should a kill come between
-        staying = {stem(clip.path) for clip in known.values() if clip not in leaving}
-        texts = [text for text in store.texts() if stem(text.path) not in staying]
-        store.move_and_drop({}, [file.path for file in (*leaving, *texts)])
+        staying = {(clip.folder, stem(clip.path)) for clip in known if clip not in leaving}
+        texts = [text for text in store.texts() if (text.folder, stem(text.path)) not in staying]
+        store.drop([*leaving, *texts])
         return Forgotten(
-            [as_text(clip.path) for clip in leaving],
-            len(leaving) - len({clip.path for clip in named}),
+            [store.name_of(clip) for clip in leaving],
+            len(leaving) - len({(clip.folder, clip.path) for clip in named}),
             len(known) - len(leaving),
         )
 
 
-def take_back(library: Path, clips: Sequence[str | Path]) -> Forgotten:
+def take_back(library: str | Place, clips: Sequence[str | Path]) -> Forgotten:
     """Let forgotten clips come back at the next `index`.
 
     Args:
@@ -85,24 +84,23 @@ def take_back(library: Path, clips: Sequence[str | Path]) -> Forgotten:
         InputError: One of them was not forgotten; nothing was changed.
         LibraryError: No library, or it cannot be written.
     """
-    place = find(Path(library))
-    with locked(place), Store.open(place, write=True) as store:
+    with writing(library) as store:
         places = _load(store)
         by_path = {file.path: content for content, files in places.items() for file in files}
         back = set()
         for clip in clips:
-            path = next((one for one in _ways(store, clip) if one in by_path), None)
+            path = next((one for _, one in _ways(store, clip) if one in by_path), None)
             if path is None:
                 raise InputError(f"{clip} was not forgotten. What was: earsight forget --list.")
             back.add(by_path[path])
         paths = [as_text(file.path) for content in sorted(back) for file in places[content]]
-        _save(store, {c: files for c, files in places.items() if c not in back})
+        store.take_back(back)
         return Forgotten(paths, len(paths) - len(clips), len(store.clips()))
 
 
-def forgotten(library: Path) -> list[str]:
+def forgotten(library: str | Place) -> list[str]:
     """Return the files that were forgotten, relative to the clips folder, as last seen there."""
-    with Store.open(find(Path(library))) as store:
+    with Store.open(find(library)) as store:
         return forgotten_paths(store)
 
 
@@ -131,7 +129,7 @@ def leave_out(store: Store, found: Scan, *, keep: bool = False) -> tuple[Scan, i
     for file in found.fresh:
         content = seen.get(file)
         if content is None and file.size in sizes:
-            content = _hash(store, file.path)
+            content = _hash(store.root / os.fsdecode(file.path))
         if content in places:
             here.setdefault(content, []).append(file)
         else:
@@ -150,17 +148,21 @@ def leave_out(store: Store, found: Scan, *, keep: bool = False) -> tuple[Scan, i
     return replace(found, same=same, fresh=fresh, missing=missing, texts=texts), len(hidden)
 
 
-def _named(store: Store, known: dict[bytes, Clip], clip: str | Path) -> Clip:
-    for path in _ways(store, clip):
-        if path in known:
-            return known[path]
-        if any(one.startswith(path + b"/") for one in known):
+def _named(store: Store, clips: Sequence[Clip], clip: str | Path) -> Clip:
+    called = {store.name_of(one): one for one in clips}
+    if str(clip) in called:
+        return called[str(clip)]
+    known = {(store.root_of(one), one.path): one for one in clips}
+    for root, path in _ways(store, clip):
+        if (root, path) in known:
+            return known[root, path]
+        if any(one.startswith(path + b"/") for place, one in known if place == root):
             raise InputError(
                 f"{clip} is a folder; forget takes clips. To leave out a folder: "
                 f"earsight index CLIPS --exclude '{as_text(path)}'."
             )
     name = os.fsencode(Path(clip).name)
-    alike = [as_text(path) for path in known if path.rpartition(b"/")[2] == name]
+    alike = [store.name_of(one) for one in clips if one.path.rpartition(b"/")[2] == name]
     hint = f" Is it {' or '.join(sorted(alike)[:3])}?" if alike else ""
     raise InputError(
         f"{clip} is no clip of the library {store.folder}; nothing was changed. Its clips are "
@@ -168,30 +170,32 @@ def _named(store: Store, known: dict[bytes, Clip], clip: str | Path) -> Clip:
     )
 
 
-def _ways(store: Store, clip: str | Path) -> Iterator[bytes]:
-    """Yield the paths, relative to the clips folder, that a name may mean."""
+def _ways(store: Store, clip: str | Path) -> Iterator[tuple[Path, bytes]]:
+    """Yield the clips folders of this machine and paths in them that a name may mean."""
     given = Path(os.path.abspath(clip))  # noqa: PTH100 - a link to a clip is a clip
     for path in (given, given.parent.resolve() / given.name):
-        for root in (store.root, store.root.resolve()):
-            if path.is_relative_to(root):
-                yield os.fsencode(path.relative_to(root))
-    yield os.fsencode(os.path.normpath(clip))
+        for root in store.roots:
+            for base in (root, root.resolve()):
+                if path.is_relative_to(base):
+                    yield root, os.fsencode(path.relative_to(base))
+    for root in store.roots:
+        yield root, os.fsencode(os.path.normpath(clip))
 
 
 def _true_content(store: Store, clip: Clip) -> str:
     """Return the hash of the file; that of a clip which could not be read is not its file's."""
-    return _hash(store, clip.path) or clip.content
+    return _hash(store.file_of(clip)) or clip.content
 
 
-def _hash(store: Store, path: bytes) -> str | None:
+def _hash(file: Path) -> str | None:
     try:
-        return content_of(store.root / os.fsdecode(path))
+        return content_of(file)
     except OSError:
         return None
 
 
 def _load(store: Store) -> _Places:
-    kept: dict[str, list[tuple[str, int, int]]] = store.get(_KEY, {})
+    kept: dict[str, list[tuple[str, int, int]]] = store.forgotten()
     return {
         content: [File(bytes.fromhex(path), size, mtime_ns) for path, size, mtime_ns in files]
         for content, files in kept.items()
@@ -199,8 +203,7 @@ def _load(store: Store) -> _Places:
 
 
 def _save(store: Store, places: _Places) -> None:
-    store.set(
-        _KEY,
+    store.forget(
         {
             content: [[file.path.hex(), file.size, file.mtime_ns] for file in files]
             for content, files in places.items()

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from earsight.datasets import folder_labels, read_label_csv
 from earsight.errors import LabelError
+from earsight.library.beside import is_text
 from earsight.library.progress import Progress
 from earsight.library.store import Clip, Store
 from earsight.paths import as_text
@@ -35,7 +36,7 @@ def label_clips(store: Store, setting: str, progress: Progress) -> Labelling:
         setting: "folders", "none", or the path of a CSV file.
         progress: Is told.
     """
-    clips = store.clips()
+    clips = [file for file in store.files() if not is_text(file.path)]
     by_path: Mapping[str, str] = {}
     if setting == "folders":
         by_path = folder_labels([as_text(clip.path) for clip in clips]) or {}
@@ -45,13 +46,13 @@ def label_clips(store: Store, setting: str, progress: Progress) -> Labelling:
         origin = setting
     changed = store.set_labels({clip.path: by_path.get(as_text(clip.path)) for clip in clips})
     if not by_path:
-        return Labelling()
+        return Labelling(agreed_labels(store.clips()))
     counts = dict(Counter(by_path.values()).most_common())
     if changed:
         shown = ", ".join(f"{label} {count}" for label, count in list(counts.items())[:_SHOWN])
         more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
         progress.say(f"Labels: {shown}{more} (from {origin}).")
-    return Labelling(_by_content(clips, by_path, progress), counts)
+    return Labelling(_by_content(store.clips(), progress), counts)
 
 
 def check_labels(setting: str, paths: Iterable[bytes]) -> None:
@@ -94,12 +95,9 @@ def _from_csv(path: Path, clips: list[Clip], progress: Progress) -> dict[str, st
     return known
 
 
-def _by_content(
-    clips: list[Clip], by_path: Mapping[str, str], progress: Progress
-) -> dict[str, str]:
-    labelled = [replace(clip, label=by_path.get(as_text(clip.path))) for clip in clips]
-    agreed = agreed_labels(labelled)
-    torn = {clip.content for clip in labelled if clip.label} - agreed.keys()
+def _by_content(clips: list[Clip], progress: Progress) -> dict[str, str]:
+    agreed = agreed_labels(clips)
+    torn = {clip.content for clip in clips if clip.label} - agreed.keys()
     if torn:
         progress.say(
             f"{len(torn)} contents lie in files with different labels; "

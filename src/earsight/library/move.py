@@ -4,12 +4,12 @@ import hashlib
 import time
 from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.errors import LibraryError
+from earsight import storage
 from earsight.library.elsewhere import (
     FACTS,
     Place,
@@ -18,10 +18,9 @@ from earsight.library.elsewhere import (
     new_place,
     open_table,
 )
-from earsight.library.place import find, locked
 from earsight.library.progress import Progress, Silent
 from earsight.library.settings import Settings
-from earsight.library.store import Embedding, Store
+from earsight.library.store import Embedding, Store, writing
 from earsight.library.tables import drop_others
 from earsight.vectors import Row, VectorTable, check_address
 
@@ -41,7 +40,7 @@ class Moved:
         left: What of the old index could not be removed, for people.
     """
 
-    library: Path
+    library: str | storage.Place
     before: str
     after: str
     n_rows: int
@@ -78,7 +77,9 @@ class Sums:
     __hash__ = None  # type: ignore[assignment]
 
 
-def move(library: Path, index: str, *, progress: Progress | None = None) -> Moved:
+def move(
+    library: str | storage.Place, index: str, *, progress: Progress | None = None
+) -> Moved:
     """Copy a library's vectors into another index, check them there, and search there from now on.
 
     The library answers from the old index until all rows are in the new one and have been read
@@ -98,8 +99,7 @@ def move(library: Path, index: str, *, progress: Progress | None = None) -> Move
     begun = time.monotonic()
     progress = progress or Silent()
     index = check_address(index)
-    place = find(Path(library))
-    with locked(place), Store.open(place, write=True) as store:
+    with writing(library) as store:
         settings = replace(Settings.of(store), index=index)
         current = store.current()
         if current is None:
@@ -119,7 +119,7 @@ def move(library: Path, index: str, *, progress: Progress | None = None) -> Move
             store.relocate(current, asdict(settings))
         drop_others(store.folder, current.features, current.table)
         left = drop_left(store, current)
-    return Moved(place, before, index, n_rows, checksum, time.monotonic() - begun, left)
+    return Moved(store.folder, before, index, n_rows, checksum, time.monotonic() - begun, left)
 
 
 def _copy(store: Store, current: Embedding, place: Place, progress: Progress) -> tuple[int, str]:

@@ -17,6 +17,7 @@ from earsight.library.answers import Result
 from earsight.library.beside import is_text, text_beside
 from earsight.library.clips import Filter, LibraryClip, listing
 from earsight.library.elsewhere import open_table
+from earsight.library.models import open_space
 from earsight.library.scan import content_of
 from earsight.library.sources import (
     MODALITIES,
@@ -77,7 +78,7 @@ class Opened:
     @cached_property
     def space(self) -> Space:
         """The model."""
-        return Space.load(self._store.folder / "models" / str(self.embedding.id))
+        return open_space(self._store.folder, self.embedding)
 
     @cached_property
     def _table(self) -> VectorTable:
@@ -231,11 +232,12 @@ class Opened:
         return Asked(shown, by, self._embed(by, roles), content, notes)
 
     def _locate(self, query: str) -> Path:
-        for path in (Path(query), self._store.root / query):
+        roots = self._store.roots
+        for path in (Path(query), *(root / query for root in roots)):
             if os.path.isfile(path):  # noqa: PTH113 - False where the name is no possible one
                 return Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they are
         raise InputError(
-            f"There is no file {query}, neither here nor in {self._store.root}. "
+            f"There is no file {query}, neither here nor in {_listed(roots)}. "
             "To search by words: --text."
         )
 
@@ -345,6 +347,10 @@ class Opened:
                 return list(best.values())[:top]
             k = min(4 * k, total)
         return []
+
+
+def _listed(roots: list[Path]) -> str:
+    return ", ".join(map(str, roots)) or "a folder of this machine that feeds the library"
 
 
 def _by(key: str, clips: list[LibraryClip]) -> dict[str, list[LibraryClip]]:

@@ -1,7 +1,6 @@
 """The stored rows of a library that have both sound and sight, with labels."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from earsight.library.settings import Settings
 from earsight.library.sources import MODALITIES
 from earsight.library.store import Store
 from earsight.library.tables import stored_tables
+from earsight.storage import Place
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class StoredPairs:
     note: str
 
 
-def stored_pairs(library: Path) -> StoredPairs:
+def stored_pairs(library: str | Place) -> StoredPairs:
     """Read the rows of a library; a content that files give several labels has none.
 
     Raises:
         LibraryError: No library, or none of its clips was read.
     """
-    with Store.open(find(Path(library))) as store:
+    with Store.open(find(library)) as store:
         current = store.current()
         if current is None:
             raise LibraryError(
@@ -64,7 +64,7 @@ def stored_pairs(library: Path) -> StoredPairs:
     return StoredPairs(rows, len(held), n_paired, n_copies, settings, note)
 
 
-def paired_features(library: Path) -> tuple[PairedFeatures, str]:
+def paired_features(library: str | Place) -> tuple[PairedFeatures, str]:
     """Return the learned-from features of a library as a feature file would hold them.
 
     Rows without a label are left out where others have one. A clip's windows are one group.

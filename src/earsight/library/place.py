@@ -1,6 +1,7 @@
-"""Where a library is: its folder, and who may write in it."""
+"""Where a library is: its folder or its address on S3, and who may write in it."""
 
 import fcntl
+import hashlib
 import os
 import shutil
 import time
@@ -10,17 +11,42 @@ from pathlib import Path
 from typing import TextIO
 
 from earsight.errors import LibraryError
+from earsight.paths import home
+from earsight.storage import Place, Remote, endpoint
+from earsight.storage import place as place_of
 
 FOLDER = ".earsight"
 _TRIES, _PAUSE = 3, 0.05  # seconds
 
 
-def find(place: Path) -> Path:
-    """Return the library folder that `place` names: itself, or the `.earsight` inside it.
+def named(place: str | Place) -> Place:
+    """Return what a name means: an address on S3, or a folder.
+
+    >>> named("s3://bucket/library"), named("my-clips").name
+    (Remote(bucket='bucket', key='library'), 'my-clips')
+    """
+    if isinstance(place, Remote):
+        return place
+    text = str(place)
+    if isinstance(place, Path) and text.startswith("s3:/"):  # pathlib makes one slash of two
+        text = text.replace("s3:/", "s3://", 1)
+    return place_of(text)
+
+
+def find(place: str | Place) -> Place:
+    """Return the library that `place` names: itself, or the `.earsight` inside it.
 
     Raises:
         LibraryError: Neither is a library; the message says which command makes one.
+        StorageError: An address on S3 that cannot be reached.
     """
+    place = named(place)
+    if isinstance(place, Remote):
+        if stands(place):
+            return place
+        raise LibraryError(
+            f"There is no library at {place}. Make one: earsight index CLIPS --library {place}"
+        )
     for folder in (place, place / FOLDER):
         if (folder / "library.db").is_file():
             return folder
@@ -29,21 +55,85 @@ def find(place: Path) -> Path:
     raise LibraryError(f"{place} has not been indexed yet. Run: earsight index {place}")
 
 
-def place_for(clips: Path, library: Path | None) -> Path:
-    """Return the library folder for a folder of clips: `library`, or `.earsight` inside it."""
-    if library is None or (library.is_dir() and library.samefile(clips)):
+def stands(place: Place) -> bool:
+    """Whether there is a library at a place."""
+    if isinstance(place, Path):
+        return (place / "library.db").is_file()
+    from earsight.library.shared import is_there
+
+    return is_there(place)
+
+
+def knows(library: Place, clips: Path) -> bool:
+    """Whether a library may have been made of a folder of clips, without asking S3."""
+    if isinstance(library, Remote):
+        return clips.resolve() in own_folders(library).values()
+    return stands(library)
+
+
+def place_for(clips: Path, library: str | Place | None) -> Place:
+    """Return the place of a library of a folder of clips: `library`, or `.earsight` inside it."""
+    library = None if library is None else named(library)
+    if library is None or (
+        isinstance(library, Path) and library.is_dir() and library.samefile(clips)
+    ):
         return clips / FOLDER
     return library
 
 
+def private(library: Remote) -> Path:
+    """Return the folder of this machine's cache that belongs to a library on S3."""
+    whole = f"{endpoint()} {library}".encode("utf-8", "surrogateescape")
+    return home() / "libraries" / hashlib.sha256(whole).hexdigest()[:16]
+
+
+def own_folders(library: Remote) -> dict[str, Path]:
+    """Return id → the folders of clips that this machine feeds to a library on S3.
+
+    Only this list makes a file of this machine a clip: what the library says of paths is what
+    anybody wrote there who may write to the bucket.
+    """
+    listed = sorted((private(library) / "folders").glob("[!.]*"))
+    return {file.name: Path(os.fsdecode(file.read_bytes())) for file in listed}
+
+
+def remember_folder(library: Remote, name: str, root: Path) -> None:
+    """Note that this machine feeds a folder of clips to a library on S3."""
+    if own_folders(library).get(name) == root:
+        return
+    folder = private(library) / "folders"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = folder / f".{name}.{os.getpid()}"
+        draft.write_bytes(os.fsencode(root))
+        draft.replace(folder / name)
+    except OSError as error:
+        raise LibraryError(f"{folder} could not be written: {error}.") from error
+
+
+def place_of_lock(library: Place, root: Path) -> Path:
+    """Return the folder whose lock lets one process at a time work for a folder of clips.
+
+    On S3 each folder of clips has a lock of its own: folders do not wait for each other.
+    """
+    if isinstance(library, Path):
+        return library
+    digest = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()
+    return private(library) / f"lock-{digest[:16]}"
+
+
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, library: Place | None = None) -> Iterator[None]:
     """Make the folder if need be and hold it for writing; a killed holder lets go by itself.
+
+    Args:
+        folder: Where the lock is.
+        library: What messages call it; default: the folder.
 
     Raises:
         LibraryError: Another process is indexing this library, or the folder cannot be written.
     """
-    with _taken(folder) as file:
+    with _taken(folder, library or folder) as file:
         try:
             file.truncate(0)
             file.write(str(os.getpid()))
@@ -53,7 +143,7 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _taken(folder: Path) -> TextIO:
+def _taken(folder: Path, library: Place) -> TextIO:
     """Return the lock's file, locked. One that its last holder removed with the folder is none."""
     lock = folder / "lock"
     while True:
@@ -67,7 +157,7 @@ def _taken(folder: Path) -> TextIO:
             file.close()
             raise LibraryError(
                 f"Another earsight (process {holder}) is at work on "
-                f"the library {folder}. Wait for it, or stop it; nothing was changed."
+                f"the library {library}. Wait for it, or stop it; nothing was changed."
             )
         try:
             if os.path.samestat(os.fstat(file.fileno()), lock.stat()):
@@ -103,8 +193,13 @@ def _holder(file: TextIO) -> str:
     return file.read().strip() or "unknown"
 
 
-def unwritten(folder: Path, error: Exception) -> str:
+def unwritten(folder: Place, error: Exception) -> str:
     """Say that something could not be written, how much room there is, and what to do."""
+    if isinstance(folder, Remote):
+        return (
+            f"The library {folder} could not be written, or a file of this machine that it takes: "
+            f"{error}. What was there before is still there; run the same command again."
+        )
     existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     free = shutil.disk_usage(existing).free / 2**20
     if isinstance(error, OSError) and error.errno in (13, 30):  # EACCES, EROFS

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from earsight.library.paired import NO_LABEL
 from earsight.library.progress import Progress
 from earsight.metrics import chance_average_precision
 from earsight.retrieval import distance_blocks
+from earsight.storage import Place
 
 K = 5  # answers that are looked at
 SHOWN = 6  # queries at each end
@@ -59,7 +59,7 @@ class Quality:
     worst: list[Case] = field(default_factory=list)
 
 
-def measure(library: Path, *, progress: Progress | None = None) -> Quality:
+def measure(library: str | Place, *, progress: Progress | None = None) -> Quality:
     """Evaluate a library as `evaluate_library` does, and keep what people look at.
 
     Args:

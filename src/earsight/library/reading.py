@@ -18,6 +18,7 @@ from earsight.library.store import Content, Store
 from earsight.library.tables import Tables
 from earsight.media import Report
 from earsight.paths import as_text
+from earsight.storage import Place
 
 _BATCH_CLIPS = 32  # at most so many clips, or …
 _MERGE_EVERY = 200  # batches; each leaves a small file in every table
@@ -241,7 +242,7 @@ class _Writer:
         self._fresh, self._files = {}, []
 
 
-def refuse_empty(root: Path, library: Path, found: Scan, exclude: Sequence[str]) -> None:
+def refuse_empty(root: Path, library: Place, found: Scan, exclude: Sequence[str]) -> None:
     """Refuse to forget a whole library because its folder looks empty.
 
     Raises:

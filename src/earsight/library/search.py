@@ -11,6 +11,7 @@ from earsight.library.place import find
 from earsight.library.sources import MODALITIES, TEXT
 from earsight.library.store import Store
 from earsight.library.strangers import Stranger
+from earsight.storage import Place
 
 __all__ = ["Answer", "Result", "Searcher", "search"]
 
@@ -18,7 +19,7 @@ _OTHER = {"audio": "visual", "visual": "audio", "text": "visual"}
 
 
 def search(
-    library: Path,
+    library: str | Place,
     query: str | Path | None = None,
     *,
     text: str | None = None,
@@ -45,7 +46,7 @@ def search(
         MediaError: The query cannot be read.
         LibraryError: No library, none that answers yet, or one made with other extractors.
     """
-    with Store.open(find(Path(library))) as store:
+    with Store.open(find(library)) as store:
         return Searcher(store).answer(
             query, text=text, by=by, for_=for_, top=top, min_score=min_score
         )

@@ -19,6 +19,9 @@ PRESETS = {
 """Names for pairs of extractors, audio and visual. A name always means the same pair."""
 
 
+_OF_THE_FOLDER = ("labels", "exclude")  # of a folder of clips, where a library has several
+
+
 @dataclass(frozen=True)
 class Settings:
     """The choices of a library; what is not given again stays as it was.
@@ -75,12 +78,14 @@ class Settings:
     @classmethod
     def of(cls, store: Store) -> "Settings":
         """Return the settings that a library was last indexed with."""
-        kept: dict[str, Any] = store.get("settings", {})
+        kept = store.settings
         return cls(**kept | {"exclude": tuple(kept.get("exclude", ()))})
 
     def keep(self, store: Store) -> None:
         """Remember these settings."""
-        store.set("settings", asdict(self))
+        kept = asdict(self)
+        own = {name: kept.pop(name) for name in _OF_THE_FOLDER}
+        store.keep_settings(kept, own)
 
 
 def _expanded(changes: dict[str, Any]) -> dict[str, Any]:

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from earsight.errors import LibraryError
-from earsight.library.build import plan_of, trouble
+from earsight.library.build import trouble
 from earsight.library.elsewhere import open_table
 from earsight.library.forget import forgotten_paths, leave_out
 from earsight.library.labels import agreed_labels
-from earsight.library.place import find, held_by
+from earsight.library.place import find, held_by, place_of_lock
+from earsight.library.plan import plan_of
 from earsight.library.scan import scan
 from earsight.library.settings import Settings
 from earsight.library.sources import Sources
 from earsight.library.store import Content, Embedding, Store
 from earsight.paths import as_text
+from earsight.storage import Place, Remote
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class LibraryStatus:
 
     Attributes:
         library: Its folder.
-        clips: The folder of its clips.
+        clips: The folder of its clips on this machine; without one the library itself.
+        folders: Folder → its clips, of all folders that feed it: MACHINE:FOLDER on S3.
         n_clips: Files; `n_contents` of them differ.
         n_contents: Different contents; the other files are copies.
         seconds: Playing time of the different contents.
@@ -68,8 +71,9 @@ class LibraryStatus:
         indexing: The process that is indexing just now, or None.
     """
 
-    library: Path
-    clips: Path
+    library: Place
+    clips: Place
+    folders: dict[str, int]
     n_clips: int
     n_contents: int
     seconds: float
@@ -92,7 +96,7 @@ class LibraryStatus:
     index_command: str
 
 
-def status(library: Path) -> LibraryStatus:
+def status(library: str | Place) -> LibraryStatus:
     """Describe a library; its folder of clips is walked, no clip is opened.
 
     Args:
@@ -101,7 +105,7 @@ def status(library: Path) -> LibraryStatus:
     Raises:
         LibraryError: No library, or one that cannot be read.
     """
-    with Store.open(find(Path(library))) as store:
+    with Store.open(find(library)) as store:
         clips, current = store.clips(), store.current()
         settings = Settings.of(store)
         contents = store.contents(current.features) if current else {}
@@ -110,7 +114,8 @@ def status(library: Path) -> LibraryStatus:
         sources = Sources(**info.get("sources", {}))
         return LibraryStatus(
             library=store.folder,
-            clips=store.root,
+            clips=store.root if store.is_fed_here else store.folder,
+            folders=store.folders,
             n_clips=len(clips),
             n_contents=len({clip.content for clip in clips}),
             seconds=sum(content.duration for content in held.values()),
@@ -126,10 +131,10 @@ def status(library: Path) -> LibraryStatus:
             index=current.index if current else settings.index,
             index_trouble=_index_trouble(store, current),
             bytes=_sizes(store.folder),
-            trouble=trouble(store, current.features) if current else [],
+            trouble=trouble(store, current.features, store.everything()) if current else [],
             forgotten=forgotten_paths(store),
             pending=_pending(store, settings, current),
-            indexing=held_by(store.folder),
+            indexing=_at_work(store),
             index_command=store.index_command,
         )
 
@@ -142,7 +147,16 @@ def _modalities(held: dict[str, Content]) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
+def _at_work(store: Store) -> str | None:
+    """Return the process of this machine that indexes just now."""
+    if not store.is_fed_here:
+        return None
+    return held_by(place_of_lock(store.folder, store.root))
+
+
 def _pending(store: Store, settings: Settings, current: Embedding | None) -> Pending | None:
+    if not store.is_fed_here:
+        return Pending(unfinished=current is None or _stale(store, settings, current))
     try:
         found, _ = leave_out(store, scan(store.root, store.files(), settings.exclude))
     except LibraryError:  # the disk of the clips is not there; the library can still tell
@@ -174,9 +188,14 @@ def _stale(store: Store, settings: Settings, current: Embedding) -> bool:
     return current.digest != plan.digest
 
 
-def _sizes(folder: Path) -> dict[str, int]:
-    """Return part → bytes: "clips" (the SQLite file), "models", "vectors"."""
+def _sizes(folder: Place) -> dict[str, int]:
+    """Return part → bytes: "clips" (the small tables), "models", "vectors"."""
     sizes = {"clips": 0, "models": 0, "vectors": 0}
+    if isinstance(folder, Remote):
+        for key, info in folder.walk():
+            part = key.partition("/")[0]
+            sizes[part if part in sizes else "clips"] += info.size
+        return sizes
     for path, _, files in os.walk(folder):
         parts = Path(path).relative_to(folder).parts
         part = parts[0] if parts and parts[0] in sizes else "clips"

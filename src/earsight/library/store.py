@@ -1,31 +1,29 @@
-"""The small tables of a library: a SQLite file that knows the clips and what was made of them.
+"""The small tables of a library: its clips, and what was made of them.
 
-`index` with nothing to do opens only this. The large
-tables (vectors, sequences) lie beside it and are keyed by a clip's content, so that a moved or
-copied file costs nothing. A clip is acknowledged by its row here, which is written after its
-vectors.
+They are a SQLite file on a disk (`local`), or a table on S3 (`shared`). The large tables (vectors,
+sequences) lie beside them and are keyed by a clip's content, so that a moved or copied file costs
+nothing. A clip is acknowledged by its row here, which is written after its vectors.
 """
 
-import json
 import os
-import sqlite3
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from earsight.errors import LibraryError
 from earsight.library.beside import is_text
-from earsight.library.place import FOLDER, unwritten
-from earsight.library.schema import FORMAT, create_file
+from earsight.library.place import FOLDER, find, locked
+from earsight.paths import as_text
+from earsight.storage import Place, Remote
 from earsight.vectors import EMBEDDED
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One file of the library."""
+    """One file of the library; `folder` tells folders apart where a library has several."""
 
     id: int
     path: bytes
@@ -33,6 +31,7 @@ class Clip:
     mtime_ns: int
     content: str
     label: str | None
+    folder: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,65 +67,49 @@ class Embedding:
         return str(self.info.get("table", f"embedding-{self.id}"))
 
 
-class Store:
-    """The clips, contents and embeddings of one library folder."""
+class Store(ABC):
+    """The clips, contents and embeddings of one library, wherever it is kept.
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
-        self.folder = folder
-        self._db = connection
-        self._db.row_factory = sqlite3.Row
+    Attributes:
+        folder: Where the library is.
+        shared: Whether folders of several machines may feed it, at the same time.
+    """
 
-    # -- opening ---------------------------------------------------------------------------------
+    folder: Place
+    shared: ClassVar[bool] = False
 
-    @classmethod
-    def create(cls, folder: Path, root: Path) -> "Store":
-        """Open the library in `folder` for writing, making an empty one where there is none.
+    @staticmethod
+    def create(folder: Place, root: Path) -> "Store":
+        """Open a library for writing by the clips in `root`; an empty one is made if need be."""
+        if isinstance(folder, Remote):
+            from earsight.library.shared import SharedStore
 
-        The caller holds the folder (`place.locked`).
-        """
-        if not (folder / "library.db").exists():
-            create_file(folder.resolve(), root.resolve())
-        return cls.open(folder, write=True)
+            return SharedStore.made(folder, root)
+        from earsight.library.local import LocalStore
 
-    @classmethod
-    def open(cls, folder: Path, *, write: bool = False) -> "Store":
-        """Open the library that is in `folder`.
+        return LocalStore.made(folder, root)
+
+    @staticmethod
+    def open(folder: Place, *, write: bool = False, root: Path | None = None) -> "Store":
+        """Open a library.
+
+        Args:
+            folder: Where it is.
+            write: It is to be written.
+            root: The folder of clips that is meant, where a library on S3 has several here.
 
         Raises:
             LibraryError: There is none, it was written by a newer Earsight, it is damaged, or it
                 must be written and cannot be.
+            StorageError: Its place on S3 cannot be reached.
         """
-        folder = folder.resolve()
-        path = folder / "library.db"
-        if not path.is_file():
-            raise LibraryError(f"There is no library in {folder}. Make one: earsight index CLIPS.")
-        writable = os.access(path, os.W_OK) and os.access(folder, os.W_OK)
-        if write and not writable:
-            raise LibraryError(unwritten(folder, PermissionError(13, "Permission denied")))
-        # A reader that may write also finishes what a killed writer left half done.
-        mode = "rw" if writable else "ro"
-        quoted = "".join(f"%{byte:02x}" for byte in os.fsencode(path))
-        try:
-            db = sqlite3.connect(
-                f"file:{quoted}?mode={mode}", uri=True, timeout=30, check_same_thread=False
-            )
-            found = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
-        except sqlite3.Error as error:
-            raise LibraryError(
-                f"{path} is not a readable library: {error}. {_anew(folder)}"
-            ) from error
-        version = int(found[0]) if found else 0
-        if version != FORMAT:
-            db.close()
-            raise LibraryError(
-                f"The library {folder} has format {version}; this Earsight reads format {FORMAT}. "
-                + ("Update Earsight." if version > FORMAT else _anew(folder))
-            )
-        return cls(folder, db)
+        if isinstance(folder, Remote):
+            from earsight.library.shared import SharedStore
 
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
+            return SharedStore.at(folder, root)
+        from earsight.library.local import LocalStore
+
+        return LocalStore.at(folder, write=write)
 
     def __enter__(self) -> "Store":
         return self
@@ -134,42 +117,28 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: all of it or nothing, with errors of the disk told as such."""
-        try:
-            with self._db:
-                yield self._db
-        except sqlite3.Error as error:
-            raise LibraryError(unwritten(self.folder, error)) from error
-
-    def _read(self, query: str, values: Iterable[Any] = ()) -> list[sqlite3.Row]:
-        """Return the rows of a query, with what is wrong with the file told as such."""
-        try:
-            return self._db.execute(query, tuple(values)).fetchall()
-        except sqlite3.OperationalError as error:
-            raise LibraryError(
-                f"The library {self.folder} could not be read: {error}. If another process holds "
-                "it, try again; otherwise: earsight doctor --library."
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise LibraryError(
-                f"The library {self.folder} is damaged: {error}. {_anew(self.folder)}"
-            ) from error
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of what is open."""
 
     # -- settings --------------------------------------------------------------------------------
 
+    @abstractmethod
     def get(self, key: str, default: Any = None) -> Any:
-        """Return one setting."""
-        rows = self._read("SELECT value FROM meta WHERE key = ?", (key,))
-        return json.loads(rows[0][0]) if rows else default
+        """Return one fact about the library."""
 
+    @abstractmethod
     def set(self, key: str, value: Any) -> None:
-        """Keep one setting; nothing is written where it is the same."""
-        if self.get(key) == value:
-            return
-        with self.writing() as db:
-            db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+        """Keep one fact; nothing is written where it is the same."""
+
+    @property
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What `index` was last asked for: what holds for all, and for this folder of clips."""
+
+    @abstractmethod
+    def keep_settings(self, shared: dict[str, Any], own: dict[str, Any]) -> None:
+        """Remember settings of the library, and those of this folder of clips."""
 
     @property
     def index_command(self) -> str:
@@ -178,168 +147,149 @@ class Store:
         return f"earsight index {self.root}" + ("" if inside else f" --library {self.folder}")
 
     @property
+    @abstractmethod
     def root(self) -> Path:
-        """The folder of the clips."""
-        kept = Path(os.fsdecode(bytes.fromhex(self.get("root"))))
-        return Path(os.path.normpath(self.folder / kept))
+        """The folder of clips that is worked for."""
 
     @property
+    def is_fed_here(self) -> bool:
+        """Whether a folder of this machine is worked for, so that there is a `root`."""
+        return True
+
+    @property
+    def roots(self) -> list[Path]:
+        """The folders of clips on this machine."""
+        return [self.root]
+
+    @property
+    def folders(self) -> dict[str, int]:
+        """Folder → how many clips it has, of all that feed the library."""
+        return {str(self.root): len(self.clips())}
+
+    @property
+    @abstractmethod
     def version(self) -> int:
         """A number that is another one after another process or connection wrote here."""
-        return int(self._read("PRAGMA data_version")[0][0])
 
     # -- clips and contents ----------------------------------------------------------------------
 
+    @abstractmethod
     def files(self) -> list[Clip]:
-        """Return all clips and the texts beside them, by path."""
-        rows = self._read("SELECT * FROM clips ORDER BY path")
-        return [Clip(**dict(row)) for row in rows]
+        """Return all clips and the texts beside them that lie in `root`, by path."""
+
+    @abstractmethod
+    def everything(self) -> list[Clip]:
+        """Return all clips and texts of the library, whichever folder they are in, by path."""
 
     def clips(self) -> list[Clip]:
-        """Return all clips, by path."""
-        return [file for file in self.files() if not is_text(file.path)]
+        """Return all clips of the library, by path."""
+        return [file for file in self.everything() if not is_text(file.path)]
 
     def texts(self) -> list[Clip]:
-        """Return the texts beside clips, by path."""
-        return [file for file in self.files() if is_text(file.path)]
+        """Return all texts beside clips, by path."""
+        return [file for file in self.everything() if is_text(file.path)]
 
+    def root_of(self, _clip: Clip) -> Path | None:
+        """Return the folder that a clip lies in, None where it is on another machine."""
+        return self.root
+
+    def file_of(self, clip: Clip) -> Path:
+        """Return where the file of a clip is; of one on another machine, MACHINE:PATH."""
+        return self.root / os.fsdecode(clip.path)
+
+    def name_of(self, clip: Clip) -> str:
+        """Return what a clip is called: no two of a library are called alike."""
+        return as_text(clip.path)
+
+    @abstractmethod
     def contents(self, features: str) -> dict[str, Content]:
         """Return what has been read by the extractors with this fingerprint, by content."""
-        rows = self._read(
-            "SELECT content, status, duration, report, windows FROM contents WHERE features = ?",
-            (features,),
-        )
-        return {
-            row["content"]: Content(**{**dict(row), "report": json.loads(row["report"])})
-            for row in rows
-        }
 
+    @abstractmethod
     def put_clips(
         self,
         clips: Iterable[tuple[bytes, int, int, str]],
         features: str = "",
         contents: Iterable[Content] = (),
     ) -> None:
-        """Add or renew clips (path, size, mtime_ns, content), with contents read just now."""
-        with self.writing() as db:
-            _insert_contents(db, features, contents)
-            db.executemany(
-                "INSERT INTO clips (path, size, mtime_ns, content) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT (path) DO UPDATE SET size = excluded.size, "
-                "mtime_ns = excluded.mtime_ns, content = excluded.content",
-                clips,
-            )
+        """Add or renew clips of `root` (path, size, mtime_ns, content), and contents, in one step.
 
+        What was read of the contents is written before.
+        """
+
+    @abstractmethod
     def move_and_drop(self, moved: dict[bytes, bytes], gone: Iterable[bytes]) -> None:
-        """Let clips follow their files (old path → new path, which has a row), and drop others."""
-        with self.writing() as db:
-            for old, new in moved.items():
-                size, mtime_ns = db.execute(
-                    "SELECT size, mtime_ns FROM clips WHERE path = ?", (new,)
-                ).fetchone()
-                db.execute("DELETE FROM clips WHERE path = ?", (new,))
-                db.execute(
-                    "UPDATE clips SET path = ?, size = ?, mtime_ns = ? WHERE path = ?",
-                    (new, size, mtime_ns, old),
-                )
-            db.executemany("DELETE FROM clips WHERE path = ?", [(path,) for path in gone])
+        """Let clips of `root` follow their files (old → new path, which has a row); drop others."""
 
+    @abstractmethod
+    def drop(self, clips: Iterable[Clip]) -> None:
+        """Drop clips and texts, whichever folder they are in."""
+
+    @abstractmethod
     def set_labels(self, labels: Mapping[bytes, str | None]) -> bool:
-        """Give each clip its label, or none; return whether any changed."""
-        changed = [
-            (labels.get(clip.path), clip.path)
-            for clip in self.clips()
-            if labels.get(clip.path) != clip.label
-        ]
-        if changed:
-            with self.writing() as db:
-                db.executemany("UPDATE clips SET label = ? WHERE path = ?", changed)
-        return bool(changed)
+        """Give each clip of `root` its label, or none; return whether any changed."""
 
+    @abstractmethod
     def unused_contents(self, features: str) -> list[str]:
         """Return contents read by these extractors that no clip holds any more."""
-        rows = self._read(
-            "SELECT content FROM contents WHERE features = ? "
-            "AND content NOT IN (SELECT content FROM clips)",
-            (features,),
-        )
-        return [row[0] for row in rows]
 
+    @abstractmethod
     def drop_contents(self, features: str, contents: Iterable[str]) -> None:
         """Forget contents; their vectors are dropped after this."""
-        with self.writing() as db:
-            db.executemany(
-                "DELETE FROM contents WHERE features = ? AND content = ?",
-                [(features, content) for content in contents],
-            )
 
+    @abstractmethod
+    def forgotten(self) -> dict[str, Any]:
+        """Return content → files that held it, of what was forgotten."""
+
+    @abstractmethod
+    def forget(self, files: Mapping[str, Any]) -> None:
+        """Note contents as forgotten, each with the files that held it."""
+
+    @abstractmethod
+    def take_back(self, contents: Iterable[str]) -> None:
+        """Note that contents are forgotten no more."""
+
+    @abstractmethod
     def problems(self) -> list[str]:
-        """Return what SQLite finds wrong with its file; nothing where it is whole."""
-        found = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check")]
-        return [] if found == ["ok"] else found
+        """Return what is wrong with these tables; nothing where they are whole."""
 
     # -- embeddings ------------------------------------------------------------------------------
 
+    @abstractmethod
     def current(self) -> Embedding | None:
         """Return the embedding that answers, None where nothing has been embedded yet."""
-        rows = self._read("SELECT * FROM embeddings ORDER BY id DESC LIMIT 1")
-        return Embedding(**{**dict(rows[0]), "info": json.loads(rows[0]["info"])}) if rows else None
 
+    @abstractmethod
     def next_embedding(self) -> int:
-        """Return the number that the next embedding will have."""
-        last = self._read("SELECT MAX(id) FROM embeddings")[0][0]
-        return int(last or 0) + 1
+        """Return a number for the next embedding, larger than all before."""
 
+    @abstractmethod
     def switch(self, embedding: Embedding) -> None:
-        """Let `embedding` answer from now on, in one step; the others' rows go."""
-        with self.writing() as db:
-            db.execute(
-                "INSERT INTO embeddings VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    embedding.id,
-                    embedding.features,
-                    embedding.digest,
-                    embedding.n_rows,
-                    embedding.made,
-                    json.dumps(embedding.info),
-                ),
-            )
-            db.execute("DELETE FROM embeddings WHERE id < ?", (embedding.id,))
+        """Let `embedding` answer from now on, unless a later one does; earlier ones' rows go."""
 
+    @abstractmethod
     def relocate(self, embedding: Embedding, settings: Mapping[str, Any]) -> None:
-        """Let the vectors of `embedding` be read from where its `info` says, in one step.
+        """Let the vectors of `embedding` be read from where its `info` says, in one step."""
 
-        Args:
-            embedding: The one that answers.
-            settings: Kept with it: those of the library, with the same index.
-        """
-        with self.writing() as db:
-            db.execute(
-                "UPDATE embeddings SET info = ? WHERE id = ?",
-                (json.dumps(embedding.info), embedding.id),
-            )
-            kept = json.dumps(settings)
-            db.execute("INSERT OR REPLACE INTO meta VALUES ('settings', ?)", (kept,))
-
+    @abstractmethod
     def keep_features(self, features: str) -> None:
         """Forget what other extractors read: their vectors are dropped after this."""
-        if self._read("SELECT 1 FROM contents WHERE features != ? LIMIT 1", (features,)):
-            with self.writing() as db:
-                db.execute("DELETE FROM contents WHERE features != ?", (features,))
 
 
-def _insert_contents(db: sqlite3.Connection, features: str, contents: Iterable[Content]) -> None:
-    db.executemany(
-        "INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?, ?, ?)",
-        [
-            (c.content, features, c.status, c.duration, json.dumps(c.report), c.windows)
-            for c in contents
-        ],
-    )
+@contextmanager
+def writing(library: str | Place) -> Iterator[Store]:
+    """Open a library for a short change of its own rows.
 
+    On a disk it is held meanwhile; on S3 each change is one commit, and nobody waits.
 
-def _anew(folder: Path) -> str:
-    return f"Delete {folder} and index again; the clips themselves are not touched."
+    Raises:
+        LibraryError: No library, another process holds it, or it cannot be written.
+    """
+    place = find(library)
+    with ExitStack() as stack:
+        if isinstance(place, Path):
+            stack.enter_context(locked(place))
+        yield stack.enter_context(Store.open(place, write=True))
 
 
 def now() -> str:

@@ -25,6 +25,7 @@ from earsight.library.sources import (
 )
 from earsight.library.space import Space
 from earsight.library.store import Embedding, Store
+from earsight.storage import Place, Remote
 from earsight.vectors import (
     EMBEDDED,
     LanceIndex,
@@ -64,7 +65,7 @@ class Tables:
         roles: What is kept of a file, as `Sources.roles` names it.
     """
 
-    def __init__(self, folder: Path, features: str, roles: Sequence[str]) -> None:
+    def __init__(self, folder: Place, features: str, roles: Sequence[str]) -> None:
         self.folder = folder / "vectors"
         self.features = features
         self.roles = tuple(roles)
@@ -73,7 +74,8 @@ class Tables:
 
     def create(self, sources: Sources) -> None:
         """Make the tables that are not there yet."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        if isinstance(self.folder, Path):
+            self.folder.mkdir(parents=True, exist_ok=True)
         for role, extractor in sources.extractors().items():
             self._table(role).create(extractor.dim)
         self.sequences.create()
@@ -110,7 +112,10 @@ class Tables:
         """Remove all tables, readable or not."""
         kept = (self.sequences.name, self.timing.name)
         for name in (*(f"{role}-{self.features}" for role in self.roles), *kept):
-            shutil.rmtree(self.folder / f"{name}.lance", ignore_errors=True)
+            if isinstance(self.folder, Path):
+                shutil.rmtree(self.folder / f"{name}.lance", ignore_errors=True)
+            else:
+                Table(self.folder, name).drop()
 
     def delete(self, contents: Sequence[str]) -> None:
         """Remove contents that no clip holds."""
@@ -191,7 +196,7 @@ def stored_tables(store: Store, embedding: Embedding) -> Tables:
     return Tables(store.folder, embedding.features, roles)
 
 
-def embedding_table(folder: Path, name: str, index: str = EMBEDDED) -> VectorTable:
+def embedding_table(folder: Place, name: str, index: str = EMBEDDED) -> VectorTable:
     """Return the table of vectors of one embedding, in an index by its address."""
     return open_index(index, folder / "vectors", name)
 
@@ -226,9 +231,20 @@ def write_embedding(
     return n_rows
 
 
-def drop_others(folder: Path, features: str, embedding: str) -> None:
-    """Remove the tables of other extractors and of embeddings that no longer answer."""
+def drop_others(folder: Place, features: str, embedding: str) -> None:
+    """Remove the tables of other extractors and of embeddings that no longer answer.
+
+    On S3, one with a larger number is being made by another machine just now.
+    """
     for name in table_names(folder / "vectors"):
         stays = name == embedding or name.endswith(f"-{features}")
+        if isinstance(folder, Remote) and 0 <= _number(embedding) < _number(name):
+            stays = True
         if not stays:
             LanceIndex(folder / "vectors", name).drop()
+
+
+def _number(table: str) -> int:
+    """Return the number of an embedding's table, -1 of another one."""
+    kind, _, number = table.rpartition("-")
+    return int(number) if kind == "embedding" and number.isdigit() else -1

@@ -14,12 +14,13 @@ from typing import Any
 from earsight.errors import EarsightError
 from earsight.library.build import IndexReport, index
 from earsight.library.forget import leave_out
-from earsight.library.place import place_for
+from earsight.library.place import place_for, stands
 from earsight.library.progress import Progress, Silent
 from earsight.library.scan import File, scan
 from earsight.library.settings import Settings
 from earsight.library.store import Store
 from earsight.paths import as_text
+from earsight.storage import Place
 
 LOG = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def watch(
     folder: Path,
     told: Callable[[IndexReport], None],
     *,
-    library: Path | None = None,
+    library: str | Place | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
     every: float = EVERY,
@@ -138,9 +139,9 @@ class _Seen:
     empty: bool
 
 
-def _look(folder: Path, place: Path, settling: Settling, changes: dict[str, Any]) -> _Seen:
-    if (place / "library.db").is_file():
-        with Store.open(place) as store:
+def _look(folder: Path, place: Place, settling: Settling, changes: dict[str, Any]) -> _Seen:
+    if stands(place):
+        with Store.open(place, root=folder) as store:
             settings = Settings.of(store).changed(changes)
             found, _ = leave_out(store, scan(folder, store.files(), settings.exclude))
     else:

@@ -9,6 +9,7 @@ from earsight.vectors.held import HeldIndex
 from earsight.vectors.lance import LanceIndex
 from earsight.vectors.milvus import MilvusIndex
 from earsight.vectors.opening import EMBEDDED, check_address, open_index, reach
+from earsight.vectors.records import Records
 from earsight.vectors.sequences import SequenceStore, StoredSequence
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Hit",
     "LanceIndex",
     "MilvusIndex",
+    "Records",
     "Row",
     "SequenceStore",
     "StoredSequence",

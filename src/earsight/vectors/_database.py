@@ -9,14 +9,11 @@ import random
 import time
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar
 
-from earsight.storage import Remote, asking
+from earsight.storage import Place, Remote, asking
 
 LOG = logging.getLogger(__name__)
-
-Place = Path | Remote
 
 _OPTIONS = {  # of the object_store crate; without them a server that is gone is waited for minutes
     "connect_timeout": "5s",

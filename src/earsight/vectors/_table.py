@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from earsight.errors import EarsightError, LibraryError
-from earsight.storage import Remote
+from earsight.storage import Place, Remote
 from earsight.vectors._base import Where, conditions
 from earsight.vectors._database import (
     LOG,
-    Place,
     connect,
     in_turn,
     is_conflict,

@@ -1,0 +1,302 @@
+"""The state of a library on a disk: a SQLite file that knows the clips and what was made of them.
+
+`index` with nothing to do opens only this.
+"""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from earsight.errors import LibraryError
+from earsight.library.beside import is_text
+from earsight.library.place import unwritten
+from earsight.library.schema import FORMAT, create_file
+from earsight.library.store import Clip, Content, Embedding, Store
+
+_FORGOTTEN = "forgotten"
+
+
+class LocalStore(Store):
+    """A library in a folder: one SQLite file, written by whoever holds the folder."""
+
+    folder: Path
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+        self.folder = folder
+        self._db = connection
+        self._db.row_factory = sqlite3.Row
+
+    # -- opening ---------------------------------------------------------------------------------
+
+    @classmethod
+    def made(cls, folder: Path, root: Path) -> "LocalStore":
+        """Open the library in `folder` for writing, making an empty one where there is none.
+
+        The caller holds the folder (`place.locked`).
+        """
+        if not (folder / "library.db").exists():
+            create_file(folder.resolve(), root.resolve())
+        return cls.at(folder, write=True)
+
+    @classmethod
+    def at(cls, folder: Path, *, write: bool = False) -> "LocalStore":
+        """Open the library that is in `folder`."""
+        folder = folder.resolve()
+        path = folder / "library.db"
+        if not path.is_file():
+            raise LibraryError(f"There is no library in {folder}. Make one: earsight index CLIPS.")
+        writable = os.access(path, os.W_OK) and os.access(folder, os.W_OK)
+        if write and not writable:
+            raise LibraryError(unwritten(folder, PermissionError(13, "Permission denied")))
+        # A reader that may write also finishes what a killed writer left half done.
+        mode = "rw" if writable else "ro"
+        quoted = "".join(f"%{byte:02x}" for byte in os.fsencode(path))
+        try:
+            db = sqlite3.connect(
+                f"file:{quoted}?mode={mode}", uri=True, timeout=30, check_same_thread=False
+            )
+            found = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
+        except sqlite3.Error as error:
+            raise LibraryError(
+                f"{path} is not a readable library: {error}. {_anew(folder)}"
+            ) from error
+        version = int(found[0]) if found else 0
+        if version != FORMAT:
+            db.close()
+            raise LibraryError(
+                f"The library {folder} has format {version}; this Earsight reads format {FORMAT}. "
+                + ("Update Earsight." if version > FORMAT else _anew(folder))
+            )
+        return cls(folder, db)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it or nothing, with errors of the disk told as such."""
+        try:
+            with self._db:
+                yield self._db
+        except sqlite3.Error as error:
+            raise LibraryError(unwritten(self.folder, error)) from error
+
+    def _read(self, query: str, values: Iterable[Any] = ()) -> list[sqlite3.Row]:
+        """Return the rows of a query, with what is wrong with the file told as such."""
+        try:
+            return self._db.execute(query, tuple(values)).fetchall()
+        except sqlite3.OperationalError as error:
+            raise LibraryError(
+                f"The library {self.folder} could not be read: {error}. If another process holds "
+                "it, try again; otherwise: earsight doctor --library."
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise LibraryError(
+                f"The library {self.folder} is damaged: {error}. {_anew(self.folder)}"
+            ) from error
+
+    # -- settings --------------------------------------------------------------------------------
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return one setting."""
+        rows = self._read("SELECT value FROM meta WHERE key = ?", (key,))
+        return json.loads(rows[0][0]) if rows else default
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep one setting; nothing is written where it is the same."""
+        if self.get(key) == value:
+            return
+        with self.writing() as db:
+            db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What `index` was last asked for."""
+        return dict(self.get("settings", {}))
+
+    def keep_settings(self, shared: dict[str, Any], own: dict[str, Any]) -> None:
+        """Remember settings; here those of the library and those of its one folder are one."""
+        self.set("settings", shared | own)
+
+    @property
+    def root(self) -> Path:
+        """The folder of the clips."""
+        kept = Path(os.fsdecode(bytes.fromhex(self.get("root"))))
+        return Path(os.path.normpath(self.folder / kept))
+
+    @property
+    def version(self) -> int:
+        """A number that is another one after another process or connection wrote here."""
+        return int(self._read("PRAGMA data_version")[0][0])
+
+    # -- clips and contents ----------------------------------------------------------------------
+
+    def files(self) -> list[Clip]:
+        """Return all clips and the texts beside them, by path."""
+        rows = self._read("SELECT * FROM clips ORDER BY path")
+        return [Clip(**dict(row)) for row in rows]
+
+    def everything(self) -> list[Clip]:
+        """Return the same: a library on a disk has one folder of clips."""
+        return self.files()
+
+    def contents(self, features: str) -> dict[str, Content]:
+        """Return what has been read by the extractors with this fingerprint, by content."""
+        rows = self._read(
+            "SELECT content, status, duration, report, windows FROM contents WHERE features = ?",
+            (features,),
+        )
+        return {
+            row["content"]: Content(**{**dict(row), "report": json.loads(row["report"])})
+            for row in rows
+        }
+
+    def put_clips(
+        self,
+        clips: Iterable[tuple[bytes, int, int, str]],
+        features: str = "",
+        contents: Iterable[Content] = (),
+    ) -> None:
+        """Add or renew clips (path, size, mtime_ns, content), with contents read just now."""
+        with self.writing() as db:
+            _insert_contents(db, features, contents)
+            db.executemany(
+                "INSERT INTO clips (path, size, mtime_ns, content) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (path) DO UPDATE SET size = excluded.size, "
+                "mtime_ns = excluded.mtime_ns, content = excluded.content",
+                clips,
+            )
+
+    def move_and_drop(self, moved: dict[bytes, bytes], gone: Iterable[bytes]) -> None:
+        """Let clips follow their files (old path → new path, which has a row), and drop others."""
+        with self.writing() as db:
+            for old, new in moved.items():
+                size, mtime_ns = db.execute(
+                    "SELECT size, mtime_ns FROM clips WHERE path = ?", (new,)
+                ).fetchone()
+                db.execute("DELETE FROM clips WHERE path = ?", (new,))
+                db.execute(
+                    "UPDATE clips SET path = ?, size = ?, mtime_ns = ? WHERE path = ?",
+                    (new, size, mtime_ns, old),
+                )
+            db.executemany("DELETE FROM clips WHERE path = ?", [(path,) for path in gone])
+
+    def drop(self, clips: Iterable[Clip]) -> None:
+        """Drop clips, and what is beside them."""
+        self.move_and_drop({}, [clip.path for clip in clips])
+
+    def set_labels(self, labels: Mapping[bytes, str | None]) -> bool:
+        """Give each clip its label, or none; return whether any changed."""
+        changed = [
+            (labels.get(clip.path), clip.path)
+            for clip in self.files()
+            if not is_text(clip.path) and labels.get(clip.path) != clip.label
+        ]
+        if changed:
+            with self.writing() as db:
+                db.executemany("UPDATE clips SET label = ? WHERE path = ?", changed)
+        return bool(changed)
+
+    def unused_contents(self, features: str) -> list[str]:
+        """Return contents read by these extractors that no clip holds any more."""
+        rows = self._read(
+            "SELECT content FROM contents WHERE features = ? "
+            "AND content NOT IN (SELECT content FROM clips)",
+            (features,),
+        )
+        return [row[0] for row in rows]
+
+    def drop_contents(self, features: str, contents: Iterable[str]) -> None:
+        """Forget contents; their vectors are dropped after this."""
+        with self.writing() as db:
+            db.executemany(
+                "DELETE FROM contents WHERE features = ? AND content = ?",
+                [(features, content) for content in contents],
+            )
+
+    def forgotten(self) -> dict[str, Any]:
+        """Return content → files that held it, of what was forgotten."""
+        return dict(self.get(_FORGOTTEN, {}))
+
+    def forget(self, files: Mapping[str, Any]) -> None:
+        """Note contents as forgotten, each with the files that held it."""
+        self.set(_FORGOTTEN, self.forgotten() | dict(files))
+
+    def take_back(self, contents: Iterable[str]) -> None:
+        """Note that contents are forgotten no more."""
+        gone = set(contents)
+        self.set(_FORGOTTEN, {c: held for c, held in self.forgotten().items() if c not in gone})
+
+    def problems(self) -> list[str]:
+        """Return what SQLite finds wrong with its file; nothing where it is whole."""
+        found = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check")]
+        return [] if found == ["ok"] else found
+
+    # -- embeddings ------------------------------------------------------------------------------
+
+    def current(self) -> Embedding | None:
+        """Return the embedding that answers, None where nothing has been embedded yet."""
+        rows = self._read("SELECT * FROM embeddings ORDER BY id DESC LIMIT 1")
+        return Embedding(**{**dict(rows[0]), "info": json.loads(rows[0]["info"])}) if rows else None
+
+    def next_embedding(self) -> int:
+        """Return the number that the next embedding will have."""
+        last = self._read("SELECT MAX(id) FROM embeddings")[0][0]
+        return int(last or 0) + 1
+
+    def switch(self, embedding: Embedding) -> None:
+        """Let `embedding` answer from now on, in one step; the others' rows go."""
+        with self.writing() as db:
+            db.execute(
+                "INSERT INTO embeddings VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    embedding.id,
+                    embedding.features,
+                    embedding.digest,
+                    embedding.n_rows,
+                    embedding.made,
+                    json.dumps(embedding.info),
+                ),
+            )
+            db.execute("DELETE FROM embeddings WHERE id < ?", (embedding.id,))
+
+    def relocate(self, embedding: Embedding, settings: Mapping[str, Any]) -> None:
+        """Let the vectors of `embedding` be read from where its `info` says, in one step.
+
+        Args:
+            embedding: The one that answers.
+            settings: Kept with it: those of the library, with the same index.
+        """
+        with self.writing() as db:
+            db.execute(
+                "UPDATE embeddings SET info = ? WHERE id = ?",
+                (json.dumps(embedding.info), embedding.id),
+            )
+            db.execute(
+                "INSERT OR REPLACE INTO meta VALUES ('settings', ?)", (json.dumps(settings),)
+            )
+
+    def keep_features(self, features: str) -> None:
+        """Forget what other extractors read: their vectors are dropped after this."""
+        if self._read("SELECT 1 FROM contents WHERE features != ? LIMIT 1", (features,)):
+            with self.writing() as db:
+                db.execute("DELETE FROM contents WHERE features != ?", (features,))
+
+
+def _insert_contents(db: sqlite3.Connection, features: str, contents: Iterable[Content]) -> None:
+    db.executemany(
+        "INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (c.content, features, c.status, c.duration, json.dumps(c.report), c.windows)
+            for c in contents
+        ],
+    )
+
+
+def _anew(folder: Path) -> str:
+    return f"Delete {folder} and index again; the clips themselves are not touched."

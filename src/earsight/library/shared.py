@@ -1,0 +1,399 @@
+"""The state of a library on S3: one LanceDB table, which any number of machines may write to.
+
+Each writer works for one folder of clips, whose rows no other writer touches; contents belong to
+all. Every change is one commit, a conditional put. Clips and embeddings take their numbers from
+that of a commit, which no other commit has, so that nobody needs a lock to count.
+"""
+
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from earsight.errors import LibraryError
+from earsight.library.beside import is_text
+from earsight.library.place import own_folders, remember_folder
+from earsight.library.shared_rows import (
+    CLIP,
+    clip_key,
+    clip_row,
+    content_key,
+    content_row,
+    embedding_row,
+    fact_row,
+)
+from earsight.library.store import Clip, Content, Embedding, Store, now
+from earsight.paths import as_text
+from earsight.storage import Remote
+from earsight.vectors import Records
+
+FORMAT = 1
+_BLOCK = 4096  # clips that one commit gives numbers to
+
+Kept = TypeVar("Kept")
+
+
+def state_of(library: Remote) -> Records:
+    """Return the table that is the state of a library."""
+    return Records(library / "state", "library")
+
+
+def is_there(library: Remote) -> bool:
+    """Whether there is a library at an address."""
+    return state_of(library).exists
+
+
+def machine() -> str:
+    """Return what this machine is called: $EARSIGHT_MACHINE, or its host name."""
+    return os.environ.get("EARSIGHT_MACHINE") or socket.gethostname()
+
+
+class SharedStore(Store):
+    """A library on S3, fed by folders of clips on any number of machines.
+
+    Args:
+        library: Its address.
+        root: The folder of clips that is worked for; None: that of this machine, if it has one.
+    """
+
+    folder: Remote
+    shared = True
+
+    def __init__(self, library: Remote, root: Path | None = None) -> None:
+        self.folder = library
+        self._rows = state_of(library)
+        self._here = own_folders(library)  # id → folder of this machine
+        self._root = root or _chosen(list(self._here.values()))
+        self._own: dict[bytes, Clip] | None = None  # of `root`: nobody else writes them
+        self._numbers: Iterator[int] = iter(())
+        self._seen, self._kept = -1, dict[tuple[str, ...], Any]()
+
+    # -- opening ---------------------------------------------------------------------------------
+
+    @classmethod
+    def made(cls, library: Remote, root: Path) -> "SharedStore":
+        """Open a library to feed it with a folder of clips; an empty one is made if need be."""
+        library.check_bucket()
+        state_of(library).create()
+        store = cls(library, root.resolve())
+        store._check_format()
+        if store.get("format") is None:
+            store.set("format", FORMAT)
+        store.set(
+            f"folder:{store._id}",
+            {"machine": machine(), "root": os.fsencode(store.root).hex()},
+        )
+        remember_folder(library, store._id, store.root)
+        store._here = own_folders(library)
+        return store
+
+    @classmethod
+    def at(cls, library: Remote, root: Path | None = None) -> "SharedStore":
+        """Open the library at an address."""
+        store = cls(library, root and root.resolve())
+        store._check_format()
+        return store
+
+    def _check_format(self) -> None:
+        version = self.get("format", FORMAT)
+        if version != FORMAT:
+            raise LibraryError(
+                f"The library {self.folder} has format {version}; this Earsight reads format "
+                f"{FORMAT}. Update Earsight."
+            )
+
+    def close(self) -> None:
+        """Let go of what is in memory; nothing else is held."""
+        self._kept.clear()
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """The number of the last commit, one request."""
+        return self._rows.version
+
+    def _known(self, kind: str, make: Callable[[], Kept], *more: str) -> Kept:
+        """Return what was made of the rows of a kind, made anew after any commit."""
+        version = self.version
+        if version != self._seen:
+            self._seen, self._kept = version, {}
+        if (kind, *more) not in self._kept:
+            self._kept[kind, *more] = make()
+        kept: Kept = self._kept[kind, *more]
+        return kept
+
+    def _facts(self) -> dict[str, Any]:
+        def read() -> dict[str, Any]:
+            rows = self._rows.read({"kind": "fact"}, ["key", "value"])
+            return {row["key"].removeprefix("fact:"): json.loads(row["value"]) for row in rows}
+
+        return self._known("fact", read)
+
+    # -- facts and settings ----------------------------------------------------------------------
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return one fact about the library."""
+        return self._facts().get(key, default)
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep one fact; nothing is written where it is the same."""
+        value = json.loads(json.dumps(value))  # as it is read: a tuple is a list
+        if self.get(key) != value:
+            self._rows.put([fact_row(key, value)])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What `index` was last asked for: what holds for all, and for this folder of clips."""
+        own = self.get(f"settings:{self._id}", {}) if self._root else {}
+        return {**self.get("settings", {}), **own}
+
+    def keep_settings(self, shared: dict[str, Any], own: dict[str, Any]) -> None:
+        """Remember settings of the library, and those of this folder of clips."""
+        self.set("settings", shared)
+        self.set(f"settings:{self._id}", own)
+
+    @property
+    def root(self) -> Path:
+        """The folder of clips that is worked for."""
+        if self._root is None:
+            raise LibraryError(
+                f"{len(self._here)} folders of this machine feed the library {self.folder}, so "
+                f"name one: earsight index CLIPS --library {self.folder}"
+            )
+        return self._root
+
+    @property
+    def is_fed_here(self) -> bool:
+        """Whether a folder of this machine is worked for, so that there is a `root`."""
+        return self._root is not None
+
+    @property
+    def roots(self) -> list[Path]:
+        """The folders of clips on this machine."""
+        return list(self._here.values())
+
+    @property
+    def folders(self) -> dict[str, int]:
+        """MACHINE:FOLDER → how many clips it has, of all folders that feed the library."""
+        counts = dict.fromkeys(self._told_folders(), 0)
+        for clip in self.clips():
+            counts[clip.folder] = counts.get(clip.folder, 0) + 1
+        told = self._told_folders()
+        return {told.get(name, name): count for name, count in counts.items()}
+
+    @property
+    def index_command(self) -> str:
+        """The command that brings this library up to date."""
+        return f"earsight index {self._root or 'CLIPS'} --library {self.folder}"
+
+    @property
+    def _id(self) -> str:
+        for name, root in self._here.items():
+            if root == self.root:
+                return name  # also where the machine has another name now
+        whole = machine().encode() + b"\0" + os.fsencode(self.root)
+        return hashlib.sha256(whole).hexdigest()[:16]
+
+    def _told_folders(self) -> dict[str, str]:
+        """Return id → MACHINE:FOLDER."""
+        facts = {key: value for key, value in self._facts().items() if key.startswith("folder:")}
+        return {
+            key.removeprefix("folder:"): f"{one['machine']}:{as_text(bytes.fromhex(one['root']))}"
+            for key, one in sorted(facts.items())
+        }
+
+    # -- clips and contents ----------------------------------------------------------------------
+
+    def everything(self) -> list[Clip]:
+        """Return all clips and texts of the library, by folder and path."""
+
+        def read() -> list[Clip]:
+            rows = self._rows.read({"kind": "clip"}, CLIP)
+            clips = [Clip(id=row.pop("number"), **row) for row in rows]
+            return sorted(clips, key=lambda clip: (clip.folder, clip.path))
+
+        return self._known("clip", read)
+
+    def files(self) -> list[Clip]:
+        """Return all clips and texts beside them that lie in `root`, by path."""
+        return [clip for clip in self.everything() if clip.folder == self._id]
+
+    def root_of(self, clip: Clip) -> Path | None:
+        """Return the folder that a clip lies in, None where it is on another machine."""
+        return self._here.get(clip.folder)
+
+    def file_of(self, clip: Clip) -> Path:
+        """Return where the file of a clip is; of one on another machine, MACHINE:PATH."""
+        path = os.fsdecode(clip.path)
+        if path.startswith("/") or ".." in path.split("/"):
+            raise LibraryError(f"The library {self.folder} is damaged: a clip lies at {path!r}.")
+        root = self.root_of(clip)
+        told = self._told_folders().get(clip.folder, clip.folder)
+        return Path(told if root is None else root) / path
+
+    def name_of(self, clip: Clip) -> str:
+        """Return MACHINE:FOLDER/PATH: folders may hold clips of one name."""
+        told = self._told_folders().get(clip.folder, clip.folder)
+        return f"{told}/{as_text(clip.path)}"
+
+    def contents(self, features: str) -> dict[str, Content]:
+        """Return what has been read by the extractors with this fingerprint, by content."""
+
+        def read() -> dict[str, Content]:
+            where = {"kind": "content", "features": features}
+            rows = self._rows.read(where, ["content", "value"])
+            return {
+                row["content"]: Content(row["content"], **json.loads(row["value"])) for row in rows
+            }
+
+        return dict(self._known("content", read, features))
+
+    def put_clips(
+        self,
+        clips: Iterable[tuple[bytes, int, int, str]],
+        features: str = "",
+        contents: Iterable[Content] = (),
+    ) -> None:
+        """Add or renew clips of `root` and contents, in one commit."""
+        own = self._mine()
+        changed: dict[bytes, Clip] = {}
+        for path, size, mtime_ns, content in clips:
+            before = changed.get(path) or own.get(path)
+            number = before.id if before else self._number()
+            label = before.label if before else None
+            changed[path] = Clip(number, path, size, mtime_ns, content, label, self._id)
+        rows = [*map(clip_row, changed.values()), *(content_row(one, features) for one in contents)]
+        if rows:
+            self._rows.put(rows)
+            own |= changed
+
+    def _mine(self) -> dict[bytes, Clip]:
+        if self._own is None:
+            self._own = {clip.path: clip for clip in self.files()}
+        return self._own
+
+    def _number(self) -> int:
+        """Return a number for a new clip; a commit is had by one writer alone, so is its block."""
+        number = next(self._numbers, None)
+        if number is None:
+            version = self._rows.put([fact_row(f"numbers:{self._id}", now())])
+            self._numbers = iter(range(version * _BLOCK, (version + 1) * _BLOCK))
+            number = next(self._numbers)
+        return number
+
+    def move_and_drop(self, moved: dict[bytes, bytes], gone: Iterable[bytes]) -> None:
+        """Let clips of `root` follow their files (old → new path, which has a row); drop others."""
+        own = self._mine()
+        renamed = {}
+        for old, new in moved.items():
+            before, here = own.pop(old), own[new]
+            renamed[new] = Clip(
+                before.id, new, here.size, here.mtime_ns, before.content, before.label, self._id
+            )
+        if renamed:
+            self._rows.put([clip_row(clip) for clip in renamed.values()])
+            own |= renamed
+        leaving = [*moved, *gone]
+        self._rows.remove([clip_key(self._id, path) for path in leaving])
+        for path in leaving:
+            own.pop(path, None)
+
+    def drop(self, clips: Iterable[Clip]) -> None:
+        """Drop clips and texts, whichever folder they are in."""
+        self._rows.remove([clip_key(clip.folder, clip.path) for clip in clips])
+        self._own = None
+
+    def set_labels(self, labels: Mapping[bytes, str | None]) -> bool:
+        """Give each clip of `root` its label, or none; return whether any changed."""
+        changed = [
+            Clip(c.id, c.path, c.size, c.mtime_ns, c.content, labels.get(c.path), c.folder)
+            for c in self.files()
+            if not is_text(c.path) and labels.get(c.path) != c.label
+        ]
+        if changed:
+            self._rows.put([clip_row(clip) for clip in changed])
+            self._mine().update({clip.path: clip for clip in changed})
+        return bool(changed)
+
+    def unused_contents(self, features: str) -> list[str]:
+        """Return contents read by these extractors that no clip of any folder holds."""
+        held = {clip.content for clip in self.everything()}
+        return [content for content in self.contents(features) if content not in held]
+
+    def drop_contents(self, features: str, contents: Iterable[str]) -> None:
+        """Forget contents; their vectors are dropped after this."""
+        self._rows.remove([content_key(features, content) for content in contents])
+
+    def keep_features(self, features: str) -> None:
+        """Forget what other extractors read: their vectors are dropped after this."""
+        rows = self._rows.read({"kind": "content"}, ["key", "features"])
+        self._rows.remove([row["key"] for row in rows if row["features"] != features])
+
+    def forgotten(self) -> dict[str, Any]:
+        """Return content → files that held it, of what was forgotten."""
+        facts = self._facts()
+        return {
+            key.removeprefix("forgotten:"): value
+            for key, value in facts.items()
+            if key.startswith("forgotten:")
+        }
+
+    def forget(self, files: Mapping[str, Any]) -> None:
+        """Note contents as forgotten, each with the files that held it."""
+        known = self.forgotten()
+        rows = [
+            fact_row(f"forgotten:{content}", held)
+            for content, held in files.items()
+            if known.get(content) != held
+        ]
+        if rows:
+            self._rows.put(rows)
+
+    def take_back(self, contents: Iterable[str]) -> None:
+        """Note that contents are forgotten no more."""
+        self._rows.remove([f"fact:forgotten:{content}" for content in contents])
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the state: all of it is read."""
+        numbers = [clip.id for clip in self.everything()]
+        return [] if len(set(numbers)) == len(numbers) else ["two clips have one number"]
+
+    # -- embeddings ------------------------------------------------------------------------------
+
+    def current(self) -> Embedding | None:
+        """Return the embedding that was begun last, of those that are whole."""
+
+        def read() -> Embedding | None:
+            rows = self._rows.read({"kind": "embedding"}, ["number", "features", "value"])
+            last = max(rows, key=lambda row: row["number"], default=None)
+            if last is None:
+                return None
+            return Embedding(last["number"], last["features"], **json.loads(last["value"]))
+
+        return self._known("embedding", read)
+
+    def next_embedding(self) -> int:
+        """Return a number larger than all before; what is read after this, it covers."""
+        return self._rows.put([fact_row(f"building:{self._id}", now())])
+
+    def switch(self, embedding: Embedding) -> None:
+        """Let `embedding` answer from now on, unless a later one does; earlier ones' rows go."""
+        self._rows.put([embedding_row(embedding)])
+        rows = self._rows.read({"kind": "embedding"}, ["key", "number"])
+        self._rows.remove([row["key"] for row in rows if row["number"] < embedding.id])
+
+    def relocate(self, embedding: Embedding, settings: Mapping[str, Any]) -> None:
+        """Let the vectors of `embedding` be read from where its `info` says, in one commit."""
+        self._rows.put([embedding_row(embedding), fact_row("settings", dict(settings))])
+
+
+def _chosen(roots: list[Path]) -> Path | None:
+    """Return the folder that is meant: the one that we are in, or the only one."""
+    here = Path.cwd()
+    inside = [root for root in roots if here.is_relative_to(root)]
+    found = inside or roots
+    return found[0] if len(found) == 1 else None

@@ -1,0 +1,56 @@
+"""Small records of several kinds in one LanceDB table, each change one commit."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from earsight.vectors._base import Where
+from earsight.vectors._database import in_turn
+from earsight.vectors._table import Table, sql
+
+_BLOCK = 16_384  # records read at a time
+_KEYS = 5_000  # keys named in one condition
+
+
+class Records(Table):
+    """Records by key: `kind` says which columns have a meaning, `value` is a text for the rest.
+
+    Every commit has a number that no other has, which grows; whoever commits is told it.
+    """
+
+    def create(self) -> None:
+        """Make the table; nothing happens where it stands."""
+        import pyarrow as pa
+
+        text, number = pa.string(), pa.int64()
+        columns = {"key": text, "kind": text, "folder": text, "content": text, "features": text}
+        columns |= {"label": text, "value": text, "path": pa.binary()}
+        columns |= {"number": number, "size": number, "mtime_ns": number}
+        self._make(pa.schema([pa.field(n, t, n != "key") for n, t in columns.items()]))
+
+    @property
+    def version(self) -> int:
+        """The number of the last commit."""
+        with self._guard("read"):
+            return int(self._open().version)
+
+    def put(self, records: Sequence[Mapping[str, Any]]) -> int:
+        """Add or replace records, all of them or none; return the number of the commit."""
+        import pyarrow as pa
+
+        with self._guard("write"):
+            table = pa.Table.from_pylist([dict(one) for one in records], schema=self._open().schema)
+            return self._merge(table)
+
+    def read(self, where: Where, columns: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the records that pass, in no fixed order."""
+        batches = self._scan(where, _BLOCK, list(columns))
+        return [record for batch in batches for record in batch.to_pylist()]
+
+    def remove(self, keys: Sequence[str]) -> None:
+        """Remove the records of these keys, those that are there."""
+        with self._guard("write"):
+            for start in range(0, len(keys), _KEYS):
+                table = self._open()
+                condition = sql({"key": list(keys[start : start + _KEYS])}, table.schema.names)
+                in_turn(partial(table.delete, condition))
