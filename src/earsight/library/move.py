@@ -7,9 +7,9 @@ from dataclasses import asdict, astuple, dataclass, replace
 
 import numpy as np
 
+from earsight import storage
 from earsight.arrays import FloatArray
 from earsight.errors import LibraryError
-from earsight import storage
 from earsight.library.elsewhere import (
     FACTS,
     Place,
@@ -77,9 +77,7 @@ class Sums:
     __hash__ = None  # type: ignore[assignment]
 
 
-def move(
-    library: str | storage.Place, index: str, *, progress: Progress | None = None
-) -> Moved:
+def move(library: str | storage.Place, index: str, *, progress: Progress | None = None) -> Moved:
     """Copy a library's vectors into another index, check them there, and search there from now on.
 
     The library answers from the old index until all rows are in the new one and have been read
