@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,10 +68,7 @@ def ray_nodes(**more: str) -> Iterator[Nodes]:
         try:
             yield Nodes(process)
         finally:
-            assert process.stdin is not None
-            process.stdin.close()
-            threading.Thread(target=process.stdout.read, daemon=True).start()  # type: ignore[union-attr]
-            process.wait(timeout=60)
+            process.communicate(timeout=120)  # which closes its input: it ends
 
 
 def _main() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from _clips import make_clip
-from _folders import fill
+from _folders import fill, same
 from earsight import engine
 from earsight.errors import FeatureFileError, InputError, LibraryError
 from earsight.features import PairedFeatures, read_features, write_features
@@ -56,17 +56,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, list[Pat
         for i, file in enumerate(parts, 1):
             run(clips, file, f"{i}/{N}")
     return clips, root / "whole.h5", parts
-
-
-def same(one: PairedFeatures, other: PairedFeatures) -> None:
-    assert np.array_equal(one.ids, other.ids) and np.array_equal(one.labels, other.labels)
-    assert np.array_equal(one.group, other.group) and one.provenance == other.provenance
-    assert list(one.views) == list(other.views)
-    for modality, view in one.views.items():
-        a, b = one.steps[modality], other.steps[modality]
-        assert np.array_equal(view, other.views[modality])
-        assert np.array_equal(a.bounds, b.bounds) and np.array_equal(a.times, b.times)
-        assert np.array_equal(a.rows(0, len(a.times)), b.rows(0, len(b.times)))
 
 
 # Which clips

@@ -10,9 +10,10 @@ import os
 import pickle
 import socket
 import struct
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any
 
 from earsight import __version__
@@ -190,6 +191,8 @@ class Cluster:
 def connected(address: str) -> Iterator[Cluster]:
     """Connect to a Ray cluster of which this machine is a part, and let go of it at the end.
 
+    Meanwhile what is printed goes to stderr: Ray tells of lost nodes on stdout, where results go.
+
     Args:
         address: host:port of its head, as `ray start --head` tells it.
 
@@ -205,6 +208,17 @@ def connected(address: str) -> Iterator[Cluster]:
             f"No Ray cluster answers at {address}. Start one with `ray start --head --port PORT` "
             "and give the address that it tells; nothing was changed."
         )
+    with redirect_stdout(sys.stderr):
+        _join(ray, address)
+        try:
+            cluster = Cluster(ray, address)
+            _check_nodes(ray, cluster)
+            yield cluster
+        finally:
+            ray.shutdown()
+
+
+def _join(ray: Any, address: str) -> None:
     try:
         ray.init(
             address=address,
@@ -217,12 +231,6 @@ def connected(address: str) -> Iterator[Cluster]:
             f"The Ray cluster at {address} cannot be used: {error}. This machine must be one of "
             "its nodes (`ray start --address`), with the same versions of Ray and Python."
         ) from error
-    try:
-        cluster = Cluster(ray, address)
-        _check_nodes(ray, cluster)
-        yield cluster
-    finally:
-        ray.shutdown()
 
 
 def _check_address(address: str) -> None:
