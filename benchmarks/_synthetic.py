@@ -5,20 +5,22 @@ from pathlib import Path
 
 import numpy as np
 
+from earsight.features import FeatureSequence
 from earsight.library.learn import fit_bridge
 from earsight.library.place import FOLDER
 from earsight.library.settings import Settings
 from earsight.library.sources import MODALITIES
 from earsight.library.space import Space
 from earsight.library.store import Content, Embedding, Store, now
-from earsight.library.tables import embedding_table
-from earsight.vectors import Row
+from earsight.library.tables import Tables, embedding_table
+from earsight.vectors import Row, StoredSequence
 
 
-def synthetic_library(clips: Path, n: int, seed: int = 0) -> None:
+def synthetic_library(clips: Path, n: int, seed: int = 0, *, seconds: int = 0) -> None:
     """Write a library of `n` clips of ten classes into the folder `clips`, which must be empty.
 
-    The bridge is the real one, so that typed words are embedded as ever.
+    The bridge is the real one, so that typed words are embedded as ever. With `seconds`, each clip
+    has so many, and its sight has a step for each of them.
     """
     rng = np.random.default_rng(seed)
     settings = Settings()
@@ -30,7 +32,10 @@ def synthetic_library(clips: Path, n: int, seed: int = 0) -> None:
     contents = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(n)]
     with Store.create(folder, clips) as store:
         report = {"message": "", "rows": dict.fromkeys(MODALITIES, 1)}
-        read = [Content(c, "ok", float(5 + i % 20), report, 1) for i, c in enumerate(contents)]
+        read = [
+            Content(c, "ok", float(seconds or 5 + i % 20), report, 1)
+            for i, c in enumerate(contents)
+        ]
         paths = [f"class {i % 10}/clip {i:05d}.mp4".encode() for i in range(n)]
         files = [(path, 1, 1, c) for path, c in zip(paths, contents, strict=True)]
         store.put_clips(files, features, read)
@@ -45,9 +50,29 @@ def synthetic_library(clips: Path, n: int, seed: int = 0) -> None:
             rows = [Row(f"{c}:000000:{modality}", c, modality, 0, 0.0, 10.0) for c in contents]
             table.upsert(rows, x / np.linalg.norm(x, axis=1, keepdims=True))
         table.optimize()
+        if seconds:
+            _write_steps(Tables(folder, features, settings.sources.roles), contents, seconds, rng)
         info = {
             "space": space.name,
             "decision": {},
             "sources": {"audio": settings.audio, "visual": settings.visual},
         }
         store.switch(Embedding(1, features, "synthetic", 2 * n, now(), info))
+
+
+def _write_steps(
+    tables: Tables, contents: list[str], seconds: int, rng: np.random.Generator
+) -> None:
+    """Write sequences of the words that are seen, some contents at a time."""
+    tables.folder.mkdir(parents=True, exist_ok=True)
+    tables.sequences.create()
+    times, together = np.arange(seconds) + 0.5, max(1, 30_000 // seconds)
+    for first in range(0, len(contents), together):
+        some = contents[first : first + together]
+        values = rng.normal(size=(len(some), seconds, 384)).astype(np.float32)
+        steps = [FeatureSequence(x, times) for x in values]
+        stored = zip(some, steps, strict=True)
+        tables.sequences.upsert(
+            [StoredSequence(f"{c}:words.visual", c, "words.visual", x) for c, x in stored]
+        )
+    tables.sequences.optimize()

@@ -11,6 +11,7 @@ from earsight.arrays import FloatArray
 from earsight.errors import InputError, LibraryError
 from earsight.library.answers import Answer
 from earsight.library.clips import Filter, LibraryClip
+from earsight.library.moments import Timeline
 from earsight.library.opened import Opened
 from earsight.library.place import find
 from earsight.library.search import Searcher
@@ -164,6 +165,7 @@ class Library:
         label: str | None = None,
         min_seconds: float | None = None,
         max_seconds: float | None = None,
+        moments: bool = False,
     ) -> Answer:
         """Rank the clips for a file, for words, or for one of the clips.
 
@@ -175,10 +177,13 @@ class Library:
                 beside it; default: its sight if it has it.
             for_: What to rank: "audio", "visual" or "text"; default: the other one of sound and
                 sight (for words and texts: "visual").
-            top: How many files at most.
+            top: How many files at most, or moments.
             min_score: Leave out answers that score lower.
             label: Rank clips of this class alone.
             min_seconds, max_seconds: Rank clips of this length alone.
+            moments: Rank moments of clips instead: each answer's `start` and `end` are the second
+                at which it begins to fit, and at which it ends. A clip may have several; they do
+                not overlap.
 
         Raises:
             InputError: Not exactly one query, or it lacks what is asked for.
@@ -197,7 +202,33 @@ class Library:
                 top=top,
                 min_score=min_score,
                 within=within,
+                moments=moments,
             )
+
+    def timeline(
+        self,
+        of: int,
+        query: Path | str | Stranger | None = None,
+        *,
+        text: str | None = None,
+        clip: int | None = None,
+        by: str | None = None,
+        for_: str | None = None,
+    ) -> Timeline:
+        """Return how well each second of one clip fits a query.
+
+        Args:
+            of: The number of the clip.
+            query, text, clip, by, for_: The query, as `search` takes it.
+
+        Raises:
+            InputError: As `search`; or the clip lacks what is to be ranked.
+            MediaError: The query cannot be read.
+            LibraryError: As `search`; or what was read of the clip is not stored.
+        """
+        with self._lock:
+            self._asked()
+            return self._searcher.timeline(of, query, text=text, clip=clip, by=by, for_=for_)
 
     def clips(
         self,

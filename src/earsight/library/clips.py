@@ -46,6 +46,11 @@ class LibraryClip:
     text: str | None = None
     root: Path | None = None
 
+    @property
+    def shown(self) -> str:
+        """Its absolute path as text; bytes outside UTF-8 as %XX."""
+        return as_text(os.fsencode(self.file))
+
 
 @dataclass(frozen=True)
 class Filter:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +13,12 @@ import numpy as np
 from earsight.arrays import FloatArray
 from earsight.errors import InputError, LibraryError, MediaError
 from earsight.extractors import extract_text
-from earsight.library.answers import Result
 from earsight.library.beside import is_text, text_beside
-from earsight.library.clips import Filter, LibraryClip, listing
+from earsight.library.clips import LibraryClip, listing
 from earsight.library.elsewhere import open_table
 from earsight.library.models import open_space
 from earsight.library.scan import content_of
+from earsight.library.seconds import Seconds
 from earsight.library.sources import (
     MODALITIES,
     TEXT,
@@ -35,7 +35,7 @@ from earsight.library.store import Embedding, Store
 from earsight.library.strangers import Stranger
 from earsight.library.tables import stored_tables
 from earsight.paths import as_text
-from earsight.vectors import HeldIndex, Hit, VectorTable
+from earsight.vectors import HeldIndex, VectorTable
 
 LOG = logging.getLogger(__name__)
 
@@ -98,7 +98,18 @@ class Opened:
     @cached_property
     def by_content(self) -> Mapping[str, list[LibraryClip]]:
         """The clips by their content."""
-        return _by("content", self.clips)
+        return by("content", self.clips)
+
+    @cached_property
+    def seconds(self) -> Seconds:
+        """A point for each second of each clip."""
+        kept = stored_tables(self._store, self.embedding).sequences
+        return Seconds(self.space, kept, self._hold)
+
+    @property
+    def index_command(self) -> str:
+        """The command that brings the library up to date."""
+        return self._store.index_command
 
     def forget_clips(self) -> None:
         """Read the list of clips again when it is next needed."""
@@ -127,7 +138,7 @@ class Opened:
     def words(self, text: str) -> Asked:
         """Ask by typed words."""
         if not text.strip():
-            raise InputError("--text must hold words; got nothing.")
+            raise InputError("`text` must hold words; got nothing.")
         self._check_sources()
         if self.sources.text is None:
             raise InputError(
@@ -213,12 +224,12 @@ class Opened:
             if len(have) == 2:
                 notes.append(
                     f"{os.path.basename(shown)} has both; asking by its sight. "
-                    "For its sound: --by audio"
+                    'For its sound: by="audio"'
                 )
         elif by not in have:
             raise InputError(
                 f"{shown} has no {_PERCEIVED[by]} to search by; "
-                f"it has {_PERCEIVED[have[0]]}: --by {have[0]}."
+                f'it has {_PERCEIVED[have[0]]}: by="{have[0]}".'
             )
         stored = self._stored(content, by) if vectors is None else None
         if stored is not None:
@@ -238,7 +249,7 @@ class Opened:
                 return Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they are
         raise InputError(
             f"There is no file {query}, neither here nor in {_listed(roots)}. "
-            "To search by words: --text."
+            "To search by words: text=…"
         )
 
     def _known_content(self, path: Path) -> str | None:
@@ -286,74 +297,12 @@ class Opened:
     def _embed(self, modality: str, rows: dict[str, Any]) -> FloatArray:
         return np.asarray(self.space.embed(modality, rows)[0])
 
-    # -- answers -----------------------------------------------------------------------------------
-
-    def rank(
-        self, asked: Asked, wanted: str, top: int, min_score: float | None, within: Filter
-    ) -> list[Result]:
-        """Return the `top` clips that fit best, of those that pass."""
-        clips: Mapping[str, list[LibraryClip]] = self.by_content
-        if wanted == TEXT:
-            clips = _by("text", [clip for clip in self.clips if within.passes(clip)])
-        elif not within.is_empty:
-            clips = _by("content", [clip for clip in self.clips if within.passes(clip)])
-        best = self._best_by_content(asked.vector, wanted, top, clips, within.is_empty)
-        found = [
-            (hit.score / self.space.scale(asked.by, wanted), clip, hit)
-            for hit in best
-            for clip in clips[hit.row.content]
-        ]
-        found.sort(key=lambda one: (-one[0], os.fsencode(one[1].file)))
-        return [
-            Result(
-                rank,
-                score,
-                as_text(os.fsencode(clip.file)),
-                clip.id,
-                clip.label,
-                hit.row.start,
-                hit.row.end,
-                asked.content is not None and asked.content in (clip.content, clip.text),
-                os.fsencode(clip.file),
-                hit.row.end == 0 or (hit.row.start == 0 and hit.row.end >= (clip.seconds or 0)),
-                clip,
-            )
-            for rank, (score, clip, hit) in enumerate(found[:top], start=1)
-            if min_score is None or score >= min_score
-        ]
-
-    def _best_by_content(
-        self,
-        vector: FloatArray,
-        wanted: str,
-        top: int,
-        known: Mapping[str, object],
-        all_of_them: bool,
-    ) -> list[Hit]:
-        """Return the best window of each of the `top` best contents that a clip still holds."""
-        index = self.index(wanted)
-        where: dict[str, Any] = {"modality": wanted}
-        if not all_of_them:
-            where["content"] = list(known)
-        total = index.count(where)
-        k = min(4 * top, total)
-        while k:
-            hits = index.search(vector[None, :], k, where)[0]
-            best: dict[str, Hit] = {}
-            for hit in hits:
-                if hit.row.content in known:
-                    best.setdefault(hit.row.content, hit)
-            if len(best) >= top or k == total:
-                return list(best.values())[:top]
-            k = min(4 * k, total)
-        return []
-
 
 def _listed(roots: list[Path]) -> str:
     return ", ".join(map(str, roots)) or "a folder of this machine that feeds the library"
 
 
-def _by(key: str, clips: list[LibraryClip]) -> dict[str, list[LibraryClip]]:
+def by(key: str, clips: Iterable[LibraryClip]) -> dict[str, list[LibraryClip]]:
     """Return "content" or "text" → the clips that have it."""
     found: dict[str, list[LibraryClip]] = {}
     for clip in clips:

@@ -1,19 +1,25 @@
 """Search a library by a file, by one of its clips, or by typed words."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from earsight.errors import InputError, LibraryError, ModelFileError
 from earsight.library.answers import Answer, Result
 from earsight.library.clips import Filter
+from earsight.library.moments import Timeline, find_moments, timeline
 from earsight.library.opened import Asked, Opened
 from earsight.library.place import find
+from earsight.library.ranking import rank as rank_clips
 from earsight.library.sources import MODALITIES, TEXT
 from earsight.library.store import Store
 from earsight.library.strangers import Stranger
 from earsight.storage import Place
 
 __all__ = ["Answer", "Result", "Searcher", "search"]
+
+T = TypeVar("T")
 
 _OTHER = {"audio": "visual", "visual": "audio", "text": "visual"}
 
@@ -27,6 +33,7 @@ def search(
     for_: str | None = None,
     top: int = 10,
     min_score: float | None = None,
+    moments: bool = False,
 ) -> Answer:
     """Rank the clips of a library for a query; `earsight.Library` does so many times.
 
@@ -38,8 +45,9 @@ def search(
             it; default: what it has.
         for_: What to rank: "audio", "visual" or "text"; default: the other one of sound and sight
             (for words and texts: "visual").
-        top: How many files.
+        top: How many files, or moments.
         min_score: Leave out answers that score lower; a finite number.
+        moments: Rank moments of clips instead, each with its start and end.
 
     Raises:
         InputError: Not exactly one of `query` and `text`, or the query lacks what is asked for.
@@ -48,7 +56,7 @@ def search(
     """
     with Store.open(find(library)) as store:
         return Searcher(store).answer(
-            query, text=text, by=by, for_=for_, top=top, min_score=min_score
+            query, text=text, by=by, for_=for_, top=top, min_score=min_score, moments=moments
         )
 
 
@@ -97,6 +105,7 @@ class Searcher:
         top: int = 10,
         min_score: float | None = None,
         within: Filter | None = None,
+        moments: bool = False,
     ) -> Answer:
         """Rank the clips for a query, as `search` does.
 
@@ -106,23 +115,61 @@ class Searcher:
             clip: Number of a clip of the library; its file is not opened.
             by: What of the query to use.
             for_: What to rank.
-            top: How many files.
+            top: How many files, or moments.
             min_score: Leave out answers that score lower.
             within: Rank these clips alone.
+            moments: Rank moments instead of clips.
         """
-        if sum(one is not None for one in (query, text, clip)) != 1:
-            raise InputError(
-                "Search takes a file, a clip of the library, or --text; exactly one of them."
-            )
         if top < 1:
             raise InputError(f"`top` must be at least 1; got {top}.")
         if min_score is not None and not math.isfinite(min_score):
             raise InputError(f"`min_score` must be a finite number; got {min_score}.")
+        ranked = find_moments if moments else rank_clips
+
+        def answered(opened: Opened, asked: Asked, wanted: str) -> Answer:
+            results = ranked(opened, asked, wanted, top, min_score, within or Filter())
+            space = _space(opened, asked, wanted)
+            point = asked.vector * opened.space.scale(asked.by, "visual")
+            return Answer(asked.shown, asked.by, wanted, space, results, asked.notes, point)
+
+        return self._ask(answered, query, text, clip, by, for_)
+
+    def timeline(
+        self,
+        of: int,
+        query: str | Path | Stranger | None = None,
+        *,
+        text: str | None = None,
+        clip: int | None = None,
+        by: str | None = None,
+        for_: str | None = None,
+    ) -> Timeline:
+        """Return how well each second of the clip number `of` fits a query; see `answer`."""
+
+        def drawn(opened: Opened, asked: Asked, wanted: str) -> Timeline:
+            return timeline(opened, asked, wanted, of, _space(opened, asked, wanted))
+
+        return self._ask(drawn, query, text, clip, by, for_)
+
+    def _ask(
+        self,
+        reply: Callable[[Opened, Asked, str], T],
+        query: str | Path | Stranger | None,
+        text: str | None,
+        clip: int | None,
+        by: str | None,
+        for_: str | None,
+    ) -> T:
+        """Place a query in the space of what answers now, and reply to it from there."""
+        if sum(one is not None for one in (query, text, clip)) != 1:
+            raise InputError(
+                "Search takes a file, a clip of the library or text=…; exactly one of them."
+            )
         for value in (by, for_):
             if value not in (None, *MODALITIES, TEXT):
-                raise InputError(f"--by and --for take audio, visual or text; got {value!r}.")
+                raise InputError(f"`by` and `for_` take audio, visual or text; got {value!r}.")
         if text is not None and by is not None:
-            raise InputError("--by belongs to a file; with --text the words are the query.")
+            raise InputError("`by` belongs to a file; with text=… the words are the query.")
         while True:
             opened = self.opened
             try:
@@ -134,17 +181,17 @@ class Searcher:
                     asked = opened.stranger(query, by)
                 else:
                     asked = opened.file(str(query), by)
-                wanted = _wanted(asked, for_, opened)
-                results = opened.rank(asked, wanted, top, min_score, within or Filter())
+                return reply(opened, asked, _wanted(asked, for_, opened))
             except (LibraryError, ModelFileError):
                 # An index that ended just now may have replaced what was being read.
                 if self._store.current() == opened.embedding:
                     raise
-                continue
-            words = TEXT in (asked.by, wanted)  # which the learned part does not know
-            space = opened.space.bridge_name if words else opened.space.name
-            point = asked.vector * opened.space.scale(asked.by, "visual")
-            return Answer(asked.shown, asked.by, wanted, space, results, asked.notes, point)
+
+
+def _space(opened: Opened, asked: Asked, wanted: str) -> str:
+    """Return what answers: the learned part knows nothing of texts."""
+    words = TEXT in (asked.by, wanted)
+    return opened.space.bridge_name if words else opened.space.name
 
 
 def _wanted(asked: Asked, for_: str | None, opened: Opened) -> str:

@@ -29,16 +29,16 @@ Flags = npt.NDArray[np.bool_]
 
 
 def n_seconds(duration: float) -> int:
-    """Return how many seconds a clip has; the last may be a part of one, and a picture has one.
+    """Return how many seconds a clip has; less than half of one belongs to the one before.
 
-    >>> n_seconds(9.2), n_seconds(10.0), n_seconds(0.0)
-    (10, 10, 1)
+    >>> n_seconds(9.2), n_seconds(9.5), n_seconds(0.0)
+    (9, 10, 1)
     """
-    return max(1, math.ceil(duration - 1e-6))
+    return max(1, math.floor(duration + 0.5))
 
 
-def pooled(sequence: FeatureSequence, n: int) -> tuple[FloatArray, Flags]:
-    """Pool a sequence around each second: Σ wₜ xₜ / Σ wₜ over t in [i − 2, i + 3).
+def pooled(sequence: FeatureSequence, n: int, around: int = AROUND) -> tuple[FloatArray, Flags]:
+    """Pool a sequence around each second i: Σ wₜ xₜ / Σ wₜ over t in [i − 2, i + 3).
 
     A second without a step of its own has the nearest one, if that is no further away than half of
     what a step sees or of what lies between two steps; otherwise it has nothing.
@@ -46,6 +46,7 @@ def pooled(sequence: FeatureSequence, n: int) -> tuple[FloatArray, Flags]:
     Args:
         sequence: (n_steps, dim), its times ascending.
         n: How many seconds, from 0.
+        around: How many seconds count as one, odd; the formula has 5.
 
     Returns:
         (n, dim) float32, zeros where there is nothing, and (n,) whether there is something.
@@ -54,7 +55,7 @@ def pooled(sequence: FeatureSequence, n: int) -> tuple[FloatArray, Flags]:
     >>> pooled(steps, 8)[0][3].round(1)
     array([0. , 0.2, 0.2, 0.2, 0.2, 0.2, 0. , 0. ], dtype=float32)
     """
-    times, aside = sequence.times, AROUND // 2
+    times, aside = sequence.times, around // 2
     low = np.searchsorted(times, np.arange(n) - aside)  # (n,) first step of each second
     high = np.searchsorted(times, np.arange(n) + aside + 1)  # (n,) one past its last
     nearest, near = _nearest(sequence, np.arange(n) + 0.5)
