@@ -53,13 +53,15 @@ MAY_KNOW = {
     "experiments": {
         "datasets",
         "discovery",
+        "engine",
         "features",
         "methods",
         "metrics",
+        "moments",
         "nearest",
         "retrieval",
     },
-    "web": {"library"},
+    "web": {"library", "storage"},
     "cli": {"experiments", "library", "weights", "web", "demo", "pictures", "discovery", "storage"},
     "__main__": {"cli"},
     "__init__": {"discovery", "extractors", "library", "methods", "retrieval"},
@@ -68,7 +70,7 @@ MAY_KNOW = {
 HEAVY = {
     "av", "fastapi", "h5py", "huggingface_hub", "lancedb", "matplotlib", "onnx", "onnxruntime",
     "PIL", "pyarrow", "safetensors", "scipy", "sklearn", "starlette", "tokenizers", "torch",
-    "transformers", "uvicorn",
+    "ray", "transformers", "uvicorn",
 }  # fmt: skip
 # Modules that are nothing but torch, and are imported by functions that need them.
 TORCH_ONLY = {

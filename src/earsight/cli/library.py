@@ -31,7 +31,9 @@ TROUBLE = 3  # exit code: finished, but some clips had trouble
 LibraryOption = Annotated[
     Path,
     typer.Option(
-        "--library", "-l", help="The clips folder, or the library folder itself; default: here."
+        "--library",
+        "-l",
+        help="The clips folder, the library folder itself, or s3://bucket/path; default: here.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -41,7 +43,12 @@ def index(
     clips: Annotated[Path, typer.Argument(help="The folder of clips.")],
     library: Annotated[
         Path | None,
-        typer.Option("--library", "-l", help="Keep the library here instead of CLIPS/.earsight."),
+        typer.Option(
+            "--library",
+            "-l",
+            help="Keep the library here instead of CLIPS/.earsight: a folder, or s3://bucket/path, "
+            "which several folders and machines may feed.",
+        ),
     ] = None,
     labels: Annotated[
         str | None,
@@ -142,6 +149,8 @@ def _labels(given: str | None) -> str | None:
 
 
 def _told(report: "IndexReport", clips: Path, library: Path | None) -> None:
+    from earsight.library.place import named
+
     changes = report.changes
     done = [
         f"{count} {what}"
@@ -172,15 +181,16 @@ def _told(report: "IndexReport", clips: Path, library: Path | None) -> None:
         say("Nothing to do: what answers is up to date.")
     for path, status, why in report.trouble:
         warn(f"  {status}: {printable(path)}{f' ({printable(why)})' if why else ''}")
-    say(f"Search it: {_example(report, library or clips)}")
+    place = str(clips if library is None else named(library))
+    say(f"Search it: {_example(report, place)}")
 
 
-def _example(report: "IndexReport", place: Path) -> str:
+def _example(report: "IndexReport", place: str) -> str:
     """Return a search that makes sense here: by the name of the largest class, or by a file."""
     query = "SOUND_OR_PICTURE"
     if report.takes_words:
         query = f"--text {quote(printable(next(iter(report.labels), 'what you look for')))}"
-    return f"earsight search {query} --library {quote(short(str(place)))}"
+    return f"earsight search {query} --library {quote(short(place))}"
 
 
 def evaluate(library: LibraryOption = Path(), as_json: Json = False) -> None:

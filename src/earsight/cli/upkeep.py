@@ -38,6 +38,8 @@ def status(library: LibraryOption = Path(), as_json: Json = False) -> None:
     _line(
         "clips", f"{', '.join(what)}; {clock(found.seconds)} in all, in {short(str(found.clips))}"
     )
+    if len(found.folders) > 1:
+        _line("folders", ", ".join(f"{printable(name)} {n}" for name, n in found.folders.items()))
     if found.labels:
         _line("labels", ", ".join(f"{printable(name)} {n}" for name, n in found.labels.items()))
     if found.space is not None:
@@ -191,6 +193,7 @@ def _finding(finding: "Finding") -> None:
 
 def _checks(library: Path | None) -> "Iterator[Finding]":
     from earsight.library import doctor
+    from earsight.library.place import named
     from earsight.library.sources import Sources
     from earsight.paths import home
 
@@ -208,7 +211,9 @@ def _checks(library: Path | None) -> "Iterator[Finding]":
     yield doctor.check_room(home(), "room for weights")
     yield doctor.check_room(Path(tempfile.gettempdir()), "room for temporary files")
     if library is not None:
-        yield doctor.check_room(library, "room for the library")
+        place = named(library)
+        if isinstance(place, Path):
+            yield doctor.check_room(place, "room for the library")
         yield from doctor.check_library(library)
 
 

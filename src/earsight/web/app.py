@@ -17,6 +17,7 @@ from earsight import __version__
 from earsight.errors import InputError
 from earsight.library.answers import Answer
 from earsight.library.moments import Timeline
+from earsight.storage import Remote
 from earsight.web import media, models
 from earsight.web.failures import answer_failures, worded
 from earsight.web.home import Home, as_json
@@ -86,7 +87,7 @@ class Page(BaseModel):
     limit: int = Field(60, ge=0, le=500)
 
 
-def create_app(folder: Path, rules: Rules, limits: Limits | None = None) -> ASGIApp:
+def create_app(folder: Path | Remote, rules: Rules, limits: Limits | None = None) -> ASGIApp:
     """Return the server's application for one library.
 
     Args:

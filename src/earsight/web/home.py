@@ -21,6 +21,7 @@ from earsight.library.quality import Case, K, measure
 from earsight.library.sources import MODALITIES
 from earsight.library.strangers import Stranger, StrangerReader
 from earsight.paths import as_text
+from earsight.storage import Remote
 from earsight.web.insync import InSync
 from earsight.web.jobs import Job
 from earsight.web.media import Faces
@@ -35,7 +36,7 @@ class Home:
         limits: What a file to search by may take.
     """
 
-    def __init__(self, folder: Path, limits: Limits) -> None:
+    def __init__(self, folder: Path | Remote, limits: Limits) -> None:
         self.folder = folder
         self.limits = limits
         self.faces = Faces()
@@ -108,7 +109,10 @@ class Home:
         try:
             find(self.folder)
         except LibraryError:
-            return self._nothing(self.folder.resolve())
+            folder = self.folder
+            return self._nothing(
+                folder.resolve() if isinstance(folder, Path) else Path(str(folder))
+            )
         library = self.library
         if not library.answers:  # its first indexing is at work, and can be watched
             return self._nothing(library.root)

@@ -60,9 +60,11 @@ def file_of(clip: LibraryClip, root: Path) -> Path:
     """Return the file of a clip, which must lie in the clips folder itself, links followed.
 
     Raises:
-        NotServedError: It is gone, is no file, or a link leads out of the folder.
+        NotServedError: It is gone, on another machine, no file, or a link leads out of the folder.
     """
-    return _inside(clip.file, clip.path, root)
+    if clip.root is None and not clip.file.is_absolute():
+        raise NotServedError(404, f"{clip.path} is on another machine; it can be played there.")
+    return _inside(clip.file, clip.path, clip.root or root)
 
 
 def _inside(file: Path, shown: str, root: Path) -> Path:
@@ -89,7 +91,7 @@ def text_of(clip: LibraryClip, root: Path, start: float | None, end: float | Non
     text = text_beside(clip.file) if clip.text else None
     if text is None:
         raise NotServedError(404, f"{clip.path} has no text beside it.")
-    real = _inside(text, f"The text of {clip.path}", root)
+    real = _inside(text, f"The text of {clip.path}", clip.root or root)
     try:
         return glimpse.words(real, start, end)
     except (OSError, ValueError) as error:

@@ -13,6 +13,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from earsight.errors import InputError, LibraryError
+from earsight.library.place import find, named
+from earsight.storage import Remote
 from earsight.web.app import create_app
 from earsight.web.security import MIN_TOKEN, Rules, is_loopback, url_of
 from earsight.web.uploads import Limits
@@ -38,7 +40,7 @@ def rules_for(host: str, token: str | None, limits: Limits) -> Rules:
 
 
 def serve(
-    folder: Path,
+    folder: Path | Remote,
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
@@ -49,7 +51,7 @@ def serve(
     """Serve the page and the API of one library until the process is stopped.
 
     Args:
-        folder: The clips folder, or the library folder itself.
+        folder: The clips folder, the library folder itself, or an address on S3.
         host: The address to listen on; anything but loopback asks for a token.
         port: 0: any that is free.
         token: What a request must show.
@@ -60,12 +62,15 @@ def serve(
         InputError: The port is taken, the address is none of this machine's, or a bad token.
         LibraryError: There is no such folder.
     """
-    if not folder.is_dir():
+    place = named(folder)
+    if isinstance(place, Remote):
+        find(place)
+    elif not place.is_dir():
         raise LibraryError(f"There is no folder {folder}; serve takes the folder of the clips.")
     limits = Limits()
     rules = rules_for(host, token, limits)
     listening = listen(host, port)
-    app = create_app(folder, rules, limits)
+    app = create_app(place, rules, limits)
     server = uvicorn.Server(configured(app))
     url = url_of(host, listening.getsockname()[1], rules.token)
     said(url)
