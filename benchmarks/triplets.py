@@ -19,14 +19,16 @@ import torch
 from torch import Tensor, nn
 
 import earsight
-from _harness import compare, report
+from _harness import Aim, Task, compare, report, sized, with_peers
 from earsight.methods._base import Rows
 from earsight.methods._network import Network
+from earsight.methods._pooling import Poolers
 from earsight.methods._torch import Batch, _Steps
 from earsight.methods._triplets import triplet_loss
 from earsight.methods.tnn import _Problem
 
-BATCHES, CLASSES, K, MARGIN = (45, 200, 1000), 10, 10, 0.5
+BATCHES, CLASSES, K, MARGIN = sized((45, 200, 1000), (45,)), 10, 10, 0.5
+PEER = "pytorch-metric-learning"
 ROWS, WIDTH = 2250, 9  # 50 steps of 45 rows, on Cluster-CCA's nine dimensions
 
 
@@ -38,32 +40,31 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     results: dict[str, Any] = {}
-    facts: dict[str, float] = {}
+    aims: list[Aim] = []
+    missing: dict[str, str] = {}
     for size in BATCHES:
         rounds = options.rounds if size < 1000 else 2
-        found = compare(losses(size), rounds=rounds, threads=options.threads)
+        tasks, missing = losses(size)
+        found = compare(tasks, rounds=rounds, threads=options.threads)
         results |= {f"{name}, batch {size}": row for name, row in found.items()}
-        facts[f"times_faster_at_{size}"] = round(found["pytorch-metric-learning"]["ratio"], 1)
+        if PEER in found:
+            faster = found[PEER]["ratio"]
+            aims.append(Aim(f"times faster than {PEER} at {size}", 2, faster, at_least=True))
     found = compare(epochs(), rounds=options.rounds, threads=options.threads)
     results |= found
-    facts["times_the_trivial_step"] = round(found["50 steps of TNN"]["ratio"], 2)
+    aims.append(Aim("TNN: times the trivial step", 1.5, found["50 steps of TNN"]["ratio"]))
     report(
         f"All triplets of a batch, {CLASSES} classes, {K} dimensions, margin {MARGIN}",
         results,
         options.out / "triplets.json",
+        aims=aims,
         threads=options.threads,
-        **facts,
+        **missing,
     )
 
 
-def losses(size: int) -> dict[str, Callable[[], object]]:
-    """Return both ways from two batches of points to the gradient of the loss."""
-    from pytorch_metric_learning.distances import LpDistance
-    from pytorch_metric_learning.losses import TripletMarginLoss
-    from pytorch_metric_learning.reducers import MeanReducer
-
-    squared = LpDistance(power=2, normalize_embeddings=False)
-    peer = TripletMarginLoss(margin=MARGIN, distance=squared, reducer=MeanReducer())
+def losses(size: int) -> tuple[dict[str, Task], dict[str, str]]:
+    """Return both ways from two batches of points to the gradient of the loss, and what lacks."""
     draw = torch.Generator().manual_seed(0)
     a, b = (torch.rand(size, K, generator=draw, requires_grad=True) for _ in range(2))
     own, other = (torch.randint(CLASSES, (size,), generator=draw) for _ in range(2))
@@ -71,30 +72,40 @@ def losses(size: int) -> dict[str, Callable[[], object]]:
     def ours() -> Tensor:
         return triplet_loss(a, b, own[:, None] == other, margin=MARGIN)
 
-    def theirs() -> Tensor:
-        return peer(a, own, ref_emb=b, ref_labels=other)
+    def gradients(loss: Callable[[], Tensor]) -> Task:
+        times = 20 if size < 100 else 1
+        return lambda: [torch.autograd.grad(loss(), (a, b)) for _ in range(times)]
 
-    if size < 1000:
-        torch.testing.assert_close(ours(), theirs(), atol=1e-5, rtol=1e-4)
-    times = 20 if size < 100 else 1
-    return {
-        name: lambda loss=loss: [torch.autograd.grad(loss(), (a, b)) for _ in range(times)]
-        for name, loss in (("earsight", ours), ("pytorch-metric-learning", theirs))
-    }
+    def theirs() -> Task:
+        from pytorch_metric_learning.distances import LpDistance
+        from pytorch_metric_learning.losses import TripletMarginLoss
+        from pytorch_metric_learning.reducers import MeanReducer
+
+        squared = LpDistance(power=2, normalize_embeddings=False)
+        peer = TripletMarginLoss(margin=MARGIN, distance=squared, reducer=MeanReducer())
+
+        def loss() -> Tensor:
+            return peer(a, own, ref_emb=b, ref_labels=other)
+
+        if size < 1000:
+            torch.testing.assert_close(ours(), loss(), atol=1e-5, rtol=1e-4)
+        return gradients(loss)
+
+    return with_peers({"earsight": gradients(ours)}, {PEER: theirs})
 
 
 @dataclass
 class Trivial:
     """The same networks with a loss that costs next to nothing."""
 
-    module: nn.Module
+    module: nn.ModuleList
 
     def loss(self, batch: Batch) -> Tensor:
         first, second = (net(x) for net, x in zip(self.module, batch.views.values(), strict=True))
         return (first - second).square().mean()
 
 
-def epochs() -> dict[str, Callable[[], object]]:
+def epochs() -> dict[str, Task]:
     """Return an epoch of TNN as published, and the same with the trivial loss."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, CLASSES, ROWS)
@@ -102,7 +113,7 @@ def epochs() -> dict[str, Callable[[], object]]:
     rows = Rows(views, dict.fromkeys(views, labels), None, True)
     model: Any = earsight.method("tnn")
 
-    def networks() -> nn.Module:
+    def networks() -> nn.ModuleList:
         return nn.ModuleList(
             Network(
                 (WIDTH, *model.hidden, K),
@@ -116,7 +127,10 @@ def epochs() -> dict[str, Callable[[], object]]:
 
     trivial, tnn = (
         _Steps(model, rows, problem, "cpu", False)
-        for problem in (Trivial(networks()), _Problem(model, networks()))
+        for problem in (
+            Trivial(networks()),
+            _Problem(model, networks(), Poolers(model.pooling, rows, rng)),
+        )
     )
     return {
         "50 steps with a trivial loss": lambda: trivial.epoch(1),
