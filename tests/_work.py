@@ -4,6 +4,12 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from earsight.errors import UnknownNameError
 
 
 def double(x: int) -> int:
@@ -37,3 +43,42 @@ def fail(_: object) -> None:
 
 def nothing_that_travels(_: object) -> object:
     return threading.Lock()
+
+
+@dataclass
+class Listed:
+    """What can be merged: what it was made of, in order."""
+
+    items: list[int]
+
+    def merge(self, other: "Listed") -> None:
+        self.items += other.items
+
+
+@dataclass(frozen=True)
+class Slowly:
+    """Lists an item, and leaves a mark that it began."""
+
+    marks: Path
+
+    def __call__(self, item: int) -> Listed:
+        self.marks.joinpath(f"{item}-{os.getpid()}").touch()
+        time.sleep(0.5)
+        return Listed([item])
+
+
+@dataclass(frozen=True)
+class SlowPart:
+    """A part of a fit that takes its time, and leaves a mark that it began."""
+
+    part: Callable[[], Iterator[object]]
+    marks: Path
+
+    def __call__(self) -> Iterator[object]:
+        self.marks.joinpath(f"{uuid4().hex}").touch()
+        time.sleep(0.5)
+        yield from self.part()
+
+
+def refuse_by_name(_: object) -> None:
+    raise UnknownNameError("method", "cka", ["cca"])

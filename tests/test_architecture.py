@@ -60,6 +60,7 @@ MAY_KNOW = {
         "moments",
         "nearest",
         "retrieval",
+        "storage",
     },
     "web": {"library", "storage"},
     "cli": {"experiments", "library", "weights", "web", "demo", "pictures", "discovery", "storage"},

@@ -9,6 +9,7 @@ import typer
 
 from earsight.cli._show import clock, out, say, show, table
 from earsight.cli.compare import Sparingly, opened
+from earsight.cli.extract import Address, Engine, check_engine
 from earsight.cli.library import Json
 
 if TYPE_CHECKING:
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def train(
-    source: Annotated[str, typer.Argument(help="What to learn from, as for `compare`.")],
+    source: Annotated[
+        str,
+        typer.Argument(help="What to learn from, as for `compare`; or a pattern: 'parts/*.h5'."),
+    ],
     model: Annotated[Path, typer.Argument(help="The folder that the model becomes; a new one.")],
     method: Annotated[
         str, typer.Option("--method", "-m", help="Such as concord, or cca:n_components=5.")
@@ -25,17 +29,26 @@ def train(
     score: Annotated[
         str | None, typer.Option(help="Other features, such as a file, to rank with the model.")
     ] = None,
+    engine: Engine = "local",
+    address: Address = None,
     as_json: Json = False,
 ) -> None:
     """Fit a method to features and keep the model: earsight.load_model("MODEL").
 
-    Rows that a data set keeps for testing are not learned from.
+    Rows that a data set keeps for testing are not learned from. Files by a pattern are taken as one
+    after the other; they are read in parts, never all at once, which closed forms such as cca can.
     """
     from earsight.experiments.train import train as run
 
-    data = opened(source).data
+    check_engine(engine, address)
     other = opened(score).data if score is not None else None
-    done = run(data, method, model, seed=seed, score=other, told=Sparingly())
+    if address is not None or "*" in source:
+        from earsight.experiments.partitions import matching, train_files
+
+        files = matching(source)
+        done = train_files(files, method, model, address=address, seed=seed, score=other)
+    else:
+        done = run(opened(source).data, method, model, seed=seed, score=other, told=Sparingly())
     if as_json:
         out(json.dumps(asdict(done), default=str))
     else:

@@ -59,13 +59,7 @@ def train(
     Raises:
         InputError: The folder is there, the method is unknown, or the rows do not fit it.
     """
-    if folder.exists():
-        raise InputError(f"{folder} is there already; a model is never replaced. Name another.")
-    if score is not None and score.split is not None:
-        raise InputError(
-            "Features to score with must have no split of their own; these keep rows for testing. "
-            "To ask those, with the look noted: earsight compare --official-test."
-        )
+    check_score(folder, score)
     if data.split is not None:
         data = data.take(Protocol(official_test=True).cut(data)[0].train)
     model: Any = new_model(spec, seed)
@@ -73,7 +67,7 @@ def train(
     begun = time.perf_counter()
     model.fit(views_for(model, data), labels=data.labels, groups=data.group)
     seconds = time.perf_counter() - begun
-    scores = {} if score is None else _scored(model, score)
+    scores = {} if score is None else scored(model, score)
     save_model(model, folder)
     return Trained(
         folder,
@@ -85,7 +79,23 @@ def train(
     )
 
 
-def _scored(model: Any, score: PairedFeatures) -> dict[str, dict[str, float]]:
+def check_score(folder: Path, score: PairedFeatures | None) -> None:
+    """Check where a model is to go and what it is to be scored with, before anything is fitted.
+
+    Raises:
+        InputError: The folder is there, or the features to score with have a split.
+    """
+    if folder.exists():
+        raise InputError(f"{folder} is there already; a model is never replaced. Name another.")
+    if score is not None and score.split is not None:
+        raise InputError(
+            "Features to score with must have no split of their own; these keep rows for testing. "
+            "To ask those, with the look noted: earsight compare --official-test."
+        )
+
+
+def scored(model: Any, score: PairedFeatures) -> dict[str, dict[str, float]]:
+    """Return direction → name → figure, of other features ranked by a model."""
     ks = (1, 5, 10)
     embedded = {
         modality: model.transform(modality, x) for modality, x in views_for(model, score).items()

@@ -58,6 +58,15 @@ class FeatureBatches:
         """
         return ahead(self._read(), depth=1)
 
+    def counts(self) -> tuple[dict[str, int], bool]:
+        """Return modality → number of rows in the file, and whether some are kept for testing.
+
+        Raises:
+            FeatureFileError: As for a call.
+        """
+        counts, *_, has_split = self._open()
+        return counts, has_split
+
     def parts(self, n: int) -> list["FeatureBatches"]:
         """Cut the rows into at most `n` parts of whole batches, the last aside.
 
@@ -75,7 +84,7 @@ class FeatureBatches:
         return [replace(self, start=at, stop=min(at + size, stop)) for at in starts]
 
     def _read(self) -> Iterator[Batch]:
-        counts, rows, labels, groups = self._open()
+        counts, rows, labels, groups, _ = self._open()
         end = max(counts.values())
         stop = end if self.stop is None else min(self.stop, end)
         for at in range(self.start, stop, _ROWS):
@@ -83,8 +92,8 @@ class FeatureBatches:
             views = {name: read(part[name].start, part[name].stop) for name, read in rows.items()}
             yield views, _cut(labels, part), _cut(groups, part)
 
-    def _open(self) -> tuple[dict[str, int], dict[str, Rows], Any, Any]:
-        """Return the number of rows and a reader of each modality, labels, and groups."""
+    def _open(self) -> tuple[dict[str, int], dict[str, Rows], Any, Any, bool]:
+        """Return rows and a reader of each modality, labels, groups, whether there is a split."""
         path = Path(self.path)
         if path.suffix.lower() == ".npz":
             raise FeatureFileError(
@@ -103,9 +112,10 @@ class FeatureBatches:
                 counts = {name: container.shape(name)[0] for name in reader.modalities}
                 rows = {name: container.rows(name, reader.scale) for name in reader.modalities}
                 labels, groups = (reader._column(name, counts) for name in ("labels", "group"))
+                has_split = any(name.startswith("split") for name in container.names)
             except InputError as error:
                 raise FeatureFileError(f"{path}: {error}") from error
-        return counts, rows, labels, groups
+        return counts, rows, labels, groups, has_split
 
 
 def _cut(column: Any, part: Mapping[str, slice]) -> Any:

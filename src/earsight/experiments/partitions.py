@@ -1,0 +1,184 @@
+"""Closed forms fitted to many feature files, which are never all in memory, here or on a cluster.
+
+The files are taken as one after the other, in the order given, and cut every so many blocks of
+4,096 rows, wherever files begin and end; so what comes out is what one process gives, bit for bit.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from earsight import engine
+from earsight.errors import EngineError, FeatureFileError, InputError
+from earsight.experiments.runs import new_model
+from earsight.experiments.train import Trained, check_score, scored
+from earsight.features import FeatureBatches, PairedFeatures
+from earsight.methods._base import JointEmbedding
+from earsight.methods._files import save_model
+from earsight.moments import BLOCK
+from earsight.storage import Remote
+
+MOST_BLOCKS = 64  # of a part: what a lost machine costs
+_PARTS_PER_CPU = 4
+
+File = Path | Remote
+
+
+def matching(pattern: str) -> list[File]:
+    """Return the files that a pattern such as `parts/*.h5` or `s3://bucket/parts/*.h5` names.
+
+    In the order of their names.
+
+    Raises:
+        InputError: There is none.
+        StorageError: The bucket cannot be listed.
+    """
+    found: list[File]
+    if pattern.startswith("s3://"):
+        whole = Remote.parse(pattern)
+        below = Remote(whole.bucket, whole.key.partition("*")[0].rpartition("/")[0])
+        keys = (below / name for name, _ in below.walk())
+        found = [file for file in keys if fnmatchcase(file.key, whole.key)]
+    else:
+        fixed, star, rest = str(Path(pattern).absolute()).partition("*")
+        folder, _, start = fixed.rpartition("/")
+        found = [*sorted(Path(folder or "/").glob(f"{start}{star}{rest}"))]
+    if not found:
+        raise InputError(f"A pattern must name at least one feature file; {pattern!r} names none.")
+    return found
+
+
+def fit_files(
+    model: JointEmbedding, files: Sequence[File], cluster: engine.Cluster | None = None
+) -> dict[str, int]:
+    """Fit a closed form to all rows of some feature files.
+
+    Args:
+        model: A method such as cca, cluster_cca or mean_cca.
+        files: HDF5 files of the same modalities; one on S3 is copied while it is read. Where rows
+            are unpaired, every file is cut from the others, which changes the rounding.
+        cluster: Where they are read; None: here, one after the other.
+
+    Returns:
+        Modality → number of rows.
+
+    Raises:
+        InputError: The method is no closed form; what `fit` refuses.
+        FeatureFileError: A file cannot be read in batches, or keeps rows for testing.
+        EngineError: A part was lost again and again, or the cluster is gone; the model is as it
+            was before.
+    """
+    counts = _counts(files, cluster)
+    n_parts = _PARTS_PER_CPU * (cluster.cpus if cluster else 1)
+    model.fit_parts(spans(files, counts, n_parts), cluster.merged if cluster else map)
+    return dict(sum(map(Counter, counts), Counter[str]()))
+
+
+@dataclass(frozen=True)
+class Span:
+    """Neighbouring rows of one file or more; a part, as `fit_parts` takes them."""
+
+    pieces: tuple[tuple[File, int, int], ...]
+
+    def __call__(self) -> Iterator[Any]:
+        """Read them."""
+        for file, start, stop in self.pieces:
+            with _here(file) as path:
+                yield from FeatureBatches(path, start, stop)()
+
+
+def spans(files: Sequence[File], counts: Sequence[dict[str, int]], n_parts: int) -> list[Span]:
+    """Cut files at blocks into about `n_parts` parts, or more where those would be too long."""
+    if any(len(set(own.values())) > 1 for own in counts):
+        pairs = zip(files, counts, strict=True)
+        return [Span(((file, 0, max(own.values())),)) for file, own in pairs]
+    lengths = [next(iter(own.values())) for own in counts]
+    blocks = -(-sum(lengths) // BLOCK)
+    size = min(MOST_BLOCKS, max(1, -(-blocks // n_parts))) * BLOCK
+    found: list[list[tuple[File, int, int]]] = [[]]
+    room = size
+    for file, length in zip(files, lengths, strict=True):
+        at = 0
+        while at < length:
+            if not room:
+                found.append([])
+                room = size
+            stop = min(length, at + room)
+            found[-1].append((file, at, stop))
+            room -= stop - at
+            at = stop
+    return [Span(tuple(pieces)) for pieces in found]
+
+
+def train_files(
+    files: Sequence[File],
+    spec: str,
+    folder: Path,
+    *,
+    address: str | None = None,
+    seed: int = 0,
+    score: PairedFeatures | None = None,
+) -> Trained:
+    """Fit a closed form to many files and save it, as `train` does with rows in memory.
+
+    Args:
+        files: As for `fit_files`.
+        spec, folder, seed, score: As for `train`.
+        address: host:port of a Ray cluster; None: the files are read here.
+
+    Raises:
+        InputError: The folder is there; and what `fit_files` refuses.
+        EngineError: The cluster cannot be used, or was lost; nothing is written.
+    """
+    check_score(folder, score)
+    model: Any = new_model(spec, seed)
+    begun = time.perf_counter()
+    with engine.connected(address) if address else nullcontext() as cluster:
+        n_rows = fit_files(model, files, cluster)
+    seconds = time.perf_counter() - begun
+    scores = {} if score is None else scored(model, score)
+    save_model(model, folder)
+    return Trained(folder, model.name, n_rows, model.n_components_, seconds, scores)
+
+
+def _counts(files: Sequence[File], cluster: engine.Cluster | None) -> list[dict[str, int]]:
+    if cluster is None:
+        return [_count(file) for file in files]
+    found = {}
+    for file, counts in cluster.run(_count, files):
+        if isinstance(counts, engine.WorkerDied):
+            raise EngineError(f"{file} could not be counted: {counts} Nothing was changed.")
+        found[file] = counts
+    return [found[file] for file in files]
+
+
+def _count(file: File) -> dict[str, int]:
+    with _here(file) as path:
+        counts, has_split = FeatureBatches(path).counts()
+    if has_split:
+        raise FeatureFileError(
+            f"{file} keeps rows for testing (`split`); files that are fitted in parts must not, "
+            "for all their rows are learned from. Write the training rows to a file of their own."
+        )
+    return counts
+
+
+@contextmanager
+def _here(file: File) -> Iterator[Path]:
+    """Give a file as a local one."""
+    if isinstance(file, Path):
+        yield file
+        return
+    with TemporaryDirectory(prefix="earsight-") as folder:
+        local = Path(folder) / file.name
+        file.download(local)
+        try:
+            yield local
+        except FeatureFileError as error:
+            raise FeatureFileError(str(error).replace(str(local), str(file))) from error
