@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from earsight.alignment.lags import correlations
-from earsight.alignment.offset import BANDS, BLOCKS, RATE, estimate, peak, smoothed
+from earsight.alignment.offset import BANDS, BLOCKS, KINDS, RATE, estimate, peak, smoothed
 from earsight.demo import draw
 from earsight.extractors import extract_all
 from earsight.extractors.motion import Motion
@@ -153,7 +153,7 @@ def cost() -> float:
     rng = np.random.default_rng(0)
     times = np.arange(500) / RATE
     sound = FeatureSequence(rng.random((500, 2 * BANDS)).astype(np.float32), times)
-    sight = FeatureSequence(rng.random((500, 3 * BLOCKS)).astype(np.float32), times)
+    sight = FeatureSequence(rng.random((500, KINDS * BLOCKS)).astype(np.float32), times)
     taken = []
     for _ in range(9):
         begun = time.perf_counter()

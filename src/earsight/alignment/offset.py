@@ -1,21 +1,26 @@
 """By how much the sound of a clip is off, from ten witnesses that look at different things.
 
 Each witness is a curve over lags. Their consensus, Σ exp(z), z in standard deviations below the
-curve's own peak, is highest at the offset that most of them favour. How many of them peak near it
-is the confidence; how high a single curve peaks says little.
+curve's own peak, is highest at the offset that most of them favour. How high a single curve peaks
+says little. Where exactly it lies is told by curves that look from frame to frame: what happens
+between two frames is seen in that very step.
+
+There is an answer where most witnesses agree, where no other offset fits as well, and where the
+clip's own sound, cut into pieces and put together in another order, fits worse.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from earsight.alignment.lags import canonical, correlations
-from earsight.arrays import FloatArray
+from earsight.alignment.lags import Overlap, canonical, correlations, weight
+from earsight.arrays import FloatArray, IntArray
 from earsight.errors import InputError
 from earsight.features import FeatureSequence
 
 RATE = 50  # steps a second of both sequences
 BANDS, BLOCKS = 8, 64
+KINDS = 6  # of motion: difference, flow, divergence, jolt, rising difference, rising flow
 BEST = 8  # blocks that a curve listens to, at each lag
 COMPONENTS = 6  # of motion, for canonical correlation
 WITNESSES = (
@@ -30,10 +35,20 @@ WITNESSES = (
     "CCA of onsets and rising difference",
     "CCA of energies and difference",
 )
+SHARPER = (
+    "onsets, jolt",
+    "onsets, difference rising from frame to frame",
+    "onsets, flow rising from frame to frame",
+    "CCA of onsets and difference rising from frame to frame",
+)
+PLACED = (0, 1, 2, 10, 11, 12, 6, 7, 13, 9)  # the ten, with the sharper ones in place of slopes
 NEAR = 0.15  # seconds around the answer in which a witness agrees
 ENOUGH = 8  # of the ten
 CLEAR = 0.2  # how far the consensus must stand above any other lag, as a share of its height
 APART = 0.2  # seconds: what is nearer belongs to the same peak
+SHARED = 0.4  # of the largest overlap: at a lag that shares less, anything may fit
+SHUFFLES, PIECES = 19, 4  # other orders of the sound's own pieces, …
+CHANCE = 0.1  # … and the share of them that may fit as well
 QUIET = 0.2  # mean onset strength that a hum stays below
 SHORTEST = 2.0  # seconds that sound and sight must share
 
@@ -78,65 +93,95 @@ def estimate(sound: FeatureSequence, sight: FeatureSequence, *, reach: float = 2
     """
     if not 0 < reach < float("inf"):
         raise InputError(f"`reach` must be above 0, in seconds; got {reach}.")
-    for sequence, dim, kind in ((sound, 2 * BANDS, "onsets"), (sight, 3 * BLOCKS, "motion")):
+    for sequence, dim, kind in ((sound, 2 * BANDS, "onsets"), (sight, KINDS * BLOCKS, "motion")):
         if sequence.dim != dim:
             raise InputError(
                 f"`estimate` needs the {dim} values of the extractor {kind}; got {sequence.dim}."
             )
     lags = np.arange(-round(reach * RATE), round(reach * RATE) + 1) / RATE
-    shared = min(sound.times[-1], sight.times[-1]) - max(sound.times[0], sight.times[0])
-    for nothing in (
-        f"Sound and sight share {max(shared, 0.0):.1f} s; it takes {SHORTEST:.0f} s."
-        if shared < SHORTEST - 1 / RATE
-        else "",
-        "" if _begins(sound) else "Nothing begins to sound, or only once.",
-        "" if np.ptp(sight.values, axis=0).any() else "Nothing moves.",
-    ):
-        if nothing:
-            flat = np.zeros((len(WITNESSES), len(lags)))
-            return Offset(None, 0.0, 0, nothing, lags, flat[0], flat)
-    found = curves(sound, sight, reach)
+    nothing = _nothing(sound, sight)
+    if nothing:
+        flat = np.zeros((len(WITNESSES), len(lags)))
+        return Offset(None, 0.0, 0, nothing, lags, flat[0], flat)
+    sound, sight = _near(sound, sight, reach), _near(sight, sound, reach)
+    whole = curves(sound, sight, reach, sharper=True)
+    found = whole[: len(WITNESSES)]
     consensus = agreed(found)
-    best = peak(consensus, lags)
+    around = peak(consensus, lags)
     votes = lags[found.argmax(axis=1)]
-    agreement = int((np.abs(votes - best) <= NEAR + 1e-9).sum())
-    why = _doubt(consensus, lags, best, agreement)
+    agreement = int((np.abs(votes - around) <= NEAR + 1e-9).sum())
+    why = _doubt(found, lags, around, agreement, shares(sound, sight, reach))
+    if not why and _shuffled_fits(found, sound, sight, reach):
+        why = "The sound's own pieces, put together in another order, fit as well."
+    here = np.abs(lags - around) <= NEAR
+    best = peak(agreed(whole[list(PLACED)])[here], lags[here])
     return Offset(None if why else best, best, agreement, why, lags, consensus, found)
+
+
+def _nothing(sound: FeatureSequence, sight: FeatureSequence) -> str:
+    """Say why there is nothing to set against each other; nothing where there is something."""
+    shared = 0.0
+    if len(sound) and len(sight):
+        shared = min(sound.times[-1], sight.times[-1]) - max(sound.times[0], sight.times[0])
+    if shared < SHORTEST - 1 / RATE:
+        return f"Sound and sight share {max(shared, 0.0):.1f} s; it takes {SHORTEST:.0f} s."
+    if not _begins(sound):
+        return "Nothing begins to sound, or only once."
+    return "" if np.ptp(sight.values, axis=0).any() else "Nothing moves."
+
+
+def _near(one: FeatureSequence, other: FeatureSequence, reach: float) -> FeatureSequence:
+    """Return the steps of one side that the other meets at some lag."""
+    return one.between(other.times[0] - reach - 1e-6, other.times[-1] + reach + 1e-6)
 
 
 def _begins(sound: FeatureSequence) -> bool:
     """Whether onsets take up a hundredth of the time: a hum, or a single bang, has not enough."""
     strength = sound.values[:, :BANDS].mean(axis=1)
-    return bool(np.quantile(strength, 0.99) > QUIET)
+    return bool(np.quantile(strength, 0.99) > QUIET and np.ptp(strength) > 0)
 
 
-def curves(sound: FeatureSequence, sight: FeatureSequence, reach: float) -> FloatArray:
+def curves(
+    sound: FeatureSequence, sight: FeatureSequence, reach: float, *, sharper: bool = False
+) -> FloatArray:
     """Return the ten witnesses over lags −reach … reach seconds: (10, 2·50·reach + 1).
 
     Like is set against like: what begins to sound against what begins to move, how loud it is
     against how much moves; and onsets against motion itself, which peaks before a stroke lands.
+    With `sharper` the four of `SHARPER` follow, (14, …).
     """
-    first = round((float(sound.times[0]) - float(sight.times[0])) * RATE)
-    steps = round(reach * RATE)
+    first, steps = _first(sound, sight), round(reach * RATE)
     onsets, energies = np.split(smoothed(sound.values), [BANDS], axis=1)
-    difference, flow, divergence = np.split(smoothed(sight.values), 3, axis=1)
-    onset, energy = (x.sum(axis=1, keepdims=True) for x in (onsets, energies))
-    change, flow_change = (np.gradient(x, axis=0) for x in (difference, flow))
-    rising = np.maximum(change, 0.0)
-    pairs = (
-        (onset, difference),
-        (onset, flow),
-        (onset, divergence),
-        (onset, np.maximum(-change, 0.0)),
-        (onset, rising),
-        (onset, np.maximum(flow_change, 0.0)),
-        (energy, difference),
-        (energy, flow),
-    )
-    local = [_best_blocks(correlations(a, v, steps, first=first)[:, 0]) for a, v in pairs]
-    begins = canonical(onsets, _components(rising), steps, first=first)[:, 0]
+    difference, flow, divergence, *sharp = np.split(smoothed(sight.values), KINDS, axis=1)
+    slope = np.gradient(difference, axis=0)
+    falls, rises = np.maximum(-slope, 0.0), np.maximum(slope, 0.0)
+    begins = [difference, flow, divergence, falls, rises, np.maximum(np.gradient(flow, axis=0), 0)]
+
+    def local(heard: FloatArray, seen: list[FloatArray]) -> list[FloatArray]:
+        both = correlations(
+            heard.sum(axis=1, keepdims=True), np.concatenate(seen, axis=1), steps, first=first
+        )
+        return [_best_blocks(r) for r in np.split(both[:, 0], len(seen), axis=1)]
+
+    def joint(motion: FloatArray) -> FloatArray:
+        return canonical(onsets, _components(motion), steps, first=first)[:, 0]
+
     loud = canonical(energies, _components(difference), steps, first=first)
-    return np.stack([*local, begins, np.sqrt((loud**2).sum(axis=1))])
+    found = [*local(onsets, begins), *local(energies, [difference, flow])]
+    found += [joint(rises), np.sqrt((loud**2).sum(axis=1))]
+    if sharper:
+        found += [*local(onsets, sharp), joint(sharp[1])]
+    return np.stack(found)
+
+
+def shares(sound: FeatureSequence, sight: FeatureSequence, reach: float) -> FloatArray:
+    """Return √(overlap/largest overlap) at each lag, by which the witnesses are weighted."""
+    steps = round(reach * RATE)
+    return weight(Overlap.of(len(sound), len(sight), steps, _first(sound, sight)))
+
+
+def _first(sound: FeatureSequence, sight: FeatureSequence) -> int:
+    return round((float(sound.times[0]) - float(sight.times[0])) * RATE)
 
 
 def smoothed(values: FloatArray) -> FloatArray:
@@ -168,18 +213,59 @@ def peak(curve: FloatArray, lags: FloatArray) -> float:
     return float(lags[i] + (0.5 * (left - right) / bend if bend < 0 else 0.0) / RATE)
 
 
-def _doubt(consensus: FloatArray, lags: FloatArray, best: float, agreement: int) -> str:
+def _doubt(
+    found: FloatArray, lags: FloatArray, best: float, agreement: int, shared: FloatArray
+) -> str:
     """Say why the favoured offset is no answer; nothing where it is one."""
     if agreement < ENOUGH:
         return (
             f"Only {agreement} of {len(WITNESSES)} witnesses agree; it takes {ENOUGH}. The sound "
             "may be continuous, or its source not in the picture."
         )
-    elsewhere = np.where(np.abs(lags - best) > APART, consensus, 0.0)
-    if consensus.max() - elsewhere.max() < CLEAR * consensus.max():
-        other = float(lags[elsewhere.argmax()])
-        return f"{1000 * best:+.0f} ms and {1000 * other:+.0f} ms fit alike, as with a steady beat."
+    here = np.abs(lags - best)
+    consensus = agreed(found)
+    elsewhere = np.where(here > APART, consensus, 0.0)
+    # A second that is shared counts alike at every lag: the weight only helps to find the peak.
+    height = found.mean(axis=0) / np.maximum(shared, 1e-9)
+    rivals = np.where((here > APART) & (shared**2 >= SHARED), height, -np.inf)
+    for rival, as_well in (
+        (elsewhere, consensus.max() - elsewhere.max() < CLEAR * consensus.max()),
+        (rivals, rivals.max() >= height[here <= 3 / RATE].max()),
+    ):
+        if as_well:
+            other = float(lags[rival.argmax()])
+            at = f"{1000 * best:+.0f} ms and {1000 * other:+.0f} ms"
+            return f"{at} fit alike, as with a steady beat."
     return ""
+
+
+def _shuffled_fits(
+    found: FloatArray, sound: FeatureSequence, sight: FeatureSequence, reach: float
+) -> bool:
+    """Whether too many of 19 other orders of the sound's pieces fit as well, at any lag.
+
+    They hold the same sounds, so how well they fit is what this sound can reach by chance.
+    """
+    rng, height = np.random.default_rng(0), found.mean(axis=0).max()
+    as_well = 0
+    for _ in range(SHUFFLES):
+        other = FeatureSequence(sound.values[_another_order(len(sound), rng)], sound.times)
+        as_well += int(curves(other, sight, reach).mean(axis=0).max() >= height)
+    return (1 + as_well) / (1 + SHUFFLES) > CHANCE
+
+
+def _another_order(n: int, rng: np.random.Generator) -> IntArray:
+    """Return 0 … n − 1 cut into 4 pieces, about alike, none of which follows or leads as before.
+
+    >>> sorted(_another_order(120, np.random.default_rng(0)).tolist()) == list(range(120))
+    True
+    """
+    places = np.arange(1, PIECES) + rng.uniform(-1 / 3, 1 / 3, PIECES - 1)
+    pieces = np.split(np.arange(n), np.round(n * places / PIECES).astype(int))
+    while True:
+        order = rng.permutation(PIECES)
+        if order[0] != 0 and (np.diff(order) != 1).all():
+            return np.concatenate([pieces[k] for k in order])
 
 
 def _best_blocks(r: FloatArray) -> FloatArray:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earsight.alignment.offset import BANDS, BLOCKS, smoothed
+from earsight.alignment.offset import KINDS as MOTIONS
 from earsight.arrays import FloatArray
 from earsight.errors import InputError
 from earsight.features import FeatureSequence
@@ -53,10 +54,8 @@ def seen(motion: FeatureSequence) -> FeatureSequence:
     Raises:
         InputError: It is the sequence of another extractor.
     """
-    _check(motion, 3 * BLOCKS, "motion")
-    fine = smoothed(motion.values)
-    difference, flow = fine[:, :BLOCKS], fine[:, BLOCKS : 2 * BLOCKS]
-    rising = (np.maximum(_slope(x), 0.0) for x in (difference, flow))
+    _check(motion, MOTIONS * BLOCKS, "motion")
+    difference, flow, _, _, *rising = np.split(smoothed(motion.values), MOTIONS, axis=1)
     kept = [
         kind[:, np.sort(np.argsort(-kind.var(axis=0), kind="stable")[:PARTS])]
         for kind in (*rising, difference, flow)
@@ -208,10 +207,6 @@ def _best(r: FloatArray) -> FloatArray:
         for held in top:
             x, held[:] = np.minimum(held, x), np.maximum(held, x)
     return np.asarray(np.sum(top, axis=0) / LISTENED)
-
-
-def _slope(x: FloatArray) -> FloatArray:
-    return np.gradient(x, axis=0) if len(x) > 1 else np.zeros_like(x)
 
 
 def _slower(values: FloatArray, times: FloatArray) -> FeatureSequence:

@@ -1,4 +1,4 @@
-"""What moves, where: difference, flow and divergence in 8 × 8 blocks, fifty times a second."""
+"""What moves, where, and what begins, stops or turns: in 8 × 8 blocks, fifty times a second."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,8 +17,9 @@ from earsight.media import FrameBlock, FrameRequest
 WIDTH, HEIGHT = 160, 128  # pixels that are compared
 GRID = 8  # blocks in each direction
 BLOCKS = GRID * GRID
-KINDS = ("difference", "flow", "divergence")
-SMALL = np.array([0.5, 0.05, 0.005])  # grey levels, pixels, 1: what is below is noise of the codec
+KINDS = ("difference", "flow", "divergence", "jolt", "rising difference", "rising flow")
+MEASURED = 5  # of each pair of frames: difference, flow, divergence, flow across, flow down
+SMALL = np.array([0.5, 0.05, 0.005, 0.05])  # grey levels, pixels, 1, pixels: noise of the codec
 SAME = 0.02  # grey levels: less change than this is a frame shown twice
 STILL = 0.15  # seconds: the same picture for longer is not a frame shown twice, it is stillness
 CUT_SHARE, CUT_TIMES = 0.7, 4.0  # of the blocks, times their median: everything changes at once
@@ -26,19 +27,26 @@ CUT_SHARE, CUT_TIMES = 0.7, 4.0  # of the blocks, times their median: everything
 
 @dataclass(kw_only=True)
 class Motion(FeatureExtractor):
-    """How much moves in each of 8 × 8 blocks, 50 steps a second; no weights.
+    """What moves in each of 8 × 8 blocks, 50 steps a second; no weights.
 
-    Frames, grey, 160 × 128, each against the one before: mean absolute difference, mean length of
-    the optical flow, mean absolute divergence of the flow, each as log(x + small). A step belongs
-    to the middle of its two frames; frames that a recorder doubled are left out, cuts are bridged
-    from their neighbours. Values 64·i … 64·i + 63 are the blocks of kind i, row by row. Step k
-    belongs to second k/50 exactly; values between frames are interpolated.
+    Frames, grey, 160 × 128, each against the one before: x is the mean absolute difference, the
+    mean length of the optical flow, or the mean absolute divergence of the flow, and stands as
+    log(x + small). A step belongs to the middle of its two frames. Besides, for step k,
+
+        jolt: log(|v[k+1] − v[k−1]| + small), v the mean flow; what starts, stops or turns,
+        rising: max(0, log(x[k] + small) − log(x[k−1] + small)) of difference and flow,
+
+    so that what happens between the two frames of step k is told by step k. Frames that a recorder
+    doubled are left out, cuts are bridged from their neighbours. Values 64·i … 64·i + 63 are the
+    blocks of kind i of `KINDS`, row by row. Step k belongs to second k/50 exactly; values between
+    frames are interpolated.
 
     Reference: Kroeger et al., Fast optical flow using dense inverse search, ECCV 2016.
     """
 
     name: ClassVar[str] = "motion"
     modality: ClassVar[str] = "visual"
+    version: ClassVar[int] = 2
     dims: ClassVar[Mapping[str, int]] = {"embedding": len(KINDS) * BLOCKS}
     needs: ClassVar[FrameRequest] = FrameRequest(fps=None, short_side=HEIGHT)
     hop: ClassVar[float] = 1 / STEPS  # seconds
@@ -69,10 +77,9 @@ class _Session:
         if self._last is None:
             return {}
         if not self._steps:  # a single picture: nothing moved
-            self._add(self._last[0], np.zeros(len(KINDS) * BLOCKS))
+            self._add(self._last[0], np.zeros(MEASURED * BLOCKS))
         moved = _bridged(np.stack(self._steps))
-        small = np.repeat(SMALL, BLOCKS)
-        return {"embedding": on_grid(np.log(moved + small), np.array(self._times))}
+        return {"embedding": on_grid(_kinds(moved), np.array(self._times))}
 
     def _see(self, time: float, grey: npt.NDArray[np.uint8]) -> None:
         if self._last is None:
@@ -82,7 +89,7 @@ class _Session:
         change = np.abs(grey.astype(np.int16) - before)
         if change.mean() < SAME:
             if time - began > STILL:
-                self._add((self._shown + time) / 2, np.zeros(len(KINDS) * BLOCKS))
+                self._add((self._shown + time) / 2, np.zeros(MEASURED * BLOCKS))
             self._shown = time
             return
         since = began if time - began <= STILL else self._shown
@@ -96,9 +103,10 @@ class _Session:
         grey: npt.NDArray[np.uint8],
     ) -> FloatArray:
         flow: Any = self._flow.calc(before, grey, None)  # (height, width, 2) pixels
-        divergence = np.gradient(flow[..., 0], axis=1) + np.gradient(flow[..., 1], axis=0)
-        kinds = (change, np.hypot(flow[..., 0], flow[..., 1]), np.abs(divergence))
-        return np.concatenate([_blocks(kind) for kind in kinds])
+        across, down = flow[..., 0], flow[..., 1]
+        divergence = np.gradient(across, axis=1) + np.gradient(down, axis=0)
+        measured = (change, np.hypot(across, down), np.abs(divergence), across, down)
+        return np.concatenate([_blocks(one) for one in measured])
 
     def _add(self, time: float, moved: FloatArray) -> None:
         if not self._times or time > self._times[-1]:
@@ -110,6 +118,21 @@ def _blocks(values: npt.NDArray[Any]) -> FloatArray:
     """Return the mean of each block: (height, width) → (64,)."""
     cut = values.reshape(GRID, HEIGHT // GRID, GRID, WIDTH // GRID)
     return np.asarray(cut.mean(axis=(1, 3), dtype=np.float64).ravel())
+
+
+def _kinds(moved: FloatArray) -> FloatArray:
+    """Return the six kinds from the five things measured: (pairs, 5·64) → (pairs, 6·64)."""
+    velocity = moved[:, 3 * BLOCKS :]
+    before, after = (
+        np.vstack([velocity[:1], velocity[:-1]]),
+        np.vstack([velocity[1:], velocity[-1:]]),
+    )
+    across, down = np.split(after - before, 2, axis=1)
+    shown = np.concatenate([moved[:, : 3 * BLOCKS], np.hypot(across, down)], axis=1)
+    told = np.log(shown + np.repeat(SMALL, BLOCKS))
+    amount = told[:, : 2 * BLOCKS]
+    rising = np.maximum(np.diff(amount, axis=0, prepend=amount[:1]), 0.0)
+    return np.concatenate([told, rising], axis=1)
 
 
 def _bridged(moved: FloatArray) -> FloatArray:

@@ -32,14 +32,17 @@ class Onsets(FeatureExtractor):
         flux[t, m] = max(0, L[t, m] − max(L[t−2, m−1], L[t−2, m], L[t−2, m+1])).
 
     The neighbouring bands keep a gliding tone from looking like an onset. Flux is smoothed (σ 10
-    ms) and its mean in a band stands as a square root. Values 0–7 are onset strengths from low to
-    high, values 8–15 log energies. Step k belongs to second k/50 exactly.
+    ms) and its mean in a band stands as a square root. An attack counts in a logarithm as soon as
+    it enters a window, so flux belongs to the window's end, energy to its middle. Values 0–7 are
+    onset strengths from low to high, values 8–15 log energies. Step k belongs to second k/50
+    exactly.
 
     Reference: Böck, Widmer, Maximum filter vibrato suppression for onset detection, DAFx 2013.
     """
 
     name: ClassVar[str] = "onsets"
     modality: ClassVar[str] = "audio"
+    version: ClassVar[int] = 2
     dims: ClassVar[Mapping[str, int]] = {"embedding": 2 * BANDS}
     needs: ClassVar[int] = RATE
     hop: ClassVar[float] = 1 / STEPS  # seconds
@@ -116,7 +119,14 @@ def _onsets(mel: FloatArray) -> FloatArray:
     flux = np.zeros_like(level)
     flux[BACK // 2 : -BACK // 2] = np.maximum(level[BACK:] - before[:-BACK], 0.0)
     flux = gaussian_filter1d(flux, 1.0, axis=0, mode="nearest")  # σ of one hop, 10 ms
-    return np.asarray(np.sqrt(_banded(flux)))
+    return _later(np.sqrt(_banded(flux)), WINDOW / 2 / HOP)
+
+
+def _later(values: FloatArray, frames: float) -> FloatArray:
+    """Return values of `frames` frames before, interpolated; zero before the first."""
+    n = np.arange(len(values))
+    columns = [np.interp(n - frames, n, column, left=0.0) for column in values.T]
+    return np.stack(columns, axis=1)
 
 
 def _energies(mel: FloatArray) -> FloatArray:

@@ -1,0 +1,170 @@
+"""Bad input to `align`: files whose timestamps are odd, streams that hardly meet, one event."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from _clips import make_clip
+from earsight.alignment.offset import RATE, estimate
+from earsight.errors import InputError
+from earsight.extractors import extract_all
+from earsight.extractors.motion import Motion
+from earsight.extractors.onsets import Onsets
+from earsight.features import FeatureSequence
+from earsight.library.align import align
+from earsight.media import shift_sound
+from test_align import clicks, flashes
+
+SIZE = (160, 120)
+WIDTHS = {"onsets": 16, "motion": 384}
+
+
+def sequence(
+    kind: str, seconds: float, seed: int | None = 0, start: float = 0.0
+) -> FeatureSequence:
+    """Noise of an extractor's width, or where there is no seed a constant."""
+    shape = (round(seconds * RATE), WIDTHS[kind])
+    values = np.full(shape, 2.0) if seed is None else np.random.default_rng(seed).random(shape)
+    return FeatureSequence(values.astype(np.float32), start + np.arange(shape[0]) / RATE, 1 / RATE)
+
+
+def irregular(seconds: float) -> list[float]:
+    """Timestamps of a variable rate: 15 to 60 frames a second."""
+    gaps = np.random.default_rng(3).uniform(1 / 60, 1 / 15, round(seconds * 60))
+    times = np.concatenate([[0.0], np.cumsum(gaps)])
+    return [float(t) for t in times[times < seconds]]
+
+
+def moved(source: Path, out: Path, by: dict[str, float]) -> Path:
+    """Copy a file's packets with the timestamps of its "video" and "audio" moved by seconds."""
+    with av.open(str(source)) as given, av.open(str(out), "w") as made:
+        streams = {s.index: made.add_stream_from_template(s) for s in given.streams}
+        packets = [packet for packet in given.demux() if packet.dts is not None]
+        for packet in sorted(packets, key=lambda p: float(p.dts * p.time_base) + by[p.stream.type]):
+            steps = round(Fraction(by[packet.stream.type]) / packet.time_base)
+            packet.pts, packet.dts = packet.pts + steps, packet.dts + steps
+            packet.stream = streams[packet.stream.index]
+            made.mux(packet)
+    return out
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("awkward") / "clip.mkv"
+    return make_clip(path, 6.0, size=SIZE, draw=flashes, sound=clicks)
+
+
+def test_frames_at_a_variable_rate_count_by_their_times(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "clip.mkv", 6.0, size=SIZE, draw=flashes, sound=clicks,
+                     frame_times=irregular(6.0))  # fmt: skip
+    assert align(path).offset.seconds == pytest.approx(0.0, abs=0.04)
+    shift_sound(path, tmp_path / "late.mkv", 0.3)
+    assert align(tmp_path / "late.mkv").offset.seconds == pytest.approx(0.3, abs=0.04)
+
+
+def test_a_sound_track_that_starts_late_is_late_by_its_times_alone(tmp_path: Path) -> None:
+    def later(t: np.ndarray) -> np.ndarray:
+        return clicks(t + 0.5)
+
+    path = make_clip(tmp_path / "clip.mkv", 6.0, size=SIZE, draw=flashes, sound=later,
+                     audio_start=0.5)  # fmt: skip
+    assert align(path).offset.seconds == pytest.approx(0.0, abs=0.04)
+    path = make_clip(tmp_path / "off.mkv", 6.0, size=SIZE, draw=flashes, sound=clicks,
+                     audio_start=0.5)  # fmt: skip
+    assert align(path).offset.seconds == pytest.approx(0.5, abs=0.04)
+
+
+@pytest.mark.parametrize("by", [-1.0, -0.3, 2.0])
+def test_times_may_begin_anywhere(clip: Path, tmp_path: Path, by: float) -> None:
+    path = moved(clip, tmp_path / "moved.nut", {"video": by, "audio": by})
+    assert align(path).offset.seconds == pytest.approx(0.0, abs=0.04)
+
+
+def test_a_sound_longer_than_the_video_is_heard_where_they_meet(tmp_path: Path) -> None:
+    sight = make_clip(tmp_path / "sight.mp4", 6.0, size=SIZE, draw=flashes, audio=False)
+    sound = make_clip(tmp_path / "sound.wav", 20.0, sound=lambda t: clicks(t - 0.4))
+    assert align(sight, sound).offset.seconds == pytest.approx(0.4, abs=0.04)
+    assert align(sight, make_clip(tmp_path / "brief.wav", 1.5, sound=clicks)).offset.seconds is None
+
+
+def test_clips_that_share_too_little_have_no_answer() -> None:
+    for first, second in ((0.0, 3.5), (4.0, 0.0)):
+        found = estimate(sequence("onsets", 5.0, start=first), sequence("motion", 5.0, 1, second))
+        assert found.seconds is None and "it takes 2 s" in found.why and found.agreement == 0
+    apart = estimate(sequence("onsets", 3.0), sequence("motion", 3.0, 1, start=9.0))
+    assert apart.seconds is None and "share 0.0 s" in apart.why
+    whole = estimate(sequence("onsets", 60.0), sequence("motion", 3.0, 1))
+    assert whole.seconds is None
+
+
+@pytest.mark.parametrize(("sound", "sight"), [(None, 1), (0, None), (None, None)])
+def test_constant_sequences_have_no_answer(sound: int | None, sight: int | None) -> None:
+    found = estimate(sequence("onsets", 8.0, sound), sequence("motion", 8.0, sight))
+    assert found.seconds is None and "Nothing" in found.why
+    assert np.isfinite(found.curves).all() and np.isfinite(found.consensus).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_noise_has_no_answer(seed: int) -> None:
+    found = estimate(sequence("onsets", 8.0, seed), sequence("motion", 8.0, seed + 50))
+    assert found.seconds is None and found.why
+
+
+def test_an_empty_sequence_has_no_answer() -> None:
+    nothing = FeatureSequence(np.zeros((0, 16), np.float32), np.zeros(0))
+    for sound, sight in (
+        (nothing, sequence("motion", 5.0)),
+        (sequence("onsets", 5.0), FeatureSequence(np.zeros((0, 384), np.float32), np.zeros(0))),
+    ):
+        assert estimate(sound, sight).seconds is None
+    with pytest.raises(InputError, match="the 384 values of the extractor motion; got 16"):
+        estimate(sequence("onsets", 5.0), sequence("onsets", 5.0))
+
+
+def test_one_event_is_no_rhythm(tmp_path: Path) -> None:
+    def once(t: float) -> np.ndarray:
+        return flashes(0.0 if t < 3.0 else 0.8)
+
+    def bang(t: np.ndarray) -> np.ndarray:
+        return clicks(t - 3.0 + 0.7) * (t < 3.35)
+
+    path = make_clip(tmp_path / "clip.mp4", 6.0, size=SIZE, draw=once, sound=bang)
+    found = align(path).offset
+    assert found.seconds is None or abs(found.seconds) <= 0.04  # told rightly, or not at all
+
+
+def test_one_sound_against_another_ones_sight_has_no_answer(clip: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    at = np.cumsum(rng.uniform(0.3, 1.1, 12))
+
+    def elsewhere(t: np.ndarray) -> np.ndarray:
+        since = t[:, None] - at
+        decay = np.where(since >= 0, np.exp(-40 * np.maximum(since, 0)), 0)
+        return np.asarray((decay * np.sin(9000 * since)).sum(axis=1))
+
+    other = make_clip(tmp_path / "other.wav", 6.0, sound=lambda t: 0.4 * elsewhere(t))
+    assert align(clip, other).offset.seconds is None
+
+
+def test_motion_tells_what_starts_stops_and_turns_in_its_own_step(tmp_path: Path) -> None:
+    def bounce(t: float) -> np.ndarray:
+        """A square that falls, turns at 1 s, and rises: nothing starts, but something happens."""
+        picture = np.full((120, 160, 3), 40, dtype=np.uint8)
+        y = int(10 + 70 * (1 - abs(t - 1.0)))
+        picture[y : y + 24 : 2, 60:90] = picture[y : y + 24, 60:90:3] = (230, 220, 90)
+        return picture
+
+    path = make_clip(tmp_path / "clip.mkv", 2.0, size=SIZE, draw=bounce, audio=False)
+    motion = extract_all(path, [Motion()])[0]["motion"]
+    jolt = motion.values[:, 3 * 64 : 4 * 64].max(axis=1)
+    assert abs(motion.times[jolt.argmax()] - 1.0) <= 0.05
+
+
+def test_silence_and_stills_are_told_by_the_functions_too(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "clip.mp4", 4.0, size=SIZE, sound=np.zeros_like)
+    found = extract_all(path, [Onsets(), Motion()])[0]
+    answer = estimate(found["onsets"], found["motion"])
+    assert answer.seconds is None and answer.agreement == 0
