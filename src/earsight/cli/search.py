@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,6 +42,13 @@ def search(
             "--moments", help="Rank moments, with start and end, of clips however long they are."
         ),
     ] = False,
+    rhythm: Annotated[
+        bool,
+        typer.Option(
+            "--rhythm",
+            help="Put the first 100 in the order of their timing: whose sight caused this sound?",
+        ),
+    ] = False,
     index_first: Annotated[
         bool,
         typer.Option("--index", help="First index the folder, or bring its library up to date."),
@@ -74,7 +82,9 @@ def search(
     trouble = index_first and _refresh(library)
     how: dict[str, Any] = {"by": by, "for_": for_, "top": top, "min_score": min_score}
     try:
-        answer = run(library, query, text=text, moments=moments, **how)
+        with progress() if rhythm else nullcontext() as shown:
+            how |= {"moments": moments, "rhythm": rhythm, "progress": shown}
+            answer = run(library, query, text=text, **how)
     except EarsightError as error:
         error.args = (_flags(str(error)),)
         raise
@@ -97,7 +107,7 @@ def _flags(message: str) -> str:
     'It has sound: --by audio. --min-score is another, and so is --text'
     """
     message = re.sub(r'\b(by|for)_?="(\w+)"', r"--\1 \2", message)
-    message = re.sub(r"`(by|for|text|top|min_score)_?`", r"--\1", message)
+    message = re.sub(r"`(by|for|text|top|min_score|rhythm|moments)_?`", r"--\1", message)
     return message.replace("--min_score", "--min-score").replace("text=…", "--text")
 
 
@@ -135,6 +145,8 @@ def _ranked(answer: "Answer", moments: bool = False) -> None:
             parts.append(f"{clock(one.start)}–{clock(one.end)}")
         if one.others:
             parts.append(f"+{plural(len(one.others), 'copy', 'copies')}")
+        if one.timing is not None and one.offset is not None:
+            parts.append(f"timing {one.timing:+.1f} at {1000 * one.offset:+.0f} ms")
         if one.is_query:
             parts.append("← the query itself")
         out("  ".join(parts))

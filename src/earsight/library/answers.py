@@ -26,6 +26,9 @@ class Result:
         whole: Whether start to end is all of it; otherwise it is a window of a longer file.
         clip: All that the library knew of it when it answered.
         others: The same of the other clips with this content.
+        timing: How far its timing stands above what other clips reach, in their spreads; None:
+            not asked for, or it has none.
+        offset: Seconds by which the sound comes after the sight, as their timing fits best.
     """
 
     rank: int
@@ -40,6 +43,8 @@ class Result:
     whole: bool = True
     clip: LibraryClip | None = field(default=None, repr=False)
     others: tuple[LibraryClip, ...] = field(default=(), repr=False)
+    timing: float | None = None
+    offset: float | None = None
 
     @property
     def copies(self) -> list[str]:
@@ -59,6 +64,8 @@ class Answer:
         results: Best first.
         notes: For people: choices that were made for them.
         point: (k,) the query in the joint space.
+        content: Of the query's file; None: it has none.
+        timed: Whether the order is that of their timing.
     """
 
     query: str
@@ -68,6 +75,8 @@ class Answer:
     results: list[Result]
     notes: list[str]
     point: FloatArray = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
+    content: str | None = None
+    timed: bool = False
 
     def __iter__(self) -> Iterator[Result]:
         return iter(self.results)
@@ -77,7 +86,8 @@ class Answer:
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that `--json` prints."""
-        names = ("rank", "score", "path", "id", "label", "start", "end", "is_query", "copies")
+        names = ["rank", "score", "path", "id", "label", "start", "end", "is_query", "copies"]
+        names += ["timing", "offset"] if self.timed else []
         rows = [{name: getattr(result, name) for name in names} for result in self.results]
         return {
             "query": self.query,

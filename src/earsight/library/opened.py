@@ -162,7 +162,7 @@ class Opened:
 
     def file(self, query: str, by: str | None) -> Asked:
         """Ask by a file, here or in the library's folder."""
-        path = self._locate(query)
+        path = self.locate(query)
         shown = as_text(os.fsencode(path))
         try:
             content = self._known_content(path) or content_of(path)
@@ -242,7 +242,8 @@ class Opened:
             raise MediaError(f"{shown} has changed since it was indexed; index again.")
         return Asked(shown, by, self._embed(by, roles), content, notes)
 
-    def _locate(self, query: str) -> Path:
+    def locate(self, query: str) -> Path:
+        """Return the file of a query, here or in the folder of the clips."""
         roots = self._store.roots
         for path in (Path(query), *(root / query for root in roots)):
             if os.path.isfile(path):  # noqa: PTH113 - False where the name is no possible one

@@ -11,10 +11,13 @@ from earsight.library.clips import Filter
 from earsight.library.moments import Timeline, find_moments, timeline
 from earsight.library.opened import Asked, Opened
 from earsight.library.place import find
+from earsight.library.progress import Progress
 from earsight.library.ranking import rank as rank_clips
+from earsight.library.rhythm import Timings, candidates, in_rhythm
 from earsight.library.sources import MODALITIES, TEXT
 from earsight.library.store import Store
 from earsight.library.strangers import Stranger
+from earsight.library.tables import stored_tables
 from earsight.storage import Place
 
 __all__ = ["Answer", "Result", "Searcher", "search"]
@@ -34,6 +37,8 @@ def search(
     top: int = 10,
     min_score: float | None = None,
     moments: bool = False,
+    rhythm: bool = False,
+    progress: Progress | None = None,
 ) -> Answer:
     """Rank the clips of a library for a query; `earsight.Library` does so many times.
 
@@ -48,6 +53,8 @@ def search(
         top: How many files, or moments.
         min_score: Leave out answers that score lower; a finite number.
         moments: Rank moments of clips instead, each with its start and end.
+        rhythm: Put the first hundred in the order of their timing: whose sight caused this sound?
+        progress: Told of clips whose timing must be read.
 
     Raises:
         InputError: Not exactly one of `query` and `text`, or the query lacks what is asked for.
@@ -55,9 +62,14 @@ def search(
         LibraryError: No library, none that answers yet, or one made with other extractors.
     """
     with Store.open(find(library)) as store:
-        return Searcher(store).answer(
-            query, text=text, by=by, for_=for_, top=top, min_score=min_score, moments=moments
+        searcher = Searcher(store)
+        wanted = candidates(top, moments=moments) if rhythm else top
+        answer = searcher.answer(
+            query, text=text, by=by, for_=for_, top=wanted, min_score=min_score, moments=moments
         )
+        if not rhythm:
+            return answer
+        return in_rhythm(answer, searcher.timings(query), top, progress)
 
 
 class Searcher:
@@ -130,9 +142,23 @@ class Searcher:
             results = ranked(opened, asked, wanted, top, min_score, within or Filter())
             space = _space(opened, asked, wanted)
             point = asked.vector * opened.space.scale(asked.by, "visual")
-            return Answer(asked.shown, asked.by, wanted, space, results, asked.notes, point)
+            return Answer(
+                asked.shown, asked.by, wanted, space, results, asked.notes, point, asked.content
+            )
 
         return self._ask(answered, query, text, clip, by, for_)
+
+    def timings(self, query: str | Path | Stranger | None, clip: int | None = None) -> Timings:
+        """Return the timing of the clips, and of the query, for `in_rhythm`."""
+        opened = self.opened
+        timing, file = None, None
+        if isinstance(query, Stranger):
+            timing = query.timing
+        elif clip is not None:
+            file = opened.by_id[clip].file
+        elif query is not None:
+            file = opened.locate(str(query))
+        return Timings(stored_tables(self._store, opened.embedding), file, timing)
 
     def timeline(
         self,

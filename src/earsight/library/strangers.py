@@ -12,6 +12,7 @@ from typing import Any
 
 from earsight.engine import Apart, TookTooLong, WorkerDied
 from earsight.errors import BusyError, MediaError
+from earsight.library.rhythm import Timing, read_timing
 from earsight.library.scan import content_of
 from earsight.library.sources import Sources, read_clip, why_nothing
 from earsight.media import Status
@@ -28,11 +29,13 @@ class Stranger:
         name: What to call it.
         content: SHA-256 of its bytes.
         vectors: Role → (1, d); empty where the content is one of the library's own.
+        timing: When it sounds ("audio") and moves ("visual"); None: not read.
     """
 
     name: str
     content: str
     vectors: Mapping[str, Any]
+    timing: Timing | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class _Job:
     path: Path
     sources: Sources
     max_seconds: float
+    timing: bool
 
 
 class StrangerReader:
@@ -55,8 +59,8 @@ class StrangerReader:
         self._max_seconds, self._patience, self._waiting = max_seconds, patience, waiting
         self._apart = Apart(limit_memory)
 
-    def read(self, path: Path, name: str, sources: Sources) -> Stranger:
-        """Return what a file sounds and looks like.
+    def read(self, path: Path, name: str, sources: Sources, *, timing: bool = False) -> Stranger:
+        """Return what a file sounds and looks like, and if `timing` when.
 
         Raises:
             MediaError: It cannot be read, is too long, took too long, or crashed its reader.
@@ -64,8 +68,8 @@ class StrangerReader:
         """
         content = content_of(path)
         try:
-            job = _Job(path, sources, self._max_seconds)
-            vectors = self._apart.call(_read, job, self._patience, wait=self._waiting)
+            job = _Job(path, sources, self._max_seconds, timing)
+            vectors, times = self._apart.call(_read, job, self._patience, wait=self._waiting)
         except BusyError as error:
             raise BusyError(
                 f"{name} waited {self._waiting:g} s for the file before it to be read; try again "
@@ -84,7 +88,7 @@ class StrangerReader:
             ) from error
         except MediaError as error:
             raise MediaError(f"{name}: {error}") from error
-        return Stranger(name, content, vectors)
+        return Stranger(name, content, vectors, times)
 
     def warm(self, sources: Sources) -> None:
         """Load the networks now, in the background, so that the first file need not wait."""
@@ -111,11 +115,12 @@ def limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
 
 
-def _read(job: _Job) -> dict[str, Any]:
+def _read(job: _Job) -> tuple[dict[str, Any], Timing | None]:
     read = read_clip(job.path, job.sources, whole=True, max_seconds=job.max_seconds)
     if read.report.status is Status.UNREADABLE or not read.windows:
         raise MediaError(why_nothing(read, job.sources))
-    return {role: vector[None, :] for role, vector in read.windows[0].vectors.items()}
+    vectors = {role: vector[None, :] for role, vector in read.windows[0].vectors.items()}
+    return vectors, read_timing(job.path) if job.timing else None
 
 
 def _load(sources: Sources) -> None:

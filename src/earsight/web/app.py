@@ -51,6 +51,9 @@ class Choices(Aim):
     """How to search."""
 
     moments: bool = Field(False, description="Rank moments of clips: start and end of each.")
+    rhythm: bool = Field(
+        False, description="Put the first 100 in the order of their timing; each says its own."
+    )
     top: int = Field(20, ge=1, le=MAX_TOP)
     min_score: float | None = Field(None, ge=-1, le=1)
     label: str | None = Field(None, description="Rank clips of this class alone.")
@@ -60,7 +63,7 @@ class Choices(Aim):
     def as_arguments(self) -> dict[str, Any]:
         """Return them as `Library.search` takes them."""
         names = ("by", "for_", "top", "min_score", "label", "min_seconds", "max_seconds")
-        return {name: getattr(self, name) for name in (*names, "moments")}
+        return {name: getattr(self, name) for name in (*names, "moments", "rhythm")}
 
 
 class Asking(Aim):
@@ -276,6 +279,7 @@ def _answers(home: Home, answer: Answer, kind: str, begun: float) -> dict[str, A
         assert one.clip is not None  # the clip as it was then: it may be gone by now
         row = as_json(one.clip)
         row |= {"score": one.score, "start": one.start, "end": one.end, "is_query": one.is_query}
+        row |= {"timing": one.timing, "offset": one.offset}
         row["copies"] = [clip.path for clip in one.others]
         found.append(row)
     return {

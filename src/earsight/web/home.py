@@ -151,15 +151,16 @@ class Home:
 
     def ask_by_upload(self, upload: Upload, **choices: Any) -> Answer:
         """Search by a file that was received."""
-        return self.library.search(self._read(upload), **choices)
+        stranger = self._read(upload, timing=bool(choices.get("rhythm")))
+        return self.library.search(stranger, **choices)
 
     def draw_by_upload(self, upload: Upload, of: int, **choices: Any) -> Timeline:
         """Return how well each second of a clip fits a file that was received."""
         return self.library.timeline(of, self._read(upload), **choices)
 
-    def _read(self, upload: Upload) -> Stranger:
+    def _read(self, upload: Upload, *, timing: bool = False) -> Stranger:
         sources = self.library.opened().sources
-        return self._strangers.read(upload.path, upload.name, sources)
+        return self._strangers.read(upload.path, upload.name, sources, timing=timing)
 
     def _index(self, progress: Progress) -> dict[str, Any]:
         return _told(refresh(self.folder, progress=progress))

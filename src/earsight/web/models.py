@@ -60,6 +60,8 @@ class Found(Clip):
     end: float
     copies: list[str] = Field(description="Paths of the other clips that hold the same.")
     is_query: bool = Field(description="It is the query's own content.")
+    timing: float | None = Field(description="How far its timing stands above what others reach.")
+    offset: float | None = Field(description="Seconds by which the sound comes after the sight.")
 
 
 class Query(BaseModel):
