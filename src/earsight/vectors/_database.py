@@ -28,13 +28,18 @@ _KEY_MARK = {"lance-schema:unenforced-primary-key": "true"}
 Done = TypeVar("Done")
 
 
-def connect(place: Place) -> Any:
-    """Return the database at a place; nothing is asked of it yet."""
+def connect(place: Place, held: int = _CACHE_BYTES) -> Any:
+    """Return the database at a place; nothing is asked of it yet.
+
+    Args:
+        place: Where its tables are.
+        held: Bytes of its indexes that may stay in memory, on this machine.
+    """
     if isinstance(place, Remote):
         return _remote(str(place), *asking())
     import lancedb
 
-    return lancedb.connect(str(place))
+    return lancedb.connect(str(place), session=lancedb.Session(held, _CACHE_BYTES))
 
 
 @cache  # by who asks as well; a connection knows where its tables are, and saves asking again

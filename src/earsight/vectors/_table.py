@@ -101,12 +101,12 @@ class Table:
                 raise
             LOG.info("Table %s is tidied another time: others write to it.", self.name)
 
-    def _open(self) -> Any:
+    def _open(self, held: int = 0) -> Any:
         missing = f"There is no table {self.name!r} in {self.folder}; index first."
         if not isinstance(self.folder, Remote) and not self.exists:
             raise LibraryError(missing)
         try:
-            table = connect(self.folder).open_table(self.name)
+            table = connect(self.folder, held).open_table(self.name)
         except ValueError as error:
             if isinstance(self.folder, Remote) and is_missing(error):
                 raise LibraryError(missing) from error

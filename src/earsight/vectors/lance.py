@@ -10,6 +10,7 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.errors import InputError
+from earsight.storage import Place
 from earsight.vectors._base import (
     EXACT_ROWS,
     Hit,
@@ -24,7 +25,8 @@ from earsight.vectors._base import (
 from earsight.vectors._table import Table, sql
 
 _BLOCK = 8192  # vectors compared at a time: 64 MiB of float64 at 1024 dimensions
-_OVERSAMPLING = 8  # how many times k an approximate search hands over to exact scoring
+_INDEX_BYTES = 1 << 30  # of the index of a large table, held between searches
+_OVERSAMPLING = 2  # how many times k an approximate search hands over to exact scoring
 
 
 class LanceIndex(Table):
@@ -38,6 +40,15 @@ class LanceIndex(Table):
         LibraryError: From every method: the table is missing or damaged, the disk is full, the
             folder cannot be written.
     """
+
+    def __init__(self, folder: Place, name: str) -> None:
+        super().__init__(folder, name)
+        self._kept: Any = None
+
+    def drop(self) -> None:
+        """Remove the table with all its rows; nothing happens where there is none."""
+        self._kept = None
+        super().drop()
 
     def create(self, dim: int) -> None:
         """Make the table, or check that the one that stands has this width.
@@ -99,9 +110,10 @@ class LanceIndex(Table):
             InputError: Another width, NaN, or a k below 1.
         """
         with self._guard("read"):
-            table = self._open()
-            matrix = check_query(queries, k, table.schema.field("vector").type.list_size)
-            condition = sql(where, table.schema.names)
+            table = self._searched()
+            schema = table.schema
+            matrix = check_query(queries, k, schema.field("vector").type.list_size)
+            condition = sql(where, schema.names)
             n = table.count_rows(condition)
             # LanceDB answers a query of zeros with nothing at all.
             if n > EXACT_ROWS and matrix.any(axis=1).all():
@@ -124,10 +136,22 @@ class LanceIndex(Table):
         super().optimize(keep)
         with self._guard("write"):
             table = self._open()
-            if table.count_rows() > EXACT_ROWS and not table.list_indices():
-                from lancedb.index import IvfFlat
+            if table.count_rows() <= EXACT_ROWS:
+                return
+            from lancedb.index import Bitmap, IvfFlat
 
-                table.create_index("vector", config=IvfFlat(distance_type="cosine"))
+            kinds = {"vector": IvfFlat(distance_type="cosine"), "modality": Bitmap()}
+            there = {column for index in table.list_indices() for column in index.columns}
+            for column in kinds.keys() - there:
+                table.create_index(column, config=kinds[column])
+
+    def _searched(self) -> Any:
+        """Return the table in its newest state, kept open: its index is read once."""
+        if self._kept is None or not self.exists:
+            self._kept = self._open(_INDEX_BYTES)
+        else:
+            self._kept.checkout_latest()
+        return self._kept
 
     def _search_all(self, queries: FloatArray, k: int, where: Where | None) -> list[list[Hit]]:
         batches = self._scan(where, _BLOCK)
