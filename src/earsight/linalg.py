@@ -8,6 +8,8 @@ from scipy import linalg
 
 from earsight.arrays import FloatArray, IntArray
 
+_FEW = 64  # rows of a matrix that are worked on at a time
+
 
 @dataclass(frozen=True)
 class CanonicalPair:
@@ -131,8 +133,7 @@ def whitener(
     kept = np.flatnonzero(np.diag(covariance) > 0)
     scale = np.sqrt(np.diag(covariance)[kept])  # (d,)
     correlation = covariance if len(kept) == p else covariance[np.ix_(kept, kept)]
-    correlation = np.divide(correlation, scale, order="C")
-    correlation /= scale[:, None]
+    correlation = rescaled(correlation, 1 / scale, 1 / scale)
     diagonal = correlation.reshape(-1)[:: len(kept) + 1]  # a view
     variances, tolerance = diagonal.copy(), _tolerance(p, eps)
     diagonal += ridge / scale**2
@@ -147,6 +148,18 @@ def whitener(
     np.fill_diagonal(correlation, variances + ridge / scale**2)
     factor, floor = _cholesky(basis.T @ correlation @ basis)
     return Whitener(p, kept, scale, basis, factor, floor)
+
+
+def rescaled(
+    matrix: FloatArray, rows: FloatArray, columns: FloatArray, out: FloatArray | None = None
+) -> FloatArray:
+    """Return diag(rows) M diag(columns) for M (p, q), into `out` where given (M itself may be)."""
+    result = np.empty(matrix.shape) if out is None else out
+    for start in range(0, len(matrix), _FEW):  # what is read once stays in the cache
+        few = slice(start, start + _FEW)
+        np.multiply(matrix[few], columns, out=result[few])
+        result[few] *= rows[few, None]
+    return result
 
 
 def add_square(rows: FloatArray, square: FloatArray, *, keep: bool = True) -> None:
@@ -183,7 +196,7 @@ def oas_ridge(covariance: FloatArray, n: int) -> float:
     """
     p = max(int((np.diag(covariance) > 0).sum()), 1)
     square_of_mean = mean_variance(covariance) ** 2
-    mean_square = float(np.sum(covariance**2)) / p**2
+    mean_square = float(np.vdot(covariance, covariance)) / p**2
     spread = (n + 1) * (mean_square - square_of_mean / p)
     s = min((mean_square + square_of_mean) / spread, 0.99) if spread > 0 else 0.99
     return s / (1 - s)

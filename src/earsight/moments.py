@@ -20,6 +20,7 @@ from earsight.totals import SymmetricTotal, Total
 
 BLOCK = 4096
 _FEW = 384  # rows multiplied at a time: with a thousand columns they fit a core's own cache
+_TOGETHER = 64  # rows of a covariance that are worked on at a time
 
 Columns = tuple[npt.NDArray[Any], ...]
 
@@ -130,8 +131,11 @@ class Moments:
     def covariance(self, a: str, b: str) -> FloatArray:
         """Covariance of two views (or of one with itself), normalised by n, (p, q) float64."""
         covariance = self._square.value(self._spans[a], self._spans[b])
-        covariance /= self.n
-        covariance -= np.outer(self._offset(a), self._offset(b))
+        first, second = self._offset(a), self._offset(b)
+        for start in range(0, len(covariance), _TOGETHER):  # in the cache, without a second matrix
+            few = slice(start, start + _TOGETHER)
+            covariance[few] /= self.n
+            covariance[few] -= first[few, None] * second
         return covariance
 
     def _offset(self, name: str) -> FloatArray:

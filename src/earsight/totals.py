@@ -21,9 +21,14 @@ class Total:
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.high = np.zeros(shape)
         self.low = np.zeros(shape)
+        self._is_empty = True
 
     def add(self, term: npt.NDArray[np.floating]) -> None:
         """Add an array of the sum's shape, of any precision up to float64."""
+        if self._is_empty:
+            self._is_empty = False
+            self.high[...] = term
+            return
         high, low, new = self.high.reshape(-1), self.low.reshape(-1), term.reshape(-1)
         scratch = np.empty((3, min(_CHUNK, len(high))))
         for start in range(0, len(high), _CHUNK):

@@ -133,8 +133,7 @@ class LinearCCA(JointEmbedding):
             (yy, scale_y, scale_y),
             (xy, scale_x, scale_y),
         ):  # in place: at a thousand features a copy is 8 MiB
-            matrix *= rows[:, None]
-            matrix *= columns
+            linalg.rescaled(matrix, rows, columns, out=matrix)
         ridge_x = self._relative_ridge(xx, found.units[0])
         ridge_y = self._relative_ridge(yy, found.units[1])
         pair = linalg.cca(
