@@ -58,9 +58,10 @@ def pooled(sequence: FeatureSequence, n: int, around: int = AROUND) -> tuple[Flo
     times, aside = sequence.times, around // 2
     low = np.searchsorted(times, np.arange(n) - aside)  # (n,) first step of each second
     high = np.searchsorted(times, np.arange(n) + aside + 1)  # (n,) one past its last
-    nearest, near = _nearest(sequence, np.arange(n) + 0.5)
-    alone = (low == high) & near
-    low[alone], high[alone] = nearest[alone], nearest[alone] + 1
+    empty = np.flatnonzero(low == high)
+    if len(empty):
+        nearest, near = _nearest(sequence, empty + 0.5)
+        low[empty], high[empty] = nearest, nearest + near
     means = np.zeros((n, sequence.dim), np.float32)
     for first in range(0, n, _PIECE):
         piece = slice(first, first + _PIECE)
@@ -213,29 +214,19 @@ class Seconds:
         steps = self._sequences.lengths({"source": roles})
         for some in _batches(durations, roles, steps):
             found = self._sequences.get(f"{content}:{role}" for content in some for role in roles)
-            parts = []
-            for content in some:
-                own = {role: found[f"{content}:{role}"].sequence for role in roles}
-                parts.append(self._place(modality, own, n_seconds(durations[content])))
-            lengths = [len(here) for _, here in parts]
-            yield Block(
-                some,
-                np.cumsum([0, *lengths]),
-                np.concatenate([points for points, _ in parts]),
-                np.concatenate([here for _, here in parts]),
-            )
-
-    def _place(
-        self, modality: str, sequences: Mapping[str, FeatureSequence], n: int
-    ) -> tuple[FloatArray, Flags]:
-        """Put the seconds of one content into the space: (n, k), and (n,) where something is."""
-        means = {role: pooled(sequence, n) for role, sequence in sequences.items()}
-        here = np.logical_and.reduce([flags for _, flags in means.values()])
-        points = np.zeros((n, self._dim), np.float32)
-        if here.any():
-            rows = {role: values[here] for role, (values, _) in means.items()}
-            points[here] = self._space.embed(modality, rows)
-        return points, here
+            lengths = [n_seconds(durations[content]) for content in some]
+            means: dict[str, FloatArray] = {}
+            here = np.ones(sum(lengths), bool)
+            for role in roles:
+                own = [found[f"{content}:{role}"].sequence for content in some]
+                each = [pooled(steps, n) for steps, n in zip(own, lengths, strict=True)]
+                means[role] = np.concatenate([values for values, _ in each])
+                here &= np.concatenate([flags for _, flags in each])
+            points = np.zeros((len(here), self._dim), np.float32)
+            if here.any():
+                rows = {role: values[here] for role, values in means.items()}
+                points[here] = self._space.embed(modality, rows)
+            yield Block(some, np.cumsum([0, *lengths]), points, here)
 
 
 def _batches(
