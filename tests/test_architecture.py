@@ -83,6 +83,7 @@ TORCH_ONLY = {
     "extractors/_soundnet.py",
     "extractors/_vggish.py",
     "methods/_checkpoint.py",
+    "methods/_distributed.py",
     "methods/_losses.py",
     "methods/_network.py",
     "methods/_pooling.py",

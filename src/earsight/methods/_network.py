@@ -14,18 +14,25 @@ _ROWS = 4096  # that a network maps at a time
 
 
 class Dropout(nn.Module):  # type: ignore[misc]  # mypy sees torch as Any
-    """Dropout from a generator of its own, which the loop sets for each epoch."""
+    """Dropout from a generator of its own, which the loop sets for each epoch.
+
+    Attributes:
+        share: (start, stop, of) where x is rows `start` up to `stop` of a batch of so many.
+    """
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
         self.generator: torch.Generator | None = None
+        self.share: tuple[int, int, int] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Zero each entry with probability `rate` while training."""
         if not self.training or self.rate == 0:
             return x
-        kept = torch.empty_like(x).bernoulli_(1 - self.rate, generator=self.generator)
+        start, stop, of = self.share or (0, len(x), len(x))
+        whole = x.new_empty(of, *x.shape[1:]).bernoulli_(1 - self.rate, generator=self.generator)
+        kept = whole[start:stop]
         return x * kept.div_(1 - self.rate)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from earsight.arrays import FloatArray, IntArray, Labels
 from earsight.errors import InputError, TrainingError
-from earsight.methods import _batches
+from earsight.methods import _batches, _distributed
 from earsight.methods._base import Rows
 from earsight.methods._checkpoint import Checkpoint
 from earsight.methods._deep import DeepEmbedding, Epoch
@@ -119,28 +119,35 @@ def train(
 
     Raises:
         TrainingError: The loss or a weight is no longer finite, or weights grew a hundredfold.
-        InputError: `device` is "cuda" and there is none.
+        InputError: `device` is "cuda" and there is none; under torchrun, fewer GPUs than ranks.
     """
     device = pick_device(model.device)
+    ranks = _distributed.ranks(device)
     kept_rows, held_rows = rows, None
     if model.patience is not None:
         kept, held = _batches.hold_out(rows, model.seed)
         if held is not None:
             kept_rows, held_rows = _batches.take(rows, kept), _batches.take(rows, held)
     module = problem.module.to(device)
-    steps = _Steps(model, kept_rows, problem, device, by_class)
+    ranks.share(module, model.name)
+    steps = _Steps(model, kept_rows, problem, device, by_class, ranks)
     checkpoint = Checkpoint.of(model, rows)
     state = _State()
     if checkpoint and (found := checkpoint.read()):
         state = _restored(found, module, steps.optimizer)
-    else:
-        _close_epoch(state, math.nan, model, problem, kept_rows, held_rows, score)
+    if [state.epoch] != ranks.from_first(lambda: [state.epoch]):
+        raise InputError(
+            f"`checkpoint` must be a folder that all ranks see; got {model.checkpoint!r}, which is "
+            f"another one for rank {ranks.rank}."
+        )
+    if not state.history:
+        _close_epoch(state, math.nan, model, problem, kept_rows, held_rows, score, ranks)
     with _threads_for(model.batch_size * max(p.numel() for p in module.parameters())):
         while state.epoch < model.epochs and not _waited(state, model, held_rows):
             state.epoch += 1
             loss = steps.epoch(state.epoch)
-            _close_epoch(state, loss, model, problem, kept_rows, held_rows, score)
-            if checkpoint:
+            _close_epoch(state, loss, model, problem, kept_rows, held_rows, score, ranks)
+            if checkpoint and ranks.rank == 0:
                 checkpoint.write(*_stored(state, module, steps.optimizer))
     module.load_state_dict(state.best)
     module.to("cpu").eval()
@@ -153,9 +160,16 @@ class _Steps:
     """The steps of an epoch."""
 
     def __init__(
-        self, model: DeepEmbedding, rows: Rows, problem: Problem, device: str, by_class: bool
+        self,
+        model: DeepEmbedding,
+        rows: Rows,
+        problem: Problem,
+        device: str,
+        by_class: bool,
+        ranks: _distributed.Alone,
     ) -> None:
         self.model, self.rows, self.problem, self.device = model, rows, problem, device
+        self.ranks = ranks
         self.by_class, self.usual = by_class, usual_sizes(problem.module)
         # `fused` does a step in one kernel: for small networks the steps are most of the time.
         self.optimizer = torch.optim.AdamW(
@@ -200,6 +214,7 @@ class _Steps:
                 raise _diverged(model, f"train on finite numbers; {what}")
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            self.ranks.add_gradients(module)
             self.optimizer.step()
             total += value
         if not all(math.isfinite(float(p.detach().sum())) for p in module.parameters()):
@@ -267,15 +282,14 @@ def _close_epoch(
     kept: Rows,
     held: Rows | None,
     score: Score,
+    ranks: _distributed.Alone,
 ) -> None:
     """Score the epoch, remember its networks if they are the best, and tell who listens."""
     map_ = figure = math.nan
     if held is not None:
+        asked = held
         problem.module.eval()
-        with torch.no_grad():
-            points = problem.points(kept, held)
-        map_ = held_out_map(points, held)
-        figure = map_ if score is held_out_map else score(points, held)
+        map_, figure = ranks.from_first(lambda: _scores(problem, kept, asked, score))
     best = max((row[2] for row in state.history), default=-math.inf)
     state.history.append([loss, map_, figure])
     if held is None or figure > best or not state.best:
@@ -283,6 +297,14 @@ def _close_epoch(
         state.best = {name: x.detach().clone() for name, x in problem.module.state_dict().items()}
     if model.on_epoch is not None:
         model.on_epoch(Epoch(state.epoch, model.epochs, loss, map_, figure))
+
+
+def _scores(problem: Problem, kept: Rows, held: Rows, score: Score) -> list[float]:
+    """Return the MAP of held-out rows, and what decides."""
+    with torch.no_grad():
+        points = problem.points(kept, held)
+    map_ = held_out_map(points, held)
+    return [map_, map_ if score is held_out_map else score(points, held)]
 
 
 def _waited(state: _State, model: DeepEmbedding, held: object) -> bool:
