@@ -162,6 +162,24 @@ def test_a_second_lies_where_a_clip_of_it_would(tmp_path: Path) -> None:
     assert block.here.all() and n_seconds(20.0) == 20
 
 
+def test_what_is_deleted_while_it_is_read_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SequenceStore(tmp_path, "sequences")
+    store.create()
+    steps = FeatureSequence(np.eye(5, dtype=np.float32), np.arange(5) + 0.5)
+    store.upsert([StoredSequence(f"{c}:words.audio", c, "words.audio", steps) for c in "ab"])
+    space = Space(earsight.method("zero_shot").fit({"audio": np.ones((1, 5))}))
+
+    def lengths(where: object) -> dict[str, int]:
+        store.delete(["a"])  # after they were counted
+        return {"a:words.audio": 5, "b:words.audio": 5}
+
+    monkeypatch.setattr(store, "lengths", lengths)
+    (block,) = Seconds(space, store, hold=True).blocks("audio", {"a": 5.0, "b": 5.0})
+    assert block.contents == ["b"] and len(block.points) == 5
+
+
 # -- from end to end -------------------------------------------------------------------------------
 
 

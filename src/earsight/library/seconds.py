@@ -212,8 +212,12 @@ class Seconds:
     def _read(self, modality: str, durations: Mapping[str, float]) -> Iterator[Block]:
         roles = self._roles(modality)
         steps = self._sequences.lengths({"source": roles})
-        for some in _batches(durations, roles, steps):
-            found = self._sequences.get(f"{content}:{role}" for content in some for role in roles)
+        for batch in _batches(durations, roles, steps):
+            found = self._sequences.get(f"{content}:{role}" for content in batch for role in roles)
+            # What was deleted since its steps were counted is as if it had not been stored.
+            some = [c for c in batch if all(f"{c}:{role}" in found for role in roles)]
+            if not some:
+                continue
             lengths = [n_seconds(durations[content]) for content in some]
             means: dict[str, FloatArray] = {}
             here = np.ones(sum(lengths), bool)
