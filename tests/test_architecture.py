@@ -29,7 +29,7 @@ MAY_KNOW = {
     "weights": set(),
     "features": set(),
     "datasets": {"features"},
-    "vectors": {"features", "retrieval", "storage"},
+    "vectors": {"features", "nearest", "retrieval", "storage"},
     "engine": set(),
     "methods": {"datasets", "discovery", "features", "linalg", "moments", "retrieval"},
     "extractors": {"features", "media", "weights"},

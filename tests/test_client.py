@@ -157,17 +157,24 @@ def test_what_cannot_be_asked(made: Path, tmp_path: Path) -> None:
 )
 @settings(max_examples=15, deadline=None)
 def test_held_rows_answer_as_their_table(
-    tmp_path_factory: pytest.TempPathFactory, n: int, k: int, seed: int, where: dict[str, object]
+    tmp_path_factory: pytest.TempPathFactory,
+    n: int,
+    k: int,
+    seed: int,
+    width: int,
+    where: dict[str, object],
 ) -> None:
     rng = np.random.default_rng(seed)
     table = LanceIndex(tmp_path_factory.mktemp("held"), "rows")
-    table.create(3)
+    table.create(width)
     rows = [
         Row(f"k{i:03d}", f"c{i % 5}", ("audio", "visual")[i % 2], i, 0.0, 1.0) for i in range(n)
     ]
-    table.upsert(rows, rng.integers(-2, 3, (n, 3)).astype(np.float32))  # many ties, some zeros
+    vectors = rng.integers(-2, 3, (n, width)).astype(np.float32)  # many ties, some zeros
+    vectors[::7] *= 1e20
+    table.upsert(rows, vectors)
     held = HeldIndex.of(table)
     assert held is not None
-    queries = rng.integers(-2, 3, (4, 3)).astype(np.float32)
+    queries = rng.integers(-2, 3, (4, width)).astype(np.float32)
     assert held.search(queries, k, where) == table.search(queries, k, where)
     assert held.count(where) == table.count(where)

@@ -1,6 +1,7 @@
 """The k most similar items of a gallery, exactly, without ranking the others."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ def top(query: ArrayLike, gallery: ArrayLike, k: int) -> tuple[IntArray, FloatAr
     """Find the k gallery items most similar to each query.
 
     Single precision passes over every item: what may be among the k best by the bound of its error,
-    |fl(x·y) − x·y| ≤ (d + 3)·2⁻²⁴ for vectors of length 1, is computed exactly. So the answer is
+    |fl(x·y) − x·y| ≤ (d + 5)·2⁻²⁴ for vectors of length 1, is computed exactly. So the answer is
     that of exact arithmetic, for the price of a product and a comparison. Memory: a block of both.
 
     Args:
@@ -70,8 +71,7 @@ def _few(units: FloatArray, items: FloatArray, k: int) -> tuple[IntArray, _Dista
     found = np.full((len(units), k), len(items), dtype=np.intp)
     best = np.full((len(units), k), np.iinfo(np.int64).max, dtype=np.int64)
     floors = np.full(len(units), -np.inf, dtype=np.float32)
-    error = (units.shape[1] + 3) * 2.0**-24
-    slack = np.float32(error + 2 / GRID)  # and what rounding to the grid can hide
+    slack = np.float32(rounding(units.shape[1]))
     rough = units.astype(np.float32)
     for start in range(0, len(items), _ITEMS):
         block = to_unit(items[start : start + _ITEMS])
@@ -89,7 +89,12 @@ def _few(units: FloatArray, items: FloatArray, k: int) -> tuple[IntArray, _Dista
                 continue
             of_hot, within = np.nonzero(spans[hot] >= floor[hot, None])
             row, column = np.divmod(hot[of_hot] * span + within, len(block))
-            near = _distances(units, block, first + row, column)
+            near = np.concatenate(
+                [
+                    pair_distances(units[first + row[part]], block[column[part]])
+                    for part in parts(len(row), _PAIRS // units.shape[1])
+                ]
+            )
             own, which = np.unique(row, return_inverse=True)
             own += first
             known = found[own], best[own]
@@ -98,22 +103,33 @@ def _few(units: FloatArray, items: FloatArray, k: int) -> tuple[IntArray, _Dista
     return found, best
 
 
-def _distances(
-    units: FloatArray, block: FloatArray, rows: IntArray, columns: IntArray
-) -> _Distances:
-    """Return −2²⁰ times the cosines of single pairs, as `distance_blocks` rounds them."""
-    distances = np.empty(len(rows), dtype=np.int64)
-    border = near_border(units.shape[1])
-    step = max(1, _PAIRS // units.shape[1])
-    for start in range(0, len(rows), step):
-        part = slice(start, start + step)
-        x, y = units[rows[part]], block[columns[part]]
-        scaled = np.einsum("ij,ij->i", x, y) * -GRID
-        rounded = np.rint(scaled)
-        distances[part] = rounded
-        for i in np.flatnonzero(np.abs(scaled - rounded) > border):
-            distances[start + i] = round(-GRID * math.fsum(x[i] * y[i]))
+def pair_distances(x: FloatArray, y: FloatArray) -> _Distances:
+    """Return −2²⁰ times the cosine of row i of x with row i of y, as `distance_blocks` rounds it.
+
+    Args:
+        x: (n, d) rows of length 1 (or 0) in float64.
+        y: (n, d), likewise.
+    """
+    scaled = np.einsum("ij,ij->i", x, y) * -GRID
+    rounded = np.rint(scaled)
+    distances: _Distances = rounded.astype(np.int64)
+    for i in np.flatnonzero(np.abs(scaled - rounded) > near_border(x.shape[1])):
+        distances[i] = round(-GRID * math.fsum(x[i] * y[i]))
     return distances
+
+
+def parts(n: int, step: int) -> Iterator[slice]:
+    """Yield slices of at most `step` that cover n."""
+    for start in range(0, n, max(1, step)):
+        yield slice(start, start + max(1, step))
+
+
+def rounding(width: int) -> float:
+    """Return how far single precision, and rounding to 2⁻²⁰, can move a cosine.
+
+    (d + 5)·2⁻²⁴ + 2⁻¹⁹, for vectors that are brought to length 1, or divided by it afterwards.
+    """
+    return (width + 5) * 2.0**-24 + 2 / GRID
 
 
 def _merged(

@@ -129,13 +129,16 @@ def cosines(queries: FloatArray, vectors: FloatArray) -> FloatArray:
     return np.concatenate(blocks) / -GRID + 0.0
 
 
-def reaching(scores: FloatArray, k: int, floor: float) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+def reaching(
+    scores: FloatArray, k: int, floor: float, slack: float = 0.0
+) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
     """Return where the k best of `scores` (n,) are, with all that tie with the last of them.
 
-    Those below `floor` are left out: k better ones are known already.
+    Those below `floor` are left out: k better ones are known already. Those within `slack` of the
+    last are taken too.
     """
     if len(scores) > k:
-        floor = max(floor, float(np.partition(scores, -k)[-k]))
+        floor = max(floor, float(np.partition(scores, -k)[-k]) - slack)
     return np.flatnonzero(scores >= floor)
 
 

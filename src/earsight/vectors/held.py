@@ -6,14 +6,17 @@ import numpy as np
 import numpy.typing as npt
 
 from earsight.arrays import FloatArray, unit_rows
-from earsight.retrieval import GRID, distance_blocks
+from earsight.nearest import pair_distances, parts, rounding
+from earsight.retrieval import GRID
 from earsight.vectors._base import Hit, Row, VectorTable, Where, check_query, merge, reaching
 
 Places = npt.NDArray[np.intp]
+_SHORT = 64  # dimensions
+_BLOCK = 8192  # rows taken to double precision at a time
 _NOWHERE = np.zeros(0, dtype=np.intp)
 
 MAX_BYTES = 1 << 28
-"""A table whose vectors take more than this in float64 (65,000 rows of 512) is not held."""
+"""A table whose vectors take more than this in float32 (130,000 rows of 512) is not held."""
 
 
 class HeldIndex:
@@ -31,13 +34,22 @@ class HeldIndex:
 
     def __init__(self, rows: Sequence[Row], vectors: FloatArray) -> None:
         self._rows = list(rows)
-        self._units = unit_rows(np.asarray(vectors, dtype=np.float64))  # (n, dim)
+        x = np.asarray(vectors, dtype=np.float32)
+        _, exponent = np.frexp(np.abs(x).max(axis=1, keepdims=True, initial=0))
+        # A power of two brings each row near 1. Short rows lie by columns, which multiply faster.
+        x = np.ldexp(x, -exponent)
+        self._vectors = np.asfortranarray(x) if x.shape[1] < _SHORT else x  # (n, dim)
+        lengths = np.empty(len(x))
+        for part in parts(len(x), _BLOCK):
+            lengths[part] = np.linalg.norm(self._vectors[part].astype(np.float64), axis=1)
+        inverse = np.divide(1.0, lengths, out=np.zeros(len(x)), where=lengths > 0)
+        self._inverse = inverse.astype(np.float32)  # (n,)
         self._columns: dict[str, dict[object, Places]] = {}
 
     @classmethod
     def of(cls, table: VectorTable, where: Where | None = None) -> "HeldIndex | None":
         """Read the rows of a table that pass the filter; None where they are too many to hold."""
-        if table.count(where) * table.dim * 8 > MAX_BYTES:
+        if table.count(where) * table.dim * 4 > MAX_BYTES:
             return None
         parts = list(table.read(where))
         rows = [row for part, _ in parts for row in part]
@@ -55,38 +67,52 @@ class HeldIndex:
         Raises:
             InputError: Another width, NaN, or a k below 1.
         """
-        matrix = check_query(queries, k, self._units.shape[1])
+        matrix = check_query(queries, k, self._vectors.shape[1])
         places = self._places(where)
-        if not len(places):
-            return [[] for _ in matrix]
-        found: list[list[Hit]] = []
         units = unit_rows(matrix.astype(np.float64))
-        for _, distances in distance_blocks(units, self._units):
-            for line in distances[:, places] / -GRID + 0.0:  # (rows that pass,)
-                kept = reaching(line, k, -np.inf)
-                hits = (Hit(self._rows[places[i]], float(line[i])) for i in kept)
-                found.append(merge([], hits, k))
-        return found
+        return [self._nearest(unit, k, places) for unit in units]
+
+    def _nearest(self, unit: FloatArray, k: int, places: Places | None) -> list[Hit]:
+        similar = self._vectors @ unit.astype(np.float32)  # (n,)
+        similar *= self._inverse
+        if places is not None:
+            similar = similar[places]
+        near = reaching(similar, k, -np.inf, 2 * rounding(len(unit)))
+        rows = near if places is None else places[near]
+        scores = pair_distances(np.broadcast_to(unit, (len(rows), len(unit))), self._units(rows))
+        kept = reaching(scores / -GRID + 0.0, k, -np.inf)
+        hits = (Hit(self._rows[rows[i]], float(scores[i] / -GRID + 0.0)) for i in kept)
+        return merge([], hits, k)
+
+    def _units(self, rows: Places) -> FloatArray:
+        return unit_rows(np.asarray(self._vectors[rows], dtype=np.float64, order="C"))
 
     def count(self, where: Where | None = None) -> int:
         """Return the number of rows that pass the filter."""
-        return len(self._places(where))
+        places = self._places(where)
+        return len(self._rows) if places is None else len(places)
 
     def read(self, where: Where | None = None) -> tuple[list[Row], FloatArray]:
         """Return the rows that pass the filter, and their vectors at unit length (n, dim)."""
         places = self._places(where)
-        return [self._rows[i] for i in places], self._units[places]
+        if places is None:
+            places = np.arange(len(self._rows))
+        return [self._rows[i] for i in places], self._units(places)
 
-    def _places(self, where: Where | None) -> Places:
-        passing = np.ones(len(self._rows), dtype=bool)
+    def _places(self, where: Where | None) -> Places | None:
+        """Return where the rows that pass stand; None if all do."""
+        passing = None
         for column, wanted in (where or {}).items():
             several = isinstance(wanted, Collection) and not isinstance(wanted, str)
-            here = np.zeros(len(self._rows), dtype=bool)
+            values = wanted if several else (wanted,)
             by_value = self._by_value(column)
-            for value in wanted if several else (wanted,):  # type: ignore[union-attr]
+            if by_value.keys() <= set(values):  # type: ignore[arg-type]
+                continue
+            here = np.zeros(len(self._rows), dtype=bool)
+            for value in values:  # type: ignore[union-attr]
                 here[by_value.get(value, _NOWHERE)] = True
-            passing &= here
-        return np.flatnonzero(passing)
+            passing = here if passing is None else passing & here
+        return None if passing is None else np.flatnonzero(passing)
 
     def _by_value(self, column: str) -> dict[object, Places]:
         """Return where each value of a column stands; made when it is first asked for."""
