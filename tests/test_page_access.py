@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from _browser import Page
+from _browser import CONTRAST, OPERABLE, Page
 from _clips import make_clip
 
 VIEWS = {
@@ -23,37 +23,6 @@ SETTLED = {
     "quality": "#measure-go",
     "library": "#trouble table",
 }
-OPERABLE = {
-    "button", "checkbox", "combobox", "DisclosureTriangle", "link", "radio", "searchbox",
-    "spinbutton", "textbox", "application",
-}  # fmt: skip
-
-# Text whose contrast with what lies behind it is too low: WCAG's formula, 4.5, or 3 where large.
-CONTRAST = """
-const rgb = (c) => {
-  const k = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true });
-  k.fillStyle = c; k.fillRect(0, 0, 1, 1); const d = k.getImageData(0, 0, 1, 1).data;
-  return [d[0], d[1], d[2], d[3] / 255]; };
-const over = (a, b) => [0, 1, 2].map((i) => a[i] * a[3] + b[i] * (1 - a[3])).concat(1);
-const lum = (c) => c.slice(0, 3).map((v) => v / 255)
-  .map((v) => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
-  .reduce((s, v, i) => s + v * [.2126, .7152, .0722][i], 0);
-const behind = (e) => { const own = rgb(getComputedStyle(e).backgroundColor);
-  return own[3] === 1 || !e.parentElement ? own : over(own, behind(e.parentElement)); };
-const bad = [];
-const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-while (walk.nextNode()) {
-  const e = walk.currentNode.parentElement, style = getComputedStyle(e);
-  if (!walk.currentNode.data.trim() || !e.checkVisibility() || e.closest(':disabled')) continue;
-  if (e.closest('.unseen, .ask h1, script, style')) continue;
-  const back = behind(e), front = over(rgb(style.color), back);
-  const [hi, lo] = [lum(front), lum(back)].sort((a, b) => b - a);
-  const large = parseFloat(style.fontSize) >= 24;
-  if ((hi + .05) / (lo + .05) < (large ? 3 : 4.5))
-    bad.push([walk.currentNode.data.trim(), ((hi + .05) / (lo + .05)).toFixed(2)]);
-}
-return bad;
-"""
 
 
 def show(page: Page, view: str, **how: object) -> None:

@@ -122,6 +122,11 @@ def evaluate_library(
             f"{note}With fewer than 20 clips nothing is fitted: all are ranked by the {bridge} "
             "bridge, centred by its prior alone."
         )
+    if result.copies:
+        result.note += (
+            f" Copies of one content are scored once: {result.copies} of the files "
+            "hold what another holds."
+        )
     return result
 
 

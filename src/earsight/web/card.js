@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { look } from "./closer.js";
-import { clock, el, icon, nameOf, perceived, readable, toast } from "./dom.js";
+import { clock, el, icon, isPart, nameOf, perceived, readable, toast } from "./dom.js";
 import { isPlaying, play, stop } from "./player.js";
 import { waveform } from "./waveform.js";
 
@@ -86,9 +86,9 @@ export function makeCard(clip, modality, onAsk, rank = 0) {
   const badge = clip.is_query ? "the query itself" : "";
   const name = nameOf(clip.path);
   const copies = clip.copies?.length ? listed(clip.copies) : null;
-  const span = clip.start || (clip.end || 0) < (clip.seconds || 0) - 0.5 || (clip.seconds || 0) > 30 ? `${clock(clip.start)}–${clock(clip.end)} of ` : "";
+  const span = isPart(clip) || (clip.end && clip.seconds > 30) ? `${clock(clip.start)}–${clock(clip.end)} of ` : "";
   const card = el("article", { class: "card", "data-id": clip.id, "data-label": clip.label ?? "" },
-    makeFace(clip, modality, { rank, said, badge }),
+    makeFace(clip, modality === "text" ? "visual" : modality, { rank, said, badge }),
     el("div", { class: "line" },
       el("span", { class: "label" }, clip.label ?? "no class"),
       shown ? el("span", { class: "score", title: "Cosine similarity" }, shown) : null),

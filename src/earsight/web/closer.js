@@ -2,7 +2,7 @@
 // whether its sound is in step.
 
 import * as api from "./api.js";
-import { $, clock, el, nameOf, readable, tell } from "./dom.js";
+import { $, clock, el, isPart, nameOf, readable, tell } from "./dom.js";
 import { Timeline } from "./timeline.js";
 import { stop } from "./player.js";
 
@@ -45,7 +45,7 @@ export function look(clip, modality) {
   $("closer-title").replaceChildren(el("bdi", {}, nameOf(clip.path)));
   $("closer-facts").textContent = [clip.label, clock(clip.seconds)].filter(Boolean).join(" · ");
   const media = makePlayer(clip);
-  shown = { clip, media, repaired: false, offset: null };
+  shown = { clip, media, repaired: false };
   $("closer-player").replaceChildren(media);
   const both = clip.has.includes("audio") && clip.has.includes("visual");
   $("insync").hidden = !both;
@@ -103,7 +103,7 @@ async function drawTime(clip, modality) {
     return;
   }
   if (signal.aborted) return;
-  const best = chart.draw(found, clip);
+  const best = chart.draw(found, clip, isPart(clip));
   $("closer-best").textContent = best
     ? `Best at ${clock(best.time)}, with ${best.score.toFixed(2).replace("-", "−")}. A click, or the arrow keys, jump there.`
     : "Nothing in it can be compared.";
@@ -117,10 +117,9 @@ async function findOut() {
   try {
     const found = await api.offset(clip.id, signal);
     if (signal.aborted) return;
-    shown.offset = found;
     $("insync-said").textContent = inWords(found);
     $("insync-go").hidden = true;
-    $("insync-play").hidden = found.offset_ms === null || Math.abs($rounded(found.offset_ms)) < LATE;
+    $("insync-play").hidden = found.offset_ms === null || Math.abs(found.offset_ms) < LATE;
     $("insync-play").textContent = "Play it repaired";
   } catch (error) {
     if (signal.aborted) return;
@@ -129,12 +128,10 @@ async function findOut() {
   }
 }
 
-const $rounded = (ms) => Math.round(ms);
-
 function inWords({ offset_ms: ms, agreeing, of, why }) {
   if (ms === null) return `No answer. ${readable(why)}`;
   const sure = `${agreeing} of ${of} witnesses agree.`;
-  const off = Math.abs($rounded(ms));
+  const off = Math.abs(Math.round(ms));
   if (off < LATE) return `Sound and sight are in step, to a frame; ${sure}`;
   return `The sound is ${off} ms ${ms > 0 ? "late" : "early"}; ${sure}`;
 }

@@ -61,6 +61,9 @@ export const readable = (path) => path.replaceAll(/(?:%[89A-F][0-9A-F])+/g, (fou
   }
 });
 
+/** Whether what answers is a part of the clip, and not the whole of it. */
+export const isPart = ({ start, end, seconds }) => Boolean(end) && (start > 0 || end < (seconds || 0) - 0.5);
+
 /** The last part of a clip's path. */
 export const nameOf = (path) => readable(path.split("/").pop());
 

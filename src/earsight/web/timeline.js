@@ -36,8 +36,8 @@ export class Timeline {
     this.tell();
   }
 
-  /** Draw; returns the best second, {time, score}, or null where there is none. */
-  draw({ times, scores, step }, { start, end, seconds }) {
+  /** Draw, marked from start to end where that is a part of the clip; returns the best second, {time, score}, or null where there is none. */
+  draw({ times, scores, step }, { start, end, seconds }, isPart) {
     const known = scores.filter((score) => score !== null);
     this.clear(Math.max(seconds ?? 0, (times.at(-1) ?? 0) + step / 2));
     Object.assign(this, { times, scores });
@@ -46,7 +46,7 @@ export class Timeline {
     const spread = Math.max(high - low, 1e-3);
     const y = (score) => TALL - 6 - ((score - low) / spread) * (TALL - 14);
     const drawing = shape("svg", { viewBox: `0 0 ${this.seconds} ${TALL}`, preserveAspectRatio: "none", "aria-hidden": "true" });
-    if (end > start) {
+    if (isPart) {
       drawing.append(shape("rect", { class: "moment", x: start, y: 0, width: Math.min(end, this.seconds) - start, height: TALL }));
     }
     for (const run of runs(times, scores, step, this.seconds)) {
