@@ -9,6 +9,9 @@ import torch
 
 import earsight
 from earsight.errors import InputError, TrainingError
+from earsight.experiments.compare import Wishes, compare
+from earsight.experiments.protocol import Protocol
+from earsight.experiments.train import train as train_and_keep
 from earsight.features import FeatureSequence, PairedFeatures, StepTable, write_features
 from earsight.features.files import read_features
 from earsight.methods import _deep, _pooling
@@ -333,3 +336,43 @@ def test_no_alarm_where_there_is_nothing_to_learn(method: str) -> None:
     common = rng.normal(size=(60, 1))
     noise = {name: common + 1e-3 * rng.normal(size=(60, 4)) for name in ("audio", "visual")}
     earsight.method(method, epochs=20, learning_rate=1e-2).fit(noise, LABELS)
+
+
+def test_a_comparison_reads_the_steps_of_a_file(tmp_path: Path) -> None:
+    steps, labels = rises(60)
+    views = {name: each.means() for name, each in steps.items()}
+    write_features(tmp_path / "a.h5", PairedFeatures(views, labels, steps=steps))
+    methods = ["tnn:epochs=1", "tnn:pooling=attention,epochs=1", "cca"]
+    told: list[str] = []
+
+    def compared(name: str) -> dict[str, float]:
+        data = read_features(tmp_path / f"{name}.h5")
+        wishes = Wishes(json=tmp_path / "out.json")
+        found = compare(data, methods, Protocol(folds=2, seeds=1), wishes=wishes)
+        told[:] = found.kept
+        assert not found.failed
+        return {result.method: result.score for result in found.results}
+
+    scores = compared("a")
+    assert scores[methods[1]] != scores[methods[0]]
+    assert compared("a") == scores and told == methods  # nothing is fitted twice
+    late = {name: replace(each, times=each.times + 0.25) for name, each in steps.items()}
+    write_features(tmp_path / "b.h5", PairedFeatures(views, labels, steps=late))
+    compared("b")
+    assert told == [methods[0], "cca"]  # of the same means; only what reads steps is fitted anew
+    rows = PairedFeatures(views, labels)
+    [failed] = compare(rows, methods[1:2], Protocol(folds=2, seeds=1)).failed
+    assert "pooling='attention' needs sequences" in str(failed.error)
+
+
+def test_a_model_is_trained_on_a_file_with_steps_and_scored(tmp_path: Path) -> None:
+    steps, labels = rises(90)
+    views = {name: each.means() for name, each in steps.items()}
+    data = PairedFeatures(views, labels, steps=steps)
+    train, test = data.take(np.arange(60)), data.take(np.arange(60, 90))
+    spec = "tnn:pooling=attention,epochs=3"
+    done = train_and_keep(train, spec, tmp_path / "model", score=test)
+    loaded = earsight.load_model(tmp_path / "model")
+    points = {name: loaded.transform(name, each) for name, each in test.steps.items()}
+    expected = earsight.evaluate(points, test.labels)["audio", "visual"].map
+    assert done.scores["audio->visual"]["map"] == pytest.approx(expected, abs=1e-12)
