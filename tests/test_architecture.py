@@ -70,8 +70,8 @@ MAY_KNOW = {
 # Imported where they are used, never when a module of ours is imported.
 HEAVY = {
     "av", "fastapi", "h5py", "huggingface_hub", "lancedb", "matplotlib", "onnx", "onnxruntime",
-    "PIL", "pyarrow", "safetensors", "scipy", "sklearn", "starlette", "tokenizers", "torch",
-    "ray", "transformers", "uvicorn",
+    "PIL", "pyarrow", "pymilvus", "ray", "safetensors", "scipy", "sklearn", "starlette",
+    "tokenizers", "torch", "transformers", "uvicorn",
 }  # fmt: skip
 # Modules that are nothing but torch, and are imported by functions that need them.
 TORCH_ONLY = {

@@ -21,8 +21,15 @@ _SCHEMES = {"milvus": "http", "milvus+tls": "https"}
 _PORT = 19530
 _CONNECT = 5.0  # seconds until a server that does not answer is none
 _PAUSE = 0.2  # seconds before a server that was lost is asked again
-_TRY_AGAIN = {"grpc.initial_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 1000}
+_LINE = {
+    "grpc.initial_reconnect_backoff_ms": 100,
+    "grpc.max_reconnect_backoff_ms": 1000,
+    # A server may hang up on who asks for signs of life more often, which the client would.
+    "grpc.keepalive_time_ms": 300_000,
+    "grpc.keepalive_permit_without_calls": 0,
+}
 _CLIENT, _SERVER = (2, 6), (2, 5)  # the oldest that fit
+_STRANGE = "something listens there that does not answer as Milvus does. Is the port right?"
 _NOT_THERE = 100  # Milvus' code for a collection that is not there
 _LOST = re.compile("UNAVAILABLE|DEADLINE_EXCEEDED|Retry|Fail connecting|closed channel")
 _REFUSED = re.compile("(?i)unauthenticated|permission ?denied|auth check failure|not authorized")
@@ -79,17 +86,25 @@ class Server:
                 it wants another token, or one of both sides is too old.
         """
         pymilvus = _pymilvus()
-        uri = f"{_SCHEMES[self.scheme]}://{self._place}"
-        try:
-            token = os.environ.get(TOKEN, "")
-            client = pymilvus.MilvusClient(
-                uri, token=token, timeout=_CONNECT, grpc_options=_TRY_AGAIN
-            )
-            version = str(client.get_server_version(timeout=_CONNECT))
-        except Exception as error:  # whatever a stranger's answer leads the client to
-            raise LibraryError(f"{self} cannot be used as index: {self._why(error)}") from error
-        self._check_version(version)
-        return client
+        until = time.monotonic() + _CONNECT
+        while True:
+            try:
+                client = pymilvus.MilvusClient(
+                    f"{_SCHEMES[self.scheme]}://{self._place}",
+                    token=os.environ.get(TOKEN, ""),
+                    timeout=_CONNECT,
+                    grpc_options=_LINE,
+                )
+                self._check_version(str(client.get_server_version(timeout=_CONNECT)))
+                return client
+            except EarsightError:
+                raise
+            except Exception as error:  # whatever a stranger's answer leads the client to
+                why = self._why(error)
+                if why == _STRANGE and time.monotonic() < until:  # or it is just being started
+                    time.sleep(_PAUSE)
+                    continue
+                raise LibraryError(f"{self} cannot be used as index: {why}") from error
 
     def _why(self, error: Exception) -> str:
         if _REFUSED.search(_told(error)):
@@ -99,7 +114,7 @@ class Server:
         except OSError as silence:
             reason = silence.strerror or silence
             return f"nothing answers there ({reason}). Is the server started, and the port right?"
-        return "something listens there that does not answer as Milvus does. Is the port right?"
+        return _STRANGE
 
     def _check_version(self, version: str) -> None:
         if version.startswith("milvus_lite"):  # the small server, with numbers of its own
