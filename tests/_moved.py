@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from earsight.library import move as moving
-from earsight.library.store import Store
+from earsight.library.local import LocalStore
 from earsight.vectors import LanceIndex, MilvusIndex
 
 MOMENTS = ("while copying", "copied", "switched", "removed")
@@ -31,9 +31,9 @@ if __name__ == "__main__":
     if moment == MOMENTS[0]:
         dying(target, "upsert", before=False)
     elif moment == MOMENTS[1]:
-        dying(Store, "relocate", before=True)
+        dying(LocalStore, "relocate", before=True)
     elif moment == MOMENTS[2]:
-        dying(Store, "relocate", before=False)
+        dying(LocalStore, "relocate", before=False)
     else:
         dying(moving, "drop_left", before=False)
     moving.move(Path(library), index)

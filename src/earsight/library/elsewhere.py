@@ -26,6 +26,11 @@ class Place:
     index: str
     table: str
 
+    @property
+    def number(self) -> int:
+        """Number of the embedding, of a table on a server."""
+        return int(self.table.split("_")[2])
+
     def open(self, store: Store) -> VectorTable:
         """Return the table, whether or not it is there."""
         return embedding_table(store.folder, self.table, self.index)
@@ -103,17 +108,20 @@ def _without(store: Store) -> str:
 def drop_left(store: Store, current: Embedding) -> list[str]:
     """Remove the tables elsewhere that do not answer; return what could not be removed, for people.
 
-    What could not be removed is told once and forgotten: its server may never come back.
+    What could not be removed is told once and forgotten: its server may never come back. Where
+    several machines write, a table with a larger number is being made by another one just now.
     """
     made = [Place(*place) for place in store.get(_MADE, [])]
-    stays = Place(current.index, current.table)
+    stays = [place for place in made if place == Place(current.index, current.table)]
+    if store.shared:
+        stays += [place for place in made if place.number > current.id]
     told = []
     for place in made:
-        if place == stays:
+        if place in stays:
             continue
         try:
             place.open(store).drop()
         except LibraryError as error:
             told.append(f"Collection {place.table} is left on {place.index}: {error}")
-    store.set(_MADE, [[place.index, place.table] for place in made if place == stays])
+    store.set(_MADE, [[place.index, place.table] for place in stays])
     return told
