@@ -6,7 +6,6 @@ from functools import cache
 import numpy as np
 import pytest
 
-from _milvus import milvus  # noqa: F401 - a fixture
 from _rows import found, make_rows, slow_search
 from earsight.errors import InputError, LibraryError
 from earsight.vectors import EMBEDDED, LanceIndex, Row, VectorIndex, lance, open_index

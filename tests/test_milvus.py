@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from _milvus import free_port, milvus, own_milvus, pretending  # noqa: F401 - fixtures among them
+from _milvus import free_port, pretending
 from _rows import found, make_rows, slow_search
 from earsight.errors import InputError, LibraryError
 from earsight.vectors import MilvusIndex, Row, _server, check_address, open_index, reach
@@ -21,7 +21,7 @@ from earsight.vectors import milvus as engine
 
 
 @pytest.fixture
-def index(milvus):  # noqa: F811
+def index(milvus):
     made = MilvusIndex(milvus.address, f"t_{uuid.uuid4().hex}")
     made.create(5)
     yield made
@@ -112,13 +112,13 @@ def test_an_old_server_is_told_its_version():
         reach(f"milvus://127.0.0.1:{port}")
 
 
-def test_an_old_client_is_told_its_version(milvus, monkeypatch):  # noqa: F811
+def test_an_old_client_is_told_its_version(milvus, monkeypatch):
     monkeypatch.setattr("pymilvus.__version__", "2.3.7")
     with pytest.raises(LibraryError, match=r"pymilvus 2\.3\.7 is installed.*2\.6 or newer: pip"):
         reach(milvus.address)
 
 
-def test_the_extra_is_named_where_it_is_not_installed(milvus, monkeypatch):  # noqa: F811
+def test_the_extra_is_named_where_it_is_not_installed(milvus, monkeypatch):
     monkeypatch.setitem(sys.modules, "pymilvus", None)
     with pytest.raises(LibraryError, match=re.escape("pip install 'earsight[milvus]'")):
         reach(milvus.address)
@@ -217,7 +217,7 @@ def test_a_key_that_would_break_out_of_a_filter_is_refused(index, key):
 # What fails
 
 
-def test_a_server_lost_while_writing_keeps_what_was_acknowledged(own_milvus, monkeypatch):  # noqa: F811
+def test_a_server_lost_while_writing_keeps_what_was_acknowledged(own_milvus, monkeypatch):
     monkeypatch.setattr(engine, "_TIMEOUT", 2.0)
     index = MilvusIndex(own_milvus.address, "rows")
     index.create(5)
@@ -235,7 +235,7 @@ def test_a_server_lost_while_writing_keeps_what_was_acknowledged(own_milvus, mon
     assert index.count() == 100
 
 
-def test_a_collection_that_is_gone_or_anothers_says_so(index, milvus):  # noqa: F811
+def test_a_collection_that_is_gone_or_anothers_says_so(index, milvus):
     again = MilvusIndex(milvus.address, index.name)
     assert again.dim == 5
     milvus.client.drop_collection(index.name)
@@ -248,7 +248,7 @@ def test_a_collection_that_is_gone_or_anothers_says_so(index, milvus):  # noqa: 
     assert milvus.client.has_collection(index.name)
 
 
-def test_a_table_killed_while_it_was_made_is_finished(index, milvus):  # noqa: F811
+def test_a_table_killed_while_it_was_made_is_finished(index, milvus):
     index.drop()
     index._ask("make", "create_collection", schema=index._schema(5), consistency_level=0)
     again = MilvusIndex(milvus.address, index.name)

@@ -14,7 +14,7 @@ import pytest
 import _moved
 import earsight
 from _folders import QUICK, fill
-from _milvus import free_port, milvus, own_milvus  # noqa: F401 - fixtures
+from _milvus import free_port
 from earsight import engine
 from earsight.cli import app
 from earsight.errors import InputError, LibraryError
@@ -84,7 +84,7 @@ def embeddings_on_disk(folder):
 # There and back
 
 
-def test_there_and_back_loses_nothing(clips, milvus, tmp_path):  # noqa: F811
+def test_there_and_back_loses_nothing(clips, milvus, tmp_path):
     before = answers(clips)
     export(clips, tmp_path / "before.npz")
     there = move(clips, milvus.address)
@@ -105,7 +105,7 @@ def test_there_and_back_loses_nothing(clips, milvus, tmp_path):  # noqa: F811
         assert all(np.array_equal(first, other) for other in others), field
 
 
-def test_everything_uses_the_index_that_is_remembered(clips, milvus):  # noqa: F811
+def test_everything_uses_the_index_that_is_remembered(clips, milvus):
     before = answers(clips)
     done = index(clips, index=milvus.address)
     assert done.rebuilt and done.changes.unchanged == 3
@@ -128,12 +128,27 @@ def test_everything_uses_the_index_that_is_remembered(clips, milvus):  # noqa: F
     assert status(clips).n_vectors == 4
 
 
+@pytest.mark.usefixtures("s3")
+def test_a_library_on_s3_may_have_its_vectors_on_a_server(clips, milvus, monkeypatch):
+    inline = lambda work, items, **_: ((item, work(item)) for item in items)  # noqa: E731
+    monkeypatch.setattr(engine, "run", inline)
+    far = "s3://clips/library"
+    index(clips, library=far, **QUICK)
+    found = [(one.path, one.score) for one in search(far, clips / "red/a.mp4").results]
+    there = move(far, milvus.address)
+    assert (there.n_rows, status(far).index) == (6, milvus.address)
+    assert [(one.path, one.score) for one in search(far, clips / "red/a.mp4").results] == found
+    assert not index(clips, library=far).rebuilt
+    assert move(far, EMBEDDED).checksum == there.checksum
+    assert [(one.path, one.score) for one in search(far, clips / "red/a.mp4").results] == found
+
+
 def search_names(folder):
     found = search(folder, folder / "red/a.mp4", top=9).results
     return sorted((Path(one.path).name, one.score) for one in found)
 
 
-def test_a_server_is_shared_and_nothing_of_others_is_touched(clips, kept, tmp_path, milvus):  # noqa: F811
+def test_a_server_is_shared_and_nothing_of_others_is_touched(clips, kept, tmp_path, milvus):
     other = Path(shutil.copytree(kept, tmp_path / "other"))
     (other / "blue/c.mp4").unlink()
     milvus.client.create_collection("precious", dimension=4)
@@ -147,7 +162,7 @@ def test_a_server_is_shared_and_nothing_of_others_is_touched(clips, kept, tmp_pa
     assert milvus.client.has_collection("precious")
 
 
-def test_a_copied_library_never_answers_from_the_others_vectors(clips, tmp_path, milvus):  # noqa: F811
+def test_a_copied_library_never_answers_from_the_others_vectors(clips, tmp_path, milvus):
     move(clips, milvus.address)
     copy = Path(shutil.copytree(clips, tmp_path / "copy"))
     assert answers(copy) == answers(clips)
@@ -158,7 +173,7 @@ def test_a_copied_library_never_answers_from_the_others_vectors(clips, tmp_path,
     assert answers(copy) == answers(clips)
 
 
-def test_no_token_is_kept(clips, milvus, monkeypatch):  # noqa: F811
+def test_no_token_is_kept(clips, milvus, monkeypatch):
     monkeypatch.setenv("EARSIGHT_MILVUS_TOKEN", "me:very-secret")
     index(clips, index=milvus.address)
     for file in (clips / FOLDER).rglob("*"):
@@ -191,7 +206,7 @@ def test_nothing_listens_and_nothing_changes(clips):
     check_embedded(clips, before)
 
 
-def test_what_arrives_otherwise_is_not_believed(clips, milvus, monkeypatch):  # noqa: F811
+def test_what_arrives_otherwise_is_not_believed(clips, milvus, monkeypatch):
     before, upsert = answers(clips), MilvusIndex.upsert
 
     def spoilt(self, rows, vectors):
@@ -205,7 +220,7 @@ def test_what_arrives_otherwise_is_not_believed(clips, milvus, monkeypatch):  # 
     assert mine(milvus, clips) == []
 
 
-def test_a_server_lost_in_the_middle_leaves_the_library_as_it_was(clips, own_milvus, monkeypatch):  # noqa: F811
+def test_a_server_lost_in_the_middle_leaves_the_library_as_it_was(clips, own_milvus, monkeypatch):
     before, upsert = answers(clips), MilvusIndex.upsert
 
     def lost(self, rows, vectors):
@@ -235,7 +250,7 @@ def test_a_server_lost_in_the_middle_leaves_the_library_as_it_was(clips, own_mil
 
 @pytest.mark.parametrize("moment", _moved.MOMENTS)
 @pytest.mark.parametrize("back", [False, pytest.param(True, marks=pytest.mark.long)])
-def test_kill_9_at_any_moment_leaves_one_whole_index(clips, milvus, moment, back):  # noqa: F811
+def test_kill_9_at_any_moment_leaves_one_whole_index(clips, milvus, moment, back):
     before = answers(clips)
     start, goal = (milvus.address, EMBEDDED) if back else (EMBEDDED, milvus.address)
     move(clips, start)
@@ -252,7 +267,7 @@ def test_kill_9_at_any_moment_leaves_one_whole_index(clips, milvus, moment, back
 
 
 @pytest.mark.parametrize("harm", ["gone", "wider", "fewer"])
-def test_vectors_that_are_not_what_was_written_are_told_and_made_anew(clips, milvus, harm):  # noqa: F811
+def test_vectors_that_are_not_what_was_written_are_told_and_made_anew(clips, milvus, harm):
     before = answers(clips)
     move(clips, milvus.address)
     (name,) = mine(milvus, clips)
@@ -282,7 +297,7 @@ def test_vectors_that_are_not_what_was_written_are_told_and_made_anew(clips, mil
     assert len(mine(milvus, clips)) == 1
 
 
-def test_an_embedded_table_that_lost_rows_is_not_moved(clips, milvus):  # noqa: F811
+def test_an_embedded_table_that_lost_rows_is_not_moved(clips, milvus):
     with Store.open(clips / FOLDER) as store:
         table = earsight.vectors.open_index(EMBEDDED, store.folder / "vectors", "embedding-1")
     table.delete([table.rows()[0].content])
@@ -313,7 +328,7 @@ def test_a_checksum_knows_every_value_and_no_order():
 # The command
 
 
-def test_the_command(clips, milvus, capfd):  # noqa: F811
+def test_the_command(clips, milvus, capfd):
     def run(*arguments):
         app([*arguments, "--library", str(clips)], standalone_mode=False)
         return capfd.readouterr()

@@ -265,13 +265,12 @@ class LocalStore(Store):
             )
             db.execute("DELETE FROM embeddings WHERE id < ?", (embedding.id,))
 
-    def relocate(self, embedding: Embedding, settings: Mapping[str, Any]) -> None:
-        """Let the vectors of `embedding` be read from where its `info` says, in one step.
+    def relocate(self, embedding: Embedding) -> None:
+        """Let the vectors of `embedding` be read from where it says, and later ones be put there.
 
-        Args:
-            embedding: The one that answers.
-            settings: Kept with it: those of the library, with the same index.
+        Both in one step.
         """
+        settings = self.settings | {"index": embedding.index}
         with self.writing() as db:
             db.execute(
                 "UPDATE embeddings SET info = ? WHERE id = ?",

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from contextlib import suppress
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 
@@ -19,7 +19,6 @@ from earsight.library.elsewhere import (
     open_table,
 )
 from earsight.library.progress import Progress, Silent
-from earsight.library.settings import Settings
 from earsight.library.store import Embedding, Store, writing
 from earsight.library.tables import drop_others
 from earsight.vectors import Row, VectorTable, check_address
@@ -98,7 +97,6 @@ def move(library: str | storage.Place, index: str, *, progress: Progress | None 
     progress = progress or Silent()
     index = check_address(index)
     with writing(library) as store:
-        settings = replace(Settings.of(store), index=index)
         current = store.current()
         if current is None:
             raise LibraryError(
@@ -107,14 +105,14 @@ def move(library: str | storage.Place, index: str, *, progress: Progress | None 
             )
         before, n_rows, checksum = current.index, 0, ""
         if before == index:
-            settings.keep(store)  # an index into another one may have been asked for and not ended
+            store.relocate(current)  # another index may have been asked for in vain
         else:
             check_reachable(store, index)
             target = new_place(store, current.id, index)
             n_rows, checksum = _copy(store, current, target, progress)
             info = {name: one for name, one in current.info.items() if name not in FACTS}
             current = replace(current, info=info | target.facts(target.open(store)))
-            store.relocate(current, asdict(settings))
+            store.relocate(current)
         drop_others(store.folder, current.features, current.table)
         left = drop_left(store, current)
     return Moved(store.folder, before, index, n_rows, checksum, time.monotonic() - begun, left)

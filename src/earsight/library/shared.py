@@ -386,9 +386,13 @@ class SharedStore(Store):
         rows = self._rows.read({"kind": "embedding"}, ["key", "number"])
         self._rows.remove([row["key"] for row in rows if row["number"] < embedding.id])
 
-    def relocate(self, embedding: Embedding, settings: Mapping[str, Any]) -> None:
-        """Let the vectors of `embedding` be read from where its `info` says, in one commit."""
-        self._rows.put([embedding_row(embedding), fact_row("settings", dict(settings))])
+    def relocate(self, embedding: Embedding) -> None:
+        """Let the vectors of `embedding` be read from where it says, and later ones be put there.
+
+        Both in one commit.
+        """
+        settings = self.get("settings", {}) | {"index": embedding.index}
+        self._rows.put([embedding_row(embedding), fact_row("settings", settings)])
 
 
 def _chosen(roots: list[Path]) -> Path | None:

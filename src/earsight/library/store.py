@@ -268,8 +268,11 @@ class Store(ABC):
         """Let `embedding` answer from now on, unless a later one does; earlier ones' rows go."""
 
     @abstractmethod
-    def relocate(self, embedding: Embedding, settings: Mapping[str, Any]) -> None:
-        """Let the vectors of `embedding` be read from where its `info` says, in one step."""
+    def relocate(self, embedding: Embedding) -> None:
+        """Let the vectors of `embedding` be read from where it says, and later ones be put there.
+
+        Both in one step.
+        """
 
     @abstractmethod
     def keep_features(self, features: str) -> None:
