@@ -16,6 +16,7 @@ from earsight.errors import InputError, LibraryError
 from earsight.library.place import find, named
 from earsight.storage import Remote
 from earsight.web.app import create_app
+from earsight.web.heads import TimedHeads
 from earsight.web.security import MIN_TOKEN, Rules, is_loopback, url_of
 from earsight.web.uploads import Limits
 
@@ -83,6 +84,7 @@ def configured(app: ASGIApp) -> uvicorn.Config:
     """Return how the application is run: it says nothing about itself, and keeps no log."""
     return uvicorn.Config(
         app,
+        http=TimedHeads,
         log_level="error",
         access_log=False,  # questions are nobody else's business
         server_header=False,
