@@ -4,10 +4,11 @@ Three drawn sets, two modalities at 4 and 2.5 steps a second, each through a map
 noise. "orders": three kinds of events in one of six orders, at random times; the class is the
 order, so that a mean holds nothing of it. "turns": a ramp that rises and falls, or falls and rises.
 "content": the class, and the clip's own half, are in every step, and times mean nothing. Then
-drawn clips (events with sound and sight) of several classes, read by `onsets` and `motion`: which
-sight, of the test clips of its own class, caused this sound? There `contrastive` is asked, which
-learns from pairs alone, and the reference is the plain correlation of loudness and motion within
-200 ms, which learns nothing.
+drawn clips (events with sound and sight) of several classes, read by `onsets` and `motion`, 50
+steps a second, and by `yamnet` and `efficientnet`, about two. Which sight, of the test clips of its
+own class, caused this sound? There `contrastive` is asked, which learns from pairs alone, and the
+reference is the plain correlation of loudness and motion within 200 ms, which learns nothing. And
+MAP by class, where order is no more than a hint.
 
 All by cross-validation: what is asked was not learned from. The seed is one that no choice was
 made on (those were made on seeds 0 to 9). Intervals are 95 %, a paired bootstrap over queries of
@@ -37,19 +38,17 @@ from earsight.features import FeatureSequence, PairedFeatures, StepTable, read_f
 
 POOLINGS = ("mean", "attention", "gru", "transformer")
 EVENTS = ("ball", "bird", "drum", "guitar", "hammer", "telephone")
-SEED, CLIPS, FOLDS = 2027, 600, 3
+SEED, CLIPS, FOLDS = 2027, 450, 3
+PAIRS = (("onsets", "motion"), ("yamnet", "efficientnet"))
 RATES = {"audio": (4.0, 16), "visual": (2.5, 24)}
-SPECS = {
-    "orders": ("tnn:epochs=30", "s_dcca:epochs=60", "adversarial", "contrastive"),
-    "turns": ("tnn:epochs=30",),
-    "content": ("tnn:epochs=30", "s_dcca:epochs=60", "adversarial", "contrastive"),
-}
+LEARNERS = ("tnn:epochs=20", "s_dcca:epochs=40", "adversarial:epochs=40", "contrastive:epochs=30")
+SPECS = {"orders": LEARNERS, "turns": LEARNERS[:1], "content": LEARNERS}
 Rows = list[list[str]]
 
 
 def drawn(kind: str, n: int, seed: int) -> PairedFeatures:
     """Draw a set: sequences, and labels."""
-    rng = np.random.default_rng([seed, len(kind)])
+    rng = np.random.default_rng([seed, list(SPECS).index(kind)])
     orders = list(itertools.permutations(range(3)))
     labels = rng.integers(2 if kind == "turns" else 6, size=n)
     moments = np.sort(rng.uniform(1.5, 6.0, (n, 3)), axis=1) + np.array([-0.5, 0.0, 0.5])
@@ -121,13 +120,13 @@ def poolings(data: PairedFeatures, spec: str, figure: str, protocol: Protocol, n
     return rows
 
 
-def extracted(folder: Path, per_class: int, seed: int) -> PairedFeatures:
-    """Draw clips, read them by `earsight extract`, and keep those with events."""
-    draw(folder / "clips", per_class=per_class, seed=seed)
-    asked = ("--audio", "onsets", "--visual", "motion", "-o", str(folder / "clips.h5"), "--quiet")
+def extracted(folder: Path, audio: str, visual: str) -> PairedFeatures:
+    """Read drawn clips by `earsight extract`, and keep those with events."""
+    file = folder / f"{audio}.h5"
+    asked = ("--audio", audio, "--visual", visual, "-o", str(file), "--quiet")
     command = [sys.executable, "-m", "earsight", "extract", str(folder / "clips"), *asked]
     subprocess.run(command, check=True)
-    data = read_features(folder / "clips.h5")
+    data = read_features(file)
     return data.take(np.flatnonzero(np.isin(np.asarray(data.labels), EVENTS)))
 
 
@@ -150,38 +149,52 @@ def plain_scores(test: PairedFeatures) -> np.ndarray:
     return np.array([[correlations(a, v, reach).max() for v in sights] for a in sounds])
 
 
-def caused(per_class: int, seed: int, epochs: int) -> Rows:
+def by_nobody(data: PairedFeatures) -> Rows:
+    """Return what chance finds, and what needs no learning."""
+    labels, n = np.asarray(data.labels), len(data.views["audio"])
+    chance, plain = np.zeros(n), np.zeros(n)
+    for fold in Protocol(FOLDS, 1).cut(data):
+        own = labels[fold.test]
+        chance[fold.test] = 1 / (own[:, None] == own).sum(axis=1)
+        plain[fold.test] = in_class(plain_scores(data.take(fold.test)), own)
+    return [
+        ["chance", "–", "recall@1 in class", f"{chance.mean():.3f}", "", ""],
+        ["loudness and motion", "–", "recall@1 in class", f"{plain.mean():.3f}", "", ""],
+    ]
+
+
+def caused(data: PairedFeatures, spec: str) -> Rows:
+    """Ask every pooling which sight of its class caused a sound."""
+    labels = np.asarray(data.labels)
+    rows, plain = [], np.zeros(len(labels))
+    for pooling in POOLINGS:
+        found = list(runs(data, pooled(spec, pooling), Protocol(FOLDS, 1), lambda line: None))
+        values = np.zeros(len(labels))
+        for run in found:
+            at = run.queries["audio->visual"].rows
+            audio, visual = (unit_rows(run.embedded[name]) for name in ("audio", "visual"))
+            values[at] = in_class(audio @ visual.T, labels[at])
+        plain = values if pooling == "mean" else plain
+        against = "" if pooling == "mean" else interval(values - plain)
+        fit = np.mean([run.fit_seconds for run in found])
+        figure = ("recall@1 in class", f"{values.mean():.3f}", against, f"{fit:.1f}")
+        rows.append([spec, pooling, *figure])
+        print("  ", *rows[-1], flush=True)
+    return rows
+
+
+def clips(per_class: int, seed: int) -> Rows:
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
-        data = extracted(Path(folder), per_class, seed)
-        labels, protocol = np.asarray(data.labels), Protocol(FOLDS, 1)
-        n = len(labels)
-        chance, plain = np.zeros(n), np.zeros(n)
-        for fold in protocol.cut(data):
-            test = data.take(fold.test)
-            own = labels[fold.test]
-            chance[fold.test] = 1 / (own[:, None] == own).sum(axis=1)
-            plain[fold.test] = in_class(plain_scores(test), own)
-        name = "caused by"
-        rows = [
-            [name, "nothing", "chance", "recall@1 in class", f"{chance.mean():.3f}", "", ""],
-            [name, "loudness and motion", "", "recall@1 in class", f"{plain.mean():.3f}", "", ""],
-        ]
-        first = np.zeros(n)
-        for pooling in POOLINGS:
-            spec = pooled(f"contrastive:epochs={epochs}", pooling)
-            found = list(runs(data, spec, protocol, lambda line: None))
-            values = np.zeros(n)
-            for run in found:
-                at = run.queries["audio->visual"].rows
-                a, v = (unit_rows(run.embedded[m]) for m in ("audio", "visual"))
-                values[at] = in_class(a @ v.T, labels[at])
-            first = values if pooling == "mean" else first
-            against = "" if pooling == "mean" else interval(values - first)
-            fit = np.mean([run.fit_seconds for run in found])
-            figure = ("recall@1 in class", f"{values.mean():.3f}", against, f"{fit:.1f}")
-            rows.append([name, f"contrastive:epochs={epochs}", pooling, *figure])
-            print("  ", *rows[-1], flush=True)
-        return rows
+        draw(Path(folder, "clips"), per_class=per_class, seed=seed)
+        for audio, visual in PAIRS:
+            data = extracted(Path(folder), audio, visual)
+            name, n = f"{audio}, {visual}", len(data.views["audio"])
+            found = by_nobody(data) if audio == "onsets" else []
+            found += caused(data, "contrastive:epochs=30")
+            found += poolings(data, "tnn", "MAP", Protocol(FOLDS, 1), n)
+            rows += [[name, *row] for row in found]
+    return rows
 
 
 def main() -> None:
@@ -190,14 +203,13 @@ def main() -> None:
     parser.add_argument("--part", choices=["sets", "clips"])
     parser.add_argument("--n", type=int, default=CLIPS, help="Clips of each drawn set.")
     parser.add_argument("--per-class", type=int, default=30, help="Drawn clips of each class.")
-    parser.add_argument("--epochs", type=int, default=60, help="On the drawn clips.")
     parser.add_argument("--seed", type=int, default=SEED)
     arguments = parser.parse_args()
     rows: Rows = []
     if arguments.part != "clips":
         rows += sets(arguments.seed, arguments.n)
     if arguments.part != "sets":
-        rows += caused(arguments.per_class, arguments.seed, arguments.epochs)
+        rows += clips(arguments.per_class, arguments.seed)
     columns = ("method", "pooling", "figure", "found", "against the mean", "seconds a fit")
     record = {
         "title": "Sequences, read or averaged",
