@@ -151,6 +151,7 @@ def test_what_cannot_be_asked(made: Path, tmp_path: Path) -> None:
     n=st.integers(0, 40),
     k=st.integers(1, 50),
     seed=st.integers(0, 99),
+    width=st.sampled_from([1, 3, 70]),
     where=st.sampled_from(
         [None, {"modality": "audio"}, {"modality": "audio", "content": ["c1", "c2"]}]
     ),
