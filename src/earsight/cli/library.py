@@ -126,7 +126,7 @@ def index(
 
     def told(report: "IndexReport") -> None:
         if as_json:
-            out(json.dumps(asdict(report), default=str))
+            out(json.dumps(asdict(report) | {"library": str(report.library)}, default=str))
         _told(report, clips, library)
 
     with progress() as shown:

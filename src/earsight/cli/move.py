@@ -29,7 +29,7 @@ def move(
     with progress() as shown:
         done = run(library, index, progress=shown)
     if as_json:
-        out(json.dumps(asdict(done), default=str))
+        out(json.dumps(asdict(done) | {"library": str(done.library)}, default=str))
     for told in done.left:
         warn(told)
     if done.before == done.after:

@@ -23,13 +23,14 @@ _NAMED = 5  # files named of each kind
 def status(library: LibraryOption = Path(), as_json: Json = False) -> None:
     """Show what a library holds, what made it, how large it is, and whether it is up to date.
 
-    The folder is looked through, no clip is opened.
+    The folder is looked through, no clip is decoded.
     """
     from earsight.library.status import status as run
 
     found = run(library)
     if as_json:
-        out(json.dumps(asdict(found), default=str))
+        places = {"library": str(found.library), "clips": str(found.clips)}
+        out(json.dumps(asdict(found) | places, default=str))
         return
     copies = found.n_clips - found.n_contents
     what = [plural(found.n_clips, "clip")]
@@ -83,6 +84,12 @@ def _up_to_date(found: "LibraryStatus") -> str:
 def _pending(pending: "Pending") -> str:
     kinds = {"new": pending.new, "changed": pending.changed, "gone": pending.gone}
     told = [f"{len(paths)} {kind} ({_some(paths)})" for kind, paths in kinds.items() if paths]
+    if pending.retimed:
+        n = len(pending.retimed)
+        told.append(
+            f"{n} of the same size {'has' if n == 1 else 'have'} another time, which index "
+            "will look into"
+        )
     if pending.unfinished:
         told.append("what answers is not made of what is in it now")
     return "; ".join(told)

@@ -67,7 +67,7 @@ def read_changes(
         sources.prepare()
         writer = _Writer(store, sources)
         progress.start("Reading clips", len(work))
-        twins = _may_have_twins(work, {one.size for one in store.files()})
+        twins = _may_have_twins(work, {one.size for one in store.everything()})
         for file, content, extracted in _read(store.root, twins, done, sources, workers, writer):
             writer.add(file, content, extracted)
             if known.get(file.path) != content:
