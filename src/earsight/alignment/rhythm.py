@@ -5,7 +5,7 @@ what begins to move, and how loud it is against how much moves; both may be off 
 well other sounds fit a restless sight is taken off.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -196,17 +196,19 @@ def _kind(sound: FloatArray, sight: FloatArray, reach: int) -> FloatArray:
         else:
             row[:, -lag:] = sound[:, :lag]
     flat = shifted.reshape(-1, sound.shape[1])  # (lags·sounds, n)
-    r = np.stack([flat @ block.T for block in sight])  # (8, lags·sounds, sights)
-    return _best(r).reshape(len(shifted), len(sound), -1)
+    best = _best(flat @ block.T for block in sight)  # (lags·sounds, sights)
+    return best.reshape(len(shifted), len(sound), -1)
 
 
-def _best(r: FloatArray) -> FloatArray:
-    """Return the mean of the 3 highest along the first axis, in one pass."""
-    top = [np.full(r.shape[1:], -np.inf, dtype=r.dtype) for _ in range(LISTENED)]
-    for x in r:
+def _best(each: Iterable[FloatArray]) -> FloatArray:
+    """Return the mean of the 3 highest of several arrays, place by place, in one pass."""
+    top: list[FloatArray] = []
+    for x in each:
+        if not top:
+            top = [np.full_like(x, -np.inf) for _ in range(LISTENED)]
         for held in top:
             x, held[:] = np.minimum(held, x), np.maximum(held, x)
-    return np.asarray(np.sum(top, axis=0) / LISTENED)
+    return np.asarray(sum(top) / LISTENED)
 
 
 def _slower(values: FloatArray, times: FloatArray) -> FeatureSequence:

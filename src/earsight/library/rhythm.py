@@ -214,8 +214,8 @@ def in_rhythm(
     files = {one.clip.content: one.clip.file for one in answer if one.clip is not None}
     known = timings.of(_short(answer, files), shown)
     parts = {id(one): _part(one, known, answer.for_, query.seconds) for one in answer}
-    timed = [one for one in answer if len(parts[id(one)]) >= SHORTEST * rhythm.RATE]
-    rest = [one for one in answer if len(parts[id(one)]) < SHORTEST * rhythm.RATE]
+    timed = [one for one in answer if _happens(parts[id(one)])]
+    rest = [one for one in answer if not _happens(parts[id(one)])]
     scores, offsets = _scored(query, [parts[id(one)] for one in timed], timed, known, answer)
     order = np.argsort(-scores, kind="stable")
     ranked = [replace(timed[k], timing=float(scores[k]), offset=float(offsets[k])) for k in order]
@@ -234,12 +234,18 @@ def _short(answer: Answer, files: Mapping[str, Path]) -> dict[str, Path]:
 
 def _query(answer: Answer, timing: Timing) -> _Query:
     sequence = rhythm.part(timing[answer.by], 0.0, rhythm.LONGEST)
-    if len(sequence) < SHORTEST * rhythm.RATE or not np.ptp(sequence.values, axis=0).any():
+    if not _happens(sequence):
         raise InputError(
             f"Nothing {_NOTHING[answer.by]} in {answer.query} for {SHORTEST:.0f} s or more, so it "
             "has no timing to search by."
         )
     return _Query(answer.by, sequence)
+
+
+def _happens(sequence: FeatureSequence) -> bool:
+    """Whether there is a second or more, and something in it."""
+    enough = len(sequence) >= SHORTEST * rhythm.RATE
+    return enough and bool(np.ptp(sequence.values, axis=0).any())
 
 
 def _part(one: Result, known: Mapping[str, Timing], side: str, seconds: float) -> FeatureSequence:
@@ -282,7 +288,7 @@ def _others(
         if one.clip is None or one.is_query or one.clip.content == answer.content:
             continue
         sequence = rhythm.part(known[one.clip.content][query.side], one.start, query.seconds)
-        if len(sequence) >= SHORTEST * rhythm.RATE and np.ptp(sequence.values, axis=0).any():
+        if _happens(sequence):
             found[one.clip.content] = sequence
     listed = list(found.items())
     places = np.unique(np.linspace(0, len(listed) - 1, OTHERS).round().astype(int))

@@ -1,0 +1,206 @@
+"""`search --rhythm` end to end: the right clip first, what is kept, and what has no timing."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import earsight
+from _clips import Draw, Sound, make_clip
+from _server import serving
+from earsight.cli import app
+from earsight.errors import InputError
+from earsight.library import rhythm
+from earsight.library.build import index
+from earsight.library.place import FOLDER
+from earsight.library.search import search
+from earsight.library.store import Store
+from earsight.library.tables import Tables, stored_tables
+
+N = 4
+
+
+def times(seed: int) -> np.ndarray:
+    """When something happens in a clip: in no rhythm."""
+    return np.cumsum(np.random.default_rng(seed).uniform(0.3, 0.9, 12))
+
+
+def jumps(seed: int) -> Draw:
+    def draw(t: float) -> np.ndarray:
+        picture = np.full((120, 160, 3), 40, dtype=np.uint8)
+        place = 10 + 30 * int((t >= times(seed)).sum() % 4)
+        picture[place : place + 20, place : place + 24] = (230, 220, 90)
+        return picture
+
+    return draw
+
+
+def knocks(seed: int, late: float = 0.0) -> Sound:
+    def sound(t: np.ndarray) -> np.ndarray:
+        since = t[:, None] - times(seed) - late
+        rings = np.where(since >= 0, np.exp(-40 * np.maximum(since, 0)), 0) * np.sin(9000 * since)
+        return np.asarray(0.6 * rings.sum(axis=1))
+
+    return sound
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("rhythm") / "clips"
+    folder.mkdir()
+    for seed in range(N):
+        make_clip(folder / f"{seed}.mp4", 5.0, draw=jumps(seed), sound=knocks(seed))
+    shutil.copy(folder / "0.mp4", folder / "copy.mp4")
+    make_clip(folder / "still.mp4", 5.0, audio=False)
+    make_clip(folder / "short.mp4", 0.4, draw=jumps(0), sound=knocks(0))
+    index(folder)
+    return folder
+
+
+@pytest.fixture
+def fresh(made: Path, tmp_path: Path) -> Path:
+    """A library that was never asked about timing."""
+    return Path(shutil.copytree(made, tmp_path / "clips"))
+
+
+@pytest.fixture(scope="module")
+def asked(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = Path(shutil.copytree(made, tmp_path_factory.mktemp("asked") / "clips"))
+    search(folder, folder / "0.mp4", rhythm=True, by="audio")
+    return folder
+
+
+@pytest.fixture
+def clips(asked: Path, tmp_path: Path) -> Path:
+    """One that was, so that nothing need be read again."""
+    return Path(shutil.copytree(asked, tmp_path / "asked clips"))
+
+
+def kept(folder: Path) -> Tables:
+    with Store.open(folder / FOLDER) as store:
+        current = store.current()
+        assert current is not None
+        return stored_tables(store, current)
+
+
+def names(answer: object) -> list[str]:
+    return [Path(one.path).name for one in answer]  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def wild(tmp_path: Path) -> Path:
+    """A recording of clip 2 from further away, by another recorder."""
+    return make_clip(tmp_path / "wild.wav", 5.0, sound=knocks(2, late=0.2))
+
+
+def test_a_sound_finds_the_sight_that_caused_it_and_says_how_late_it_is(
+    clips: Path, wild: Path
+) -> None:
+    answer = search(clips, wild, rhythm=True)
+    first = answer.results[0]
+    assert Path(first.path).name == "2.mp4"
+    assert first.offset == pytest.approx(0.2, abs=0.081)
+    scores = [one.timing for one in answer if one.timing is not None]
+    assert scores == sorted(scores, reverse=True) and len(scores) == N
+    assert [one.rank for one in answer] == list(range(1, len(answer) + 1))
+    assert {one.timing for one in answer.results[N:]} == {None}  # stills and what is too short
+    assert names(answer)[N:] == [
+        n for n in names(search(clips, wild)) if n in ("still.mp4", "short.mp4")
+    ]
+    assert "come last" in answer.notes[-1]
+    assert len(search(clips, wild, rhythm=True, top=2).results) == 2
+
+
+def test_a_sight_finds_its_sound(clips: Path, tmp_path: Path) -> None:
+    silent = make_clip(tmp_path / "silent.mp4", 5.0, draw=jumps(3), audio=False)
+    answer = search(clips, silent, rhythm=True)
+    assert (answer.by, answer.for_) == ("visual", "audio") and names(answer)[0] == "3.mp4"
+
+
+def test_timing_is_read_once_and_goes_with_its_clip(
+    fresh: Path, wild: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not kept(fresh).timing.exists  # indexing alone does not pay for it
+    first = search(fresh, wild, rhythm=True)
+    assert kept(fresh).timing.count() == 2 * (N + 2)
+
+    def read(files: object) -> None:
+        raise AssertionError(f"{files} were read again")
+
+    monkeypatch.setattr(rhythm, "_read", read)
+    assert search(fresh, wild, rhythm=True) == first
+    (fresh / "1.mp4").unlink()
+    index(fresh)
+    assert kept(fresh).timing.count() == 2 * (N + 1)
+    monkeypatch.setattr(rhythm, "_version", lambda: "another way of reading")
+    with pytest.raises(AssertionError, match="read again"):
+        search(fresh, wild, rhythm=True)
+
+
+def test_where_nothing_can_be_kept_the_answer_is_the_same(
+    fresh: Path, clips: Path, wild: Path
+) -> None:
+    vectors = kept(fresh).folder
+    assert isinstance(vectors, Path)
+    (vectors / f"{kept(fresh).timing.name}.lance").write_text("a file where the table should be")
+    ours, theirs = (search(folder, wild, rhythm=True) for folder in (fresh, clips))
+    assert names(ours) == names(theirs)
+    assert [one.timing for one in ours] == [one.timing for one in theirs]
+    assert not kept(fresh).timing.exists
+
+
+def test_a_clip_that_cannot_be_read_any_more_comes_last(fresh: Path, wild: Path) -> None:
+    clips = fresh
+    (clips / "2.mp4").write_bytes(b"cut off")
+    answer = search(clips, wild, rhythm=True)
+    assert answer.results[-1].timing is None and len(answer) == N + 2
+    by_name = {Path(one.path).name: one.timing for one in answer}
+    assert by_name["2.mp4"] is None and by_name["1.mp4"] is not None
+
+
+def test_questions_without_a_timing_are_refused(clips: Path, tmp_path: Path) -> None:
+    hush = make_clip(tmp_path / "hush.wav", 5.0, sound=np.zeros_like)
+    with pytest.raises(InputError, match=r"Nothing begins to sound in .*hush\.wav for 1 s or more"):
+        search(clips, hush, rhythm=True)
+    with pytest.raises(InputError, match=r"Nothing moves in .*still\.mp4 for 1 s or more"):
+        search(clips, clips / "still.mp4", rhythm=True)
+    with pytest.raises(InputError, match="this question goes by text for visual"):
+        search(clips, text="a drum", rhythm=True)
+    with pytest.raises(InputError, match="goes by audio for audio"):
+        search(clips, clips / "0.mp4", by="audio", for_="audio", rhythm=True)
+    with pytest.raises(InputError, match="`rhythm` ranks clips, `moments` parts of them"):
+        search(clips, clips / "0.mp4", rhythm=True, moments=True)
+    with pytest.raises(InputError, match="`top` must be at least 1; got 0"):
+        search(clips, clips / "0.mp4", rhythm=True, top=0)
+
+
+def test_an_open_library_and_the_command_line_answer_alike(clips: Path, wild: Path) -> None:
+    with earsight.Library(clips) as library:
+        ours = library.search(wild, rhythm=True)
+        number = next(one.id for one in ours if Path(one.path).name == "2.mp4")
+        own = library.search(clip=number, by="audio", rhythm=True)
+        assert own.results[0].is_query and own.results[0].offset == pytest.approx(0.0, abs=0.041)
+    run = CliRunner().invoke(app, ["search", str(wild), "-l", str(clips), "--rhythm", "--json"])
+    assert run.exit_code == 0, run.output
+    rows = json.loads(run.stdout)["results"]
+    assert [row["timing"] for row in rows] == pytest.approx(
+        [one.timing for one in ours][:N] + [None] * 2
+    )
+    told = CliRunner().invoke(app, ["search", str(wild), "-l", str(clips), "--rhythm"]).stdout
+    assert "2.mp4" in told.splitlines()[0] and " timing +" in told.splitlines()[0]
+    plain = CliRunner().invoke(app, ["search", str(wild), "-l", str(clips), "--json"]).stdout
+    assert "timing" not in json.loads(plain)["results"][0]
+
+
+def test_the_server_answers_by_timing_for_clips_and_for_files(clips: Path, wild: Path) -> None:
+    with serving(clips) as server:
+        answer = server.upload(wild, query="?rhythm=true")
+        assert answer.status == 200, answer.body
+        first = answer.json["answers"][0]
+        assert first["path"] == "2.mp4" and first["offset"] == pytest.approx(0.2, abs=0.081)
+        by_clip = server.get(f"/api/search?clip={first['id']}&by=audio&rhythm=true").json
+        assert by_clip["answers"][0]["path"] == "2.mp4" and by_clip["answers"][0]["timing"] > 0
+        assert server.get("/api/search?text=drum&rhythm=true").status == 400
