@@ -9,9 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
+import torch
+from torch import distributed
+from typer.testing import CliRunner
 
 import earsight
+from _folders import until
+from earsight.cli import app
+from earsight.errors import InputError
+from earsight.experiments.train import train
+from earsight.features import PairedFeatures, StepTable, read_features, write_features
+from earsight.features.sequences import ArrayRows
+from earsight.methods import _distributed
 
 N = 430  # enough to hold some out; batches that do not divide by two
 CASES: dict[str, dict[str, Any]] = {
@@ -24,17 +35,31 @@ CASES: dict[str, dict[str, Any]] = {
     "c_dcca": {"epochs": 3, "hidden": (16,), "n_components": 3, "batch_size": 51},
     "adversarial": {"epochs": 3, "hidden": (16,), "batch_size": 41},
     "tnn unpaired": {"epochs": 3},
+    "contrastive gru": {"epochs": 2, "hidden": (16,), "batch_size": 51, "pooling": "gru"},
+    "tnn transformer": {"epochs": 2, "pooling": "transformer"},
 }
 
 
-def data(case: str) -> tuple[dict[str, np.ndarray], Any]:
+def data(case: str) -> tuple[dict[str, Any], Any]:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 5, N)
     common = rng.normal(size=(5, 4))[labels] + 0.3 * rng.normal(size=(N, 4))
-    views = {
+    views: dict[str, Any] = {
         name: common @ rng.normal(size=(4, d)) + rng.normal(size=(N, d))
         for name, d in (("audio", 6), ("visual", 9))
     }
+    if "pooling" in CASES[case]:
+        bounds = np.cumsum([0, *rng.integers(1, 5, N)])
+        steps = np.repeat(views["audio"], np.diff(bounds), axis=0) + rng.normal(
+            size=(bounds[-1], 6)
+        )
+        table = StepTable(
+            np.stack([bounds[:-1], bounds[1:]], axis=1),
+            np.arange(bounds[-1], dtype=float),
+            6,
+            ArrayRows(steps.astype(np.float32)),
+        )
+        return {"audio": table, "visual": views["visual"]}, labels
     if "unpaired" in case:
         views["visual"] = views["visual"][:-13]
         return views, {"audio": labels, "visual": labels[:-13]}
@@ -103,3 +128,84 @@ def test_two_ranks_have_the_losses_of_one(case: str, of_two_ranks: dict[str, Any
     assert len(history) == CASES[case]["epochs"] + 1 and best == alone.best_epoch_
     np.testing.assert_allclose(np.asarray(history)[:, 0], alone.history_[:, 0], atol=1e-5)
     assert np.ptp(alone.history_[1:, 0]) > 1e-3  # it learns: the curve is no flat line
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    views, labels = data("tnn")
+    write_features(tmp_path / "rows.h5", PairedFeatures(views, labels=labels))
+    return tmp_path / "rows.h5"
+
+
+def test_a_checkpoint_of_one_process_is_continued_by_two(file: Path, tmp_path: Path) -> None:
+    """Of which the first alone writes and tells."""
+    states = tmp_path / "states"
+
+    class Stopped(Exception):  # noqa: N818 - what a kill would be
+        pass
+
+    def stop(epoch: Any) -> None:
+        if epoch.number == 2:
+            raise Stopped
+
+    model = earsight.method("tnn", epochs=4, checkpoint=str(states))
+    model.on_epoch = stop
+    with pytest.raises(Stopped):
+        model.fit(*data("tnn"))
+    method = f"tnn:epochs=4,checkpoint={states}"
+    running = torchrun("-m", "earsight", "train", file, tmp_path / "model", "-m", method)
+    said, trouble = done(running)
+    assert running.returncode == 0, trouble
+    assert (said + trouble).count("tnn: fitted to 430 audio and 430 visual rows") == 1
+    views, labels = data("tnn")
+    alone = earsight.method("tnn", epochs=4).fit(views, labels=labels)
+    found = earsight.load_model(tmp_path / "model")
+    np.testing.assert_allclose(found.history_, alone.history_, atol=1e-5)
+    assert found.history_[1, 0] == alone.history_[1, 0]  # of the process before
+    for name, x in views.items():
+        ours, theirs = (each.transform(name, x) for each in (found, alone))
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+def test_what_cannot_be_shared_says_so(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = {"TORCHELASTIC_RUN_ID": "1", "RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}
+    for name, value in started.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=r"semantic is not trained in steps, so that torchrun's 2"):
+        train(read_features(file), "semantic", file.with_name("model"))
+    runner = CliRunner()
+    wrong = runner.invoke(app, ["compare", str(file)])
+    assert wrong.exit_code == 2 and "torchrun is for" in wrong.output
+    wrong = runner.invoke(app, ["train", str(file.parent), "model", "-m", "tnn"])
+    assert wrong.exit_code == 2 and "torchrun takes one feature file" in wrong.output
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(InputError, match=r"started 2 or more here, and there are 1\."):
+        _distributed.ranks("cuda")
+
+
+def test_weights_outside_the_networks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "get_rank", lambda: 0)
+    monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
+    with pytest.raises(InputError, match="toy cannot be trained by several ranks"):
+        _distributed.Ranks("cpu").share(torch.nn.Linear(2, 2), "toy")
+
+
+def test_a_rank_that_dies_ends_the_run(file: Path, tmp_path: Path) -> None:
+    """The state after its last epoch stays; alone or together, the run goes on from there."""
+    states, model = tmp_path / "states", tmp_path / "model"
+    method = f"tnn:epochs=4000,checkpoint={states}"
+    running = torchrun("-m", "earsight", "train", file, model, "-m", method)
+    until(lambda: running.poll() is not None or any(states.glob("*.safetensors")), 120)
+    psutil.Process(_rank(running.pid, "1")).kill()
+    _, trouble = done(running)
+    assert running.returncode != 0 and not model.exists()
+    assert "Another rank of this training ended" in trouble or "SIGKILL" in trouble
+    assert [*states.glob("*.safetensors")]
+
+
+def _rank(parent: int, rank: str) -> int:
+    """Return the process of a rank."""
+    for process in psutil.Process(parent).children(recursive=True):
+        if process.environ().get("RANK") == rank:
+            return process.pid
+    raise LookupError(rank)

@@ -105,6 +105,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -114,6 +115,8 @@ def _main(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say also why.")] = False,
 ) -> None:
     _show.speak(quiet=quiet, verbose=verbose)
+    if "TORCHELASTIC_RUN_ID" in os.environ and context.invoked_subcommand != "train":
+        raise typer.BadParameter("torchrun is for `earsight train`; run this command by itself.")
 
 
 class _Stopped(BaseException):

@@ -37,10 +37,15 @@ def train(
 
     Rows that a data set keeps for testing are not learned from. Files by a pattern are taken as one
     after the other; they are read in parts, never all at once, which closed forms such as cca can.
+    torchrun -m earsight train … shares the steps of a deep method among several processes.
     """
+    from earsight.experiments.train import launched
     from earsight.experiments.train import train as run
 
     check_engine(engine, address)
+    rank, ranks = launched()
+    if ranks > 1 and (Path(source).is_dir() or address is not None or "*" in source):
+        raise typer.BadParameter("torchrun takes one feature file, or the name of a data set.")
     other = opened(score).data if score is not None else None
     if address is not None or "*" in source:
         from earsight.experiments.partitions import matching, train_files
@@ -49,6 +54,8 @@ def train(
         done = train_files(files, method, model, address=address, seed=seed, score=other)
     else:
         done = run(opened(source).data, method, model, seed=seed, score=other, told=Sparingly())
+    if rank > 0:
+        return  # the first one tells
     if as_json:
         out(json.dumps(asdict(done), default=str))
     else:

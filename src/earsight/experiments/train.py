@@ -12,7 +12,9 @@ from earsight.errors import InputError
 from earsight.experiments.protocol import Protocol
 from earsight.experiments.runs import Told, figures_of, labels_of, new_model, tell_epochs, views_for
 from earsight.features import PairedFeatures
+from earsight.methods._deep import DeepEmbedding
 from earsight.methods._files import save_model
+from earsight.methods._ranks import launched as launched  # the command line asks as well
 from earsight.retrieval import evaluate
 
 
@@ -48,6 +50,8 @@ def train(
 ) -> Trained:
     """Fit a method to all rows but those that the data keep for testing, and save it.
 
+    Under torchrun all ranks fit one model together, and the first one scores and saves it.
+
     Args:
         data: What is learned from.
         spec: The method, such as "cca:n_components=5".
@@ -57,18 +61,27 @@ def train(
         told: Is told of each epoch.
 
     Raises:
-        InputError: The folder is there, the method is unknown, or the rows do not fit it.
+        InputError: The folder is there, the method is unknown, or the rows do not fit it; or
+            torchrun runs a method that is not trained in steps.
+        TrainingError: Another rank ended, or what `fit` raises.
     """
     check_score(folder, score)
     if data.split is not None:
         data = data.take(Protocol(official_test=True).cut(data)[0].train)
     model: Any = new_model(spec, seed)
-    tell_epochs(model, spec, told)
+    rank, ranks = launched()
+    if ranks > 1 and not isinstance(model, DeepEmbedding):
+        raise InputError(
+            f"{spec} is not trained in steps, so that torchrun's {ranks} ranks would each do the "
+            "whole work. Run it without torchrun, or name a method with epochs, such as tnn."
+        )
+    tell_epochs(model, spec, told if rank == 0 else lambda line: None)
     begun = time.perf_counter()
     model.fit(views_for(model, data), labels=data.labels, groups=data.group)
     seconds = time.perf_counter() - begun
-    scores = {} if score is None else scored(model, score)
-    save_model(model, folder)
+    scores = {} if score is None or rank > 0 else scored(model, score)
+    if rank == 0:
+        save_model(model, folder)
     return Trained(
         folder,
         str(getattr(model, "chosen_", model.name)),
