@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from _clips import make_clip
 from earsight.cli import app
 from earsight.cli.library import _example
 from earsight.cli.search import _ranked
@@ -22,6 +23,8 @@ from earsight.library.search import Answer, Result, search
 from earsight.library.settings import PRESETS, Settings
 from earsight.library.sources import Sources
 from earsight.library.store import Store
+
+FAST = ("--audio", "log_mel", "--visual", "colour_edges", "--learn", "never", "--workers", "1")
 
 # Presets
 
@@ -93,13 +96,29 @@ def test_a_pca_refitted_under_its_old_name_is_another_extractor(tmp_path: Path) 
 
 
 def test_the_hint_is_a_search_that_makes_sense(tmp_path: Path) -> None:
-    place = tmp_path / "my clips"
-    report = IndexReport(place, labels={"dog's": 3, "cat": 1})
+    place = str(tmp_path / "my clips")
+    report = IndexReport(Path(place), labels={"dog's": 3, "cat": 1})
     words = shlex.split(_example(report, place))
-    assert words == ["earsight", "search", "--text", "dog's", "--library", str(place)]
-    assert "--text 'what you look for'" in _example(IndexReport(place), place)
+    assert words == ["earsight", "search", "--text", "dog's", "--library", place]
+    assert "--text 'what you look for'" in _example(IndexReport(Path(place)), place)
     report.takes_words = False
-    assert "--text" not in _example(report, place)
+    assert "search SOUND_OR_PICTURE --library" in _example(report, place)
+    report.example = "red/it's.mp4"
+    assert shlex.split(_example(report, place))[2] == "red/it's.mp4"
+    plain = IndexReport(Path(place), example="a.mp4")  # words can be typed, but nobody knows which
+    assert shlex.split(_example(plain, place))[:3] == ["earsight", "search", "a.mp4"]
+    plain.example = "two\nlines.mp4"
+    assert "search SOUND_OR_PICTURE --library" in _example(plain, place)
+
+
+def test_classes_are_counted_by_the_clips_that_answer(tmp_path: Path) -> None:
+    for name in ("red/a.mp4", "red/b.mp4", "blue/c.mp4", "blue/d.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        make_clip(tmp_path / name, tone=300 + 10 * len(name) + ord(name[-5]))
+    (tmp_path / "red/torn.mp4").write_text("This is no film.")
+    done = CliRunner().invoke(app, ["index", str(tmp_path), *FAST])
+    assert done.exit_code == 3 and "Labels: blue 2, red 2 (from" in done.stderr
+    assert "Search it: earsight search --text blue --library" in done.stderr
 
 
 def test_linked_folders_are_told(

@@ -9,6 +9,7 @@ import pytest
 from _clips import make_clip
 from _folders import names, rows
 from earsight import engine
+from earsight.cli.upkeep import _pending
 from earsight.errors import InputError, LibraryError
 from earsight.library.build import index
 from earsight.library.forget import forget, forgotten, take_back
@@ -49,6 +50,20 @@ def test_what_is_not_indexed_yet_is_told_and_nothing_is_done(
         ["short.mp4"],
     )
     assert rows(library) == before
+
+
+def test_a_copied_folder_is_as_it_was(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = [path for path in library.rglob("*.mp4") if FOLDER not in path.parts]
+    for path in clips:
+        os.utime(path)  # as cp -r leaves them
+    pending = status(library).pending
+    assert pending is not None and pending.nothing
+    monkeypatch.setattr("earsight.library.status.COMPARED", 1)  # too much to compare here
+    pending = status(library).pending
+    assert pending is not None and not pending.nothing and not pending.changed
+    assert len(pending.retimed) == sum(not path.name.startswith(".") for path in clips)
+    told = _pending(pending)
+    assert f"{len(pending.retimed)} of the same size have another time, which index" in told
 
 
 def test_settings_that_wait_for_an_index(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,10 +186,12 @@ def _told(report: "IndexReport", clips: Path, library: Path | None) -> None:
 
 
 def _example(report: "IndexReport", place: str) -> str:
-    """Return a search that makes sense here: by the name of the largest class, or by a file."""
-    query = "SOUND_OR_PICTURE"
-    if report.takes_words:
+    """Return a search that makes sense here: by the largest class, or by one of the clips."""
+    query = quote(report.example or "SOUND_OR_PICTURE")
+    if report.takes_words and (report.labels or not report.example):
         query = f"--text {quote(printable(next(iter(report.labels), 'what you look for')))}"
+    elif not report.example.isprintable() or "%" in report.example:
+        query = "SOUND_OR_PICTURE"  # a name that is not easily typed
     return f"earsight search {query} --library {quote(short(place))}"
 
 

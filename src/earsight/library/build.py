@@ -56,7 +56,7 @@ class IndexReport:
         n_clips: Files of this folder in it.
         changes: How many were added, read again, moved, gone, unchanged.
         trouble: (path, status, message) of every clip in the library that is not whole.
-        labels: Class → number of clips.
+        labels: Class → number of clips that answer.
         passed_over: Files that are neither media by the end of their name nor a clip's text.
         linked: Folders that are links, which are not followed; relative paths.
         n_texts: Texts beside clips.
@@ -64,6 +64,7 @@ class IndexReport:
         rebuilt: Whether a new embedding was made.
         embedding: What answers now; its `info["decision"]` tells why.
         takes_words: Whether it can be searched by typed words.
+        example: The path of a clip to ask with, relative to the clips folder.
         seconds: Wall-clock time.
     """
 
@@ -79,6 +80,7 @@ class IndexReport:
     rebuilt: bool = False
     embedding: Embedding | None = None
     takes_words: bool = True
+    example: str = ""
     seconds: float = 0.0
 
 
@@ -195,7 +197,8 @@ def _update(store: Store, work: _Work, progress: Progress, *, mended: bool = Fal
         store.drop_contents(features, list(store.contents(features)))
     _say_why(store, work, found, features)
     changes = read_changes(store, found, settings.sources, workers=work.workers, progress=progress)
-    labelling = label_clips(store, settings.labels, progress)
+    answering = {name for name, one in store.contents(features).items() if one.windows}
+    labelling = label_clips(store, settings.labels, progress, answering)
     plan = plan_of(store, features, settings, labelling.by_content)
     n_clips = sum(not is_text(file.path) for file in store.files())
     if not plan.windows:
@@ -233,6 +236,7 @@ def _update(store: Store, work: _Work, progress: Progress, *, mended: bool = Fal
         bool(why),
         current,
         settings.sources.text is not None,
+        next((as_text(c.path) for c in store.clips() if c.content in plan.windows), ""),
     )
 
 

@@ -1,7 +1,7 @@
 """The labels of a library's clips: from the first folder level, from a CSV file, or none."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,20 +21,23 @@ class Labelling:
 
     Attributes:
         by_content: Content → label; contents that files give two labels are left out.
-        counts: Class → number of clips, largest first.
+        counts: Class → number of clips that answer, largest first.
     """
 
     by_content: Mapping[str, str] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
 
 
-def label_clips(store: Store, setting: str, progress: Progress) -> Labelling:
+def label_clips(
+    store: Store, setting: str, progress: Progress, answering: Collection[str]
+) -> Labelling:
     """Give each clip its label and say where the labels came from.
 
     Args:
         store: The library.
         setting: "folders", "none", or the path of a CSV file.
         progress: Is told.
+        answering: The contents that could be read; only files that hold one of them are counted.
     """
     clips = [file for file in store.files() if not is_text(file.path)]
     by_path: Mapping[str, str] = {}
@@ -47,8 +50,9 @@ def label_clips(store: Store, setting: str, progress: Progress) -> Labelling:
     changed = store.set_labels({clip.path: by_path.get(as_text(clip.path)) for clip in clips})
     if not by_path:
         return Labelling(agreed_labels(store.clips()))
-    counts = dict(Counter(by_path.values()).most_common())
-    if changed:
+    answers = {as_text(clip.path) for clip in clips if clip.content in answering}
+    counts = dict(Counter(by_path[path] for path in by_path if path in answers).most_common())
+    if changed and counts:
         shown = ", ".join(f"{label} {count}" for label, count in list(counts.items())[:_SHOWN])
         more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
         progress.say(f"Labels: {shown}{more} (from {origin}).")

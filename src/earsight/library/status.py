@@ -13,12 +13,14 @@ from earsight.library.forget import forgotten_paths, leave_out
 from earsight.library.labels import agreed_labels
 from earsight.library.place import find, held_by, place_of_lock
 from earsight.library.plan import plan_of
-from earsight.library.scan import scan
+from earsight.library.scan import File, content_of, scan
 from earsight.library.settings import Settings
 from earsight.library.sources import Sources
 from earsight.library.store import Content, Embedding, Store
 from earsight.paths import as_text
 from earsight.storage import Place, Remote
+
+COMPARED = 256 << 20  # bytes of files with another time that are compared by what they hold
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Pending:
 
     Attributes:
         new, changed, gone: Relative paths; a moved file is new and gone until it is indexed.
+        retimed: Files of the same size and another time, as copying makes them, which are too
+            many to compare here; `index` will.
         unfinished: What answers was not made from what the library holds now: clips were
             forgotten, or the last `index` did not come to its end.
     """
@@ -35,11 +39,12 @@ class Pending:
     changed: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     unfinished: bool = False
+    retimed: list[str] = field(default_factory=list)
 
     @property
     def nothing(self) -> bool:
         """Whether `index` would have nothing to do."""
-        return not (self.new or self.changed or self.gone or self.unfinished)
+        return not (self.new or self.changed or self.gone or self.unfinished or self.retimed)
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ class LibraryStatus:
 
 
 def status(library: str | Place) -> LibraryStatus:
-    """Describe a library; its folder of clips is walked, no clip is opened.
+    """Describe a library; its folder of clips is walked, no clip is decoded.
 
     Args:
         library: The clips folder, or the library folder itself.
@@ -161,14 +166,28 @@ def _pending(store: Store, settings: Settings, current: Embedding | None) -> Pen
         found, _ = leave_out(store, scan(store.root, store.files(), settings.exclude))
     except LibraryError:  # the disk of the clips is not there; the library can still tell
         return None
-    known = {file.path for file in store.files()}
+    known = {file.path: file for file in store.files()}
     fresh, missing = found.fresh + found.texts.fresh, found.missing + found.texts.missing
+    touched = [file for file in fresh if file.path in known]
+    retimed = [file for file in touched if file.size == known[file.path].size]
+    if sum(file.size for file in retimed) <= COMPARED:
+        same = {f.path for f in retimed if _holds(store.root, f, known[f.path].content)}
+        touched, retimed = [file for file in touched if file.path not in same], []
+    later = {file.path for file in retimed}
     return Pending(
         new=[as_text(file.path) for file in fresh if file.path not in known],
-        changed=[as_text(file.path) for file in fresh if file.path in known],
+        changed=[as_text(file.path) for file in touched if file.path not in later],
         gone=[as_text(file.path) for file in missing],
         unfinished=current is None or _stale(store, settings, current),
+        retimed=[as_text(file.path) for file in retimed],
     )
+
+
+def _holds(root: Path, file: File, content: str) -> bool:
+    try:
+        return content_of(root / os.fsdecode(file.path)) == content
+    except OSError:  # gone just now, or not to be read: index will tell
+        return False
 
 
 def _index_trouble(store: Store, current: Embedding | None) -> str:
