@@ -387,10 +387,7 @@ class SharedStore(Store):
         self._rows.remove([row["key"] for row in rows if row["number"] < embedding.id])
 
     def relocate(self, embedding: Embedding) -> None:
-        """Let the vectors of `embedding` be read from where it says, and later ones be put there.
-
-        Both in one commit.
-        """
+        """Let vectors be read from where `embedding` says, and be put there: one commit."""
         settings = self.get("settings", {}) | {"index": embedding.index}
         self._rows.put([embedding_row(embedding), fact_row("settings", settings)])
 

@@ -34,7 +34,7 @@ _LOADING = 600.0  # seconds; a large collection is read from disk first
 _MESSAGE = 16 << 20  # bytes of vectors sent or asked for at a time; servers refuse above 64 MiB
 _MOST = 16_384  # rows that Milvus gives at a time
 _OVERSAMPLING = 8  # how many times k the server hands over to exact scoring
-_FEWEST = 64  # and at least this many, which cost no more
+_FEWEST = 64  # and at least this many
 _AT_A_TIME = 1000  # contents in one filter
 _EXACT, _FAST = "FLAT", "AUTOINDEX"
 _NOT_LOADED = 101  # Milvus' code
@@ -220,10 +220,10 @@ class MilvusIndex:
         self, query: FloatArray, limit: int, expression: str
     ) -> tuple[list[Hit], float]:
         """Return what the server finds, scored here, and the lowest of its own scores."""
-        unit = unit_rows(query[None, :])
+        unit = unit_rows(query[None, :])[0].astype(np.float32)
         (found,) = self._query(
             "search",
-            data=[unit[0].astype(np.float32)],
+            data=[unit],
             anns_field="vector",
             limit=limit,
             filter=expression,
