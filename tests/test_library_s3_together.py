@@ -190,7 +190,7 @@ def test_what_nobody_holds_goes_after_an_hour(
     index(folder, library=LIBRARY, rebuild=True)
     kept, tables = _contents()
     assert len(kept) == 1 and len(opened().contents(tables.features)) == 1
-    assert not any(key.startswith("orphans") and value for key, value in opened()._facts().items())
+    assert not any(key.startswith("orphans") and value for key, value in opened()._state.facts().items())
 
 
 @pytest.mark.long

@@ -9,9 +9,9 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from earsight.errors import LibraryError
 from earsight.library.beside import is_text
@@ -25,25 +25,18 @@ from earsight.library.shared_rows import (
     embedding_row,
     fact_row,
 )
+from earsight.library.state import State
 from earsight.library.store import Clip, Content, Embedding, Store, now
 from earsight.paths import as_text
 from earsight.storage import Remote
-from earsight.vectors import Records
 
 FORMAT = 1
 _BLOCK = 4096  # clips that one commit gives numbers to
 
-Kept = TypeVar("Kept")
-
-
-def state_of(library: Remote) -> Records:
-    """Return the table that is the state of a library."""
-    return Records(library / "state", "library")
-
 
 def is_there(library: Remote) -> bool:
     """Whether there is a library at an address."""
-    return state_of(library).exists
+    return State(library).exists
 
 
 def machine() -> str:
@@ -64,12 +57,11 @@ class SharedStore(Store):
 
     def __init__(self, library: Remote, root: Path | None = None) -> None:
         self.folder = library
-        self._rows = state_of(library)
+        self._state = State(library)
         self._here = own_folders(library)  # id → folder of this machine
         self._root = root or _chosen(list(self._here.values()))
         self._own: dict[bytes, Clip] | None = None  # of `root`: nobody else writes them
         self._numbers: Iterator[int] = iter(())
-        self._seen, self._kept = -1, dict[tuple[str, ...], Any]()
 
     # -- opening ---------------------------------------------------------------------------------
 
@@ -77,7 +69,7 @@ class SharedStore(Store):
     def made(cls, library: Remote, root: Path) -> "SharedStore":
         """Open a library to feed it with a folder of clips; an empty one is made if need be."""
         library.check_bucket()
-        state_of(library).create()
+        State(library).rows.create()
         store = cls(library, root.resolve())
         store._check_format()
         if store.get("format") is None:
@@ -107,43 +99,24 @@ class SharedStore(Store):
 
     def close(self) -> None:
         """Let go of what is in memory; nothing else is held."""
-        self._kept.clear()
-
-    # -- reading ---------------------------------------------------------------------------------
+        self._state.forget()
 
     @property
     def version(self) -> int:
         """The number of the last commit, one request."""
-        return self._rows.version
-
-    def _known(self, kind: str, make: Callable[[], Kept], *more: str) -> Kept:
-        """Return what was made of the rows of a kind, made anew after any commit."""
-        version = self.version
-        if version != self._seen:
-            self._seen, self._kept = version, {}
-        if (kind, *more) not in self._kept:
-            self._kept[kind, *more] = make()
-        kept: Kept = self._kept[kind, *more]
-        return kept
-
-    def _facts(self) -> dict[str, Any]:
-        def read() -> dict[str, Any]:
-            rows = self._rows.read({"kind": "fact"}, ["key", "value"])
-            return {row["key"].removeprefix("fact:"): json.loads(row["value"]) for row in rows}
-
-        return self._known("fact", read)
+        return self._state.version
 
     # -- facts and settings ----------------------------------------------------------------------
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return one fact about the library."""
-        return self._facts().get(key, default)
+        return self._state.facts().get(key, default)
 
     def set(self, key: str, value: Any) -> None:
         """Keep one fact; nothing is written where it is the same."""
         value = json.loads(json.dumps(value))  # as it is read: a tuple is a list
         if self.get(key) != value:
-            self._rows.put([fact_row(key, value)])
+            self._state.put([fact_row(key, value)])
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -200,7 +173,9 @@ class SharedStore(Store):
 
     def _told_folders(self) -> dict[str, str]:
         """Return id → MACHINE:FOLDER."""
-        facts = {key: value for key, value in self._facts().items() if key.startswith("folder:")}
+        facts = {
+            key: value for key, value in self._state.facts().items() if key.startswith("folder:")
+        }
         return {
             key.removeprefix("folder:"): f"{one['machine']}:{as_text(bytes.fromhex(one['root']))}"
             for key, one in sorted(facts.items())
@@ -212,11 +187,11 @@ class SharedStore(Store):
         """Return all clips and texts of the library, by folder and path."""
 
         def read() -> list[Clip]:
-            rows = self._rows.read({"kind": "clip"}, CLIP)
+            rows = self._state.read(CLIP, kind="clip")
             clips = [Clip(id=row.pop("number"), **row) for row in rows]
             return sorted(clips, key=lambda clip: (clip.folder, clip.path))
 
-        return self._known("clip", read)
+        return self._state.known("clip", read)
 
     def files(self) -> list[Clip]:
         """Return all clips and texts beside them that lie in `root`, by path."""
@@ -244,13 +219,12 @@ class SharedStore(Store):
         """Return what has been read by the extractors with this fingerprint, by content."""
 
         def read() -> dict[str, Content]:
-            where = {"kind": "content", "features": features}
-            rows = self._rows.read(where, ["content", "value"])
+            rows = self._state.read(["content", "value"], kind="content", features=features)
             return {
                 row["content"]: Content(row["content"], **json.loads(row["value"])) for row in rows
             }
 
-        return dict(self._known("content", read, features))
+        return dict(self._state.known("content", read, features))
 
     def put_clips(
         self,
@@ -268,7 +242,7 @@ class SharedStore(Store):
             changed[path] = Clip(number, path, size, mtime_ns, content, label, self._id)
         rows = [*map(clip_row, changed.values()), *(content_row(one, features) for one in contents)]
         if rows:
-            self._rows.put(rows)
+            self._state.put(rows)
             own |= changed
 
     def _mine(self) -> dict[bytes, Clip]:
@@ -280,7 +254,7 @@ class SharedStore(Store):
         """Return a number for a new clip; a commit is had by one writer alone, so is its block."""
         number = next(self._numbers, None)
         if number is None:
-            version = self._rows.put([fact_row(f"numbers:{self._id}", now())])
+            version = self._state.put([fact_row(f"numbers:{self._id}", now())])
             self._numbers = iter(range(version * _BLOCK, (version + 1) * _BLOCK))
             number = next(self._numbers)
         return number
@@ -295,16 +269,16 @@ class SharedStore(Store):
                 before.id, new, here.size, here.mtime_ns, before.content, before.label, self._id
             )
         if renamed:
-            self._rows.put([clip_row(clip) for clip in renamed.values()])
+            self._state.put([clip_row(clip) for clip in renamed.values()])
             own |= renamed
         leaving = [*moved, *gone]
-        self._rows.remove([clip_key(self._id, path) for path in leaving])
+        self._state.remove([clip_key(self._id, path) for path in leaving])
         for path in leaving:
             own.pop(path, None)
 
     def drop(self, clips: Iterable[Clip]) -> None:
         """Drop clips and texts, whichever folder they are in."""
-        self._rows.remove([clip_key(clip.folder, clip.path) for clip in clips])
+        self._state.remove([clip_key(clip.folder, clip.path) for clip in clips])
         self._own = None
 
     def set_labels(self, labels: Mapping[bytes, str | None]) -> bool:
@@ -315,7 +289,7 @@ class SharedStore(Store):
             if not is_text(c.path) and labels.get(c.path) != c.label
         ]
         if changed:
-            self._rows.put([clip_row(clip) for clip in changed])
+            self._state.put([clip_row(clip) for clip in changed])
             self._mine().update({clip.path: clip for clip in changed})
         return bool(changed)
 
@@ -326,16 +300,16 @@ class SharedStore(Store):
 
     def drop_contents(self, features: str, contents: Iterable[str]) -> None:
         """Forget contents; their vectors are dropped after this."""
-        self._rows.remove([content_key(features, content) for content in contents])
+        self._state.remove([content_key(features, content) for content in contents])
 
     def keep_features(self, features: str) -> None:
         """Forget what other extractors read: their vectors are dropped after this."""
-        rows = self._rows.read({"kind": "content"}, ["key", "features"])
-        self._rows.remove([row["key"] for row in rows if row["features"] != features])
+        rows = self._state.read(["key", "features"], kind="content")
+        self._state.remove([row["key"] for row in rows if row["features"] != features])
 
     def forgotten(self) -> dict[str, Any]:
         """Return content → files that held it, of what was forgotten."""
-        facts = self._facts()
+        facts = self._state.facts()
         return {
             key.removeprefix("forgotten:"): value
             for key, value in facts.items()
@@ -351,11 +325,11 @@ class SharedStore(Store):
             if known.get(content) != held
         ]
         if rows:
-            self._rows.put(rows)
+            self._state.put(rows)
 
     def take_back(self, contents: Iterable[str]) -> None:
         """Note that contents are forgotten no more."""
-        self._rows.remove([f"fact:forgotten:{content}" for content in contents])
+        self._state.remove([f"fact:forgotten:{content}" for content in contents])
 
     def problems(self) -> list[str]:
         """Return what is wrong with the state: all of it is read."""
@@ -368,28 +342,28 @@ class SharedStore(Store):
         """Return the embedding that was begun last, of those that are whole."""
 
         def read() -> Embedding | None:
-            rows = self._rows.read({"kind": "embedding"}, ["number", "features", "value"])
+            rows = self._state.read(["number", "features", "value"], kind="embedding")
             last = max(rows, key=lambda row: row["number"], default=None)
             if last is None:
                 return None
             return Embedding(last["number"], last["features"], **json.loads(last["value"]))
 
-        return self._known("embedding", read)
+        return self._state.known("embedding", read)
 
     def next_embedding(self) -> int:
         """Return a number larger than all before; what is read after this, it covers."""
-        return self._rows.put([fact_row(f"building:{self._id}", now())])
+        return self._state.put([fact_row(f"building:{self._id}", now())])
 
     def switch(self, embedding: Embedding) -> None:
         """Let `embedding` answer from now on, unless a later one does; earlier ones' rows go."""
-        self._rows.put([embedding_row(embedding)])
-        rows = self._rows.read({"kind": "embedding"}, ["key", "number"])
-        self._rows.remove([row["key"] for row in rows if row["number"] < embedding.id])
+        self._state.put([embedding_row(embedding)])
+        rows = self._state.read(["key", "number"], kind="embedding")
+        self._state.remove([row["key"] for row in rows if row["number"] < embedding.id])
 
     def relocate(self, embedding: Embedding) -> None:
         """Let vectors be read from where `embedding` says, and be put there: one commit."""
         settings = self.get("settings", {}) | {"index": embedding.index}
-        self._rows.put([embedding_row(embedding), fact_row("settings", settings)])
+        self._state.put([embedding_row(embedding), fact_row("settings", settings)])
 
 
 def _chosen(roots: list[Path]) -> Path | None:

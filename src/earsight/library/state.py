@@ -1,0 +1,67 @@
+"""The table that is the state of a library on S3, and what was read of it last."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from earsight.storage import Remote
+from earsight.vectors import Records
+
+Kept = TypeVar("Kept")
+
+
+class State:
+    """Facts, clips, contents and embeddings as rows; what was read is kept until any commit.
+
+    Args:
+        library: The address of the library.
+    """
+
+    def __init__(self, library: Remote) -> None:
+        self.rows = Records(library / "state", "library")
+        self._seen, self._kept = -1, dict[tuple[str, ...], Any]()
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a library."""
+        return self.rows.exists
+
+    @property
+    def version(self) -> int:
+        """The number of the last commit; it takes a request."""
+        return self.rows.version
+
+    def known(self, kind: str, make: Callable[[], Kept], *more: str) -> Kept:
+        """Return what was made of the rows of a kind, made anew after any commit."""
+        version = self.version
+        if version != self._seen:
+            self._seen, self._kept = version, {}
+        if (kind, *more) not in self._kept:
+            self._kept[kind, *more] = make()
+        kept: Kept = self._kept[kind, *more]
+        return kept
+
+    def read(self, columns: Sequence[str], **where: str) -> list[dict[str, Any]]:
+        """Return the rows whose columns are as `where` says."""
+        return self.rows.read(where, columns)
+
+    def put(self, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Add or replace rows in one commit; return its number, which no other has."""
+        return self.rows.put(rows)
+
+    def remove(self, keys: Sequence[str]) -> None:
+        """Remove rows."""
+        self.rows.remove(keys)
+
+    def facts(self) -> dict[str, Any]:
+        """Return all facts about the library."""
+
+        def read() -> dict[str, Any]:
+            rows = self.read(["key", "value"], kind="fact")
+            return {row["key"].removeprefix("fact:"): json.loads(row["value"]) for row in rows}
+
+        return self.known("fact", read)
+
+    def forget(self) -> None:
+        """Let go of what was read."""
+        self._seen, self._kept = -1, {}
