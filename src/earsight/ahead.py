@@ -37,6 +37,7 @@ def ahead(items: Iterable[Item], depth: int = 2) -> Generator[Item, None, None]:
             for item in items:
                 if not put(item, None, True):
                     return
+                del item  # let go of it before the next one is drawn: they may be large
         except BaseException as error:  # whatever it is, it belongs to the consumer
             put(None, error, False)
         else:
@@ -52,6 +53,7 @@ def ahead(items: Iterable[Item], depth: int = 2) -> Generator[Item, None, None]:
             if not more:
                 return
             yield item  # type: ignore[misc]  # it is one of `items` wherever there is more
+            del item
     finally:
         unwanted.set()
         reader.join(_PATIENCE)

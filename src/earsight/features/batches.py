@@ -89,8 +89,11 @@ class FeatureBatches:
         stop = end if self.stop is None else min(self.stop, end)
         for at in range(self.start, stop, _ROWS):
             part = {name: slice(min(at, n), min(at + _ROWS, stop, n)) for name, n in counts.items()}
-            views = {name: read(part[name].start, part[name].stop) for name, read in rows.items()}
-            yield views, _cut(labels, part), _cut(groups, part)
+            yield (  # and keep no batch while the next one is read
+                {name: read(part[name].start, part[name].stop) for name, read in rows.items()},
+                _cut(labels, part),
+                _cut(groups, part),
+            )
 
     def _open(self) -> tuple[dict[str, int], dict[str, Rows], Any, Any, bool]:
         """Return rows and a reader of each modality, labels, groups, whether there is a split."""

@@ -176,6 +176,7 @@ class Checked:
             rows = self.model._check_rows(views, labels, groups, min_rows=min_rows)
             order = order or tuple(rows.views)
             yield rows
+            del batch, views, rows  # before the next batch is waited for: one at a time
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,7 @@ class Work:
         sums = self.start()
         for rows in part():
             sums.take(rows)
+            del rows  # before the next batch is waited for
         sums.end()
         return sums
 
