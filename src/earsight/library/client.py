@@ -188,7 +188,7 @@ class Library:
                 not overlap.
             rhythm: Put the first hundred in the order of their timing: whose sight caused this
                 sound, or which sound belongs to this sight? Clips that were never asked about are
-                read first, at about ten times their speed on each core.
+                read first, every frame of them, which takes a while.
 
         Raises:
             InputError: Not exactly one query, or it lacks what is asked for.

@@ -1,8 +1,8 @@
 """Answers in the order of their timing: of the clips that fit by meaning, whose sight caused this?
 
 What is compared (see `alignment.rhythm`) is read when it is first asked for, from the candidates
-alone, and kept in a table of its own: reading every frame of every clip would make an index half
-as slow again, and most are never asked about timing.
+alone, and kept in a table of its own: it takes every frame of a clip, where an index looks at a
+few a second, and most clips are never asked about timing.
 """
 
 import hashlib
