@@ -48,7 +48,7 @@ def status(library: LibraryOption = Path(), as_json: Json = False) -> None:
         _line("why", found.why)
         _line("features", found.read_by)
     if found.index != "embedded":
-        _line("index", found.index + (f"; {found.index_trouble}" if found.index_trouble else ""))
+        _line("index", found.index_trouble or found.index)
     parts = ", ".join(f"{name} {size(n)}" for name, n in found.bytes.items())
     _line("on disk", f"{size(sum(found.bytes.values()))} ({parts}) in {short(str(found.library))}")
     if found.forgotten:
