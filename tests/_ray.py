@@ -21,10 +21,9 @@ QUIET = {
 class Nodes:
     """Two nodes of one CPU each; processes that are given `environment` can use them."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
+    def __init__(self, process: "subprocess.Popen[str]", environment: dict[str, str]) -> None:
+        self._process, self.environment = process, environment
         self.address = self._answer()
-        self.environment = {**os.environ, **QUIET}
 
     def kill(self) -> None:
         """Kill the second node: all its processes, at once."""
@@ -57,16 +56,17 @@ def ray_nodes(**more: str) -> Iterator[Nodes]:
     """Start a cluster; end it with all its processes."""
     # A short folder: the names of Ray's sockets must not be longer than 107 bytes.
     with tempfile.TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        environment = {**os.environ, **QUIET, **more}
         process = subprocess.Popen(
             [sys.executable, __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, **QUIET, "RAY_TMPDIR": folder, **more},
+            env={**environment, "RAY_TMPDIR": folder},
         )
         try:
-            yield Nodes(process)
+            yield Nodes(process, environment)
         finally:
             process.communicate(timeout=120)  # which closes its input: it ends
 

@@ -2,29 +2,39 @@
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import earsight
 from _folders import fill, same, until
 from _ray import Nodes, ray_nodes
-from earsight.experiments.partitions import Span, fit_files, spans
+from _s3 import Server
+from earsight.cli import app
+from earsight.engine import connected
+from earsight.errors import EngineError, FeatureFileError, InputError
+from earsight.experiments.partitions import Span, fit_files, matching, spans
 from earsight.features import PairedFeatures, read_features, write_features
 from earsight.library.extract import extract
+from earsight.library.on_cluster import _Shared
+from earsight.storage import Remote
 
 QUICK = {"audio": "log_mel", "visual": "colour_edges"}
 HOW = ("--audio", "log_mel", "--visual", "colour_edges")
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Nodes]:
-    with ray_nodes() as nodes:
+def cluster(s3_over_all_tests: Server) -> Iterator[Nodes]:
+    with ray_nodes(**s3_over_all_tests.environment) as nodes:
         yield nodes
 
 
@@ -79,6 +89,27 @@ def test_a_node_is_killed_and_the_file_is_that_of_one_process(
     said, trouble = again.communicate(timeout=200)
     report = json.loads(said.splitlines()[0])
     assert report["n_read"] <= 2 and report["n_rows"] == 11, trouble
+
+
+def test_parts_and_file_on_s3(nodes: Nodes, clips: Path, s3: Server, tmp_path: Path) -> None:
+    output = Remote.parse("s3://clips/features.h5")
+    running = start(nodes, "extract", clips, "-o", output, *HOW, *on(nodes), "--parts", 2)
+    _, trouble = running.communicate(timeout=200)
+    assert running.returncode == 3, trouble
+    names = [name for name, _ in Remote.parse("s3://clips").walk()]
+    assert names == ["features.h5", "features.h5.parts/1-of-2.h5", "features.h5.parts/2-of-2.h5"]
+    extract(clips, tmp_path / "whole.h5", QUICK, workers=1)
+    output.download(tmp_path / "f.h5")
+    same(read_features(tmp_path / "f.h5"), read_features(tmp_path / "whole.h5"))
+    pattern = "s3://clips/features.h5.parts/*.h5"
+    running = start(nodes, "train", pattern, tmp_path / "model", "-m", "mean_cca", *on(nodes))
+    said, trouble = running.communicate(timeout=200)
+    assert running.returncode == 0, trouble
+    assert "mean_cca: fitted to 11 audio and 11 visual rows" in trouble + said
+    local = [tmp_path / f"{number}.h5" for number in (1, 2)]
+    for name, file in zip(names[1:], local, strict=True):
+        (Remote.parse("s3://clips") / name).download(file)
+    assert_same_bits(earsight.load_model(tmp_path / "model"), whole("mean_cca", local))
 
 
 # Sums that are merged on the cluster
@@ -164,11 +195,153 @@ def test_a_fit_on_the_cluster_though_a_node_is_killed(
     assert_same_bits(earsight.load_model(tmp_path / "model"), whole("cluster_cca", files))
 
 
-def test_train_by_the_command_line(nodes: Nodes, files: list[Path], tmp_path: Path) -> None:
-    pattern = files[0].with_name("*.h5")
-    running = start(nodes, "train", pattern, tmp_path / "model", "-m", "mean_cca", *on(nodes))
-    said, trouble = running.communicate(timeout=200)
-    assert (
-        running.returncode == 0 and "fitted to 35346 audio and 35346 visual rows" in trouble + said
+# Work, and its errors
+
+
+def driven(nodes: Nodes, code: str) -> "subprocess.CompletedProcess[str]":
+    """Run lines of code in a connected process of its own: Ray changes the one it is in."""
+    whole = (
+        "import sys, _work\nfrom pathlib import Path\nfrom earsight import engine, errors\n"
+        "with engine.connected(sys.argv[1]) as cluster:\n"
+    ) + "".join(f"    {line}\n" for line in code.splitlines())
+    command = [sys.executable, "-c", whole, nodes.address]
+    return subprocess.run(
+        command, env=nodes.environment, capture_output=True, text=True, timeout=200
     )
-    assert_same_bits(earsight.load_model(tmp_path / "model"), whole("mean_cca", files))
+
+
+def test_every_item_once_deaths_told_and_errors_in_their_class(nodes: Nodes) -> None:
+    done = driven(
+        nodes,
+        "assert sorted(cluster.run(_work.double, range(20))) == [(x, 2 * x) for x in range(20)]\n"
+        "assert list(cluster.run(_work.double, [])) == []\n"
+        "assert list(cluster.merged(_work.double, [])) == []\n"
+        "found = dict(cluster.run(_work.die_at_three, range(6)))\n"
+        "assert isinstance(found.pop(3), engine.WorkerDied), found\n"
+        "assert found == {x: 2 * x for x in range(6) if x != 3}\n"
+        "for run in (cluster.run, cluster.merged):\n"
+        "    for work, kind in ((_work.refuse_three, ValueError),\n"
+        "                       (_work.refuse_by_name, errors.UnknownNameError)):\n"
+        "        try:\n"
+        "            list(run(work, [3, 3, 3]))\n"
+        "        except kind as error:\n"
+        "            assert type(error) is kind and '3' in str(error) + '3'\n"
+        "            print(error)\n"
+        "            continue\n"
+        "        raise SystemExit('no error')\n",
+    )
+    assert done.returncode == 0, done.stderr
+    told = "There is no method 'cka'. Did you mean 'cca'? Known: cca."
+    assert done.stderr.count(told) == 2 and done.stdout == ""
+
+
+def test_results_are_merged_in_order_and_a_death_again_and_again_is_told(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    done = driven(
+        nodes,
+        f"work = _work.Slowly(Path({str(tmp_path)!r}))\n"
+        "(found,) = cluster.merged(work, range(11))\n"
+        "assert found.items == list(range(11)), found\n"
+        "try:\n"
+        "    list(cluster.merged(_work.die_at_three, [3]))\n"
+        "except errors.EngineError as error:\n"
+        "    print(error)\n",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Sums could not be brought together on the cluster" in done.stderr
+    assert "Nothing was changed" in done.stderr
+
+
+@pytest.mark.long
+def test_a_cluster_that_is_lost_as_a_whole(clips: Path, tmp_path: Path) -> None:
+    with ray_nodes() as nodes:
+        output, parts = tmp_path / "f.h5", tmp_path / "f.h5.parts"
+        running = start(nodes, "extract", clips, "-o", output, *HOW, *on(nodes), "--parts", 8)
+        until(lambda: running.poll() is not None or any(parts.glob("*-of-8.h5")))
+        nodes.kill_head()
+        _, trouble = running.communicate(timeout=200)
+    assert running.returncode == 1 and "is gone: nothing has answered there" in trouble
+    assert not output.exists() and any(parts.glob("*-of-8.h5"))
+
+
+@pytest.mark.long
+def test_a_cluster_of_another_version_of_ray() -> None:
+    with ray_nodes(AS_RAY="2.41.0") as nodes:
+        done = driven(nodes, "pass")
+    assert done.returncode == 1
+    assert "cannot be used" in done.stderr and "2.41.0" in done.stderr
+
+
+# What can be told without a cluster
+
+
+@pytest.mark.parametrize("address", ["", "here", ":6379", "host:", "host:0", "ray://host:10001"])
+def test_addresses_of_another_form(address: str) -> None:
+    with pytest.raises(InputError, match=r"`address` must be host:port"), connected(address):
+        pass
+
+
+def test_nothing_listens_or_something_else_does() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+
+        def answer() -> None:
+            wire, _ = server.accept()
+            with wire:
+                wire.recv(100)
+                wire.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        told = f"No Ray cluster answers at {address}"
+        with pytest.raises(EngineError, match=told), connected(address):
+            pass
+    runner = CliRunner()
+    how = ["extract", "clips", "-o", "f.h5", "--audio", "log_mel", "--engine", "ray"]
+    found = runner.invoke(app, [*how, "--address", address])
+    assert isinstance(found.exception, EngineError) and "ray start --head" in str(found.exception)
+
+
+def test_ray_is_not_here_or_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(EngineError, match=r"pip install 'earsight\[ray\]'"), connected("a:1"):
+        pass
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(__version__="2.9.3"))
+    with pytest.raises(EngineError, match=r"2\.40 or newer; got 2\.9\.3"), connected("a:1"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--engine", "spark"], "must be local or ray"),
+        (["--engine", "ray"], "go together"),
+        (["--address", "a:1"], "go together"),
+        (["--parts", "3"], "--parts for --engine ray"),
+        (["--engine", "ray", "--address", "a:1", "--part", "1/3"], "--part is for --engine local"),
+    ],
+)
+def test_options_that_do_not_go_together(options: list[str], told: str) -> None:
+    found = CliRunner().invoke(
+        app, ["extract", "clips", "-o", "f.h5", "--audio", "vggish", *options]
+    )
+    assert found.exit_code == 2 and told in " ".join(found.output.split())
+
+
+def test_files_that_cannot_be_fitted_in_parts(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="names none"):
+        matching(str(tmp_path / "*.h5"))
+    rows, split = {"audio": np.ones((4, 2)), "visual": np.ones((4, 2))}, ["train"] * 3 + ["test"]
+    write_features(tmp_path / "a.h5", PairedFeatures(rows, split=split))
+    with pytest.raises(FeatureFileError, match="keeps rows for testing"):
+        fit_files(earsight.method("cca"), matching(f"{tmp_path}/*.h5"))
+
+
+def test_the_number_of_parts_stays(tmp_path: Path) -> None:
+    shared = _Shared.beside(tmp_path / "f.h5")
+    with shared.locked():
+        assert shared.count(None) is None and shared.count(5) == 5
+        (tmp_path / "f.h5.parts" / "2-of-7.h5").touch()
+        assert shared.count(None) == shared.count(7) == 7
+        with pytest.raises(InputError, match="must be the number of parts in"):
+            shared.count(5)

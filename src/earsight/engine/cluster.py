@@ -33,18 +33,15 @@ class Cluster:
 
     Attributes:
         address: host:port of its head.
-        cpus: How many items it works on at a time.
+        cpus: How many items it works on at a time: nodes come and go.
     """
 
     def __init__(self, ray: Any, address: str) -> None:
         self._ray = ray
         self.address = address
         self._heard = time.monotonic()
-
-    @property
-    def cpus(self) -> int:
-        """How many items are worked on at a time just now: nodes come and go."""
-        return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+        self.cpus = 1
+        self._count()
 
     def run(
         self,
@@ -158,12 +155,16 @@ class Cluster:
         """Check that the head of the cluster is there: Ray itself would wait for it for long."""
         if _answers(self.address):
             self._heard = time.monotonic()
+            self._count()
         elif time.monotonic() - self._heard > _SILENT:
             raise EngineError(
                 f"The Ray cluster at {self.address} is gone: nothing has answered there for "
                 f"{_SILENT:.0f} s. What was done is kept; start the cluster, and run the same "
                 "command again."
             )
+
+    def _count(self) -> None:
+        self.cpus = max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
     def _got(self, ref: Any) -> Any:
         """Return a result; raise what the work raised, or `WorkerDied` where it was lost."""
