@@ -127,6 +127,25 @@ def test_moments_are_asked_for_and_marked(page: Page) -> None:
     page.click("#closer-close")
 
 
+def test_by_rhythm_the_best_are_put_in_another_order(page: Page) -> None:
+    clips = api(page, "/api/clips")["clips"]
+    number = next(clip["id"] for clip in clips if clip["path"] == "late.mp4")
+    page.open(f"#search?clip={number}&by=audio&for=visual")
+    page.one("#answers .card")
+    page.click("#moments")
+    page.until(lambda: "moment" in page.text("#said"))
+    page.asked(lambda: page.click("#rhythm"))
+    assert page.js("return document.getElementById('moments').checked") is False
+    page.until(lambda: "in the order of their timing" in page.text("#said"))
+    asked = f"/api/search?clip={number}&by=audio&for=visual&top=24&rhythm=true"
+    shown = [int(e.get_attribute("data-id")) for e in page.all("#answers .card")]
+    assert shown == [one["id"] for one in api(page, asked)["answers"]] and shown[0] == number
+    assert "timing " in page.text("#answers .card")
+    page.open(QUERY)
+    page.one("#answers .card")
+    assert page.all("#rhythm")[0].get_attribute("disabled")  # words have no timing
+
+
 def test_a_file_that_was_dropped_is_held_against_each_second(page: Page, tmp_path: Path) -> None:
     page.open("#search")
     wall = make_clip(tmp_path / "wall.mp4", audio=False, colour=(220, 30, 30))

@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 
 from _folders import QUICK
-from _server import Served, serving
+from _server import Served, multipart, serving
 from _strokes import make_strokes
 from earsight.errors import BusyError
 from earsight.library.align import align
 from earsight.library.build import index
 from earsight.library.client import Library
 from earsight.library.offsets import Found, OffsetReader
+from earsight.web.home import Home
 from earsight.web.insync import Bounds, InSync
 from earsight.web.media import NotServedError
+from earsight.web.uploads import Limits
 
 
 @pytest.fixture(scope="module")
@@ -181,3 +183,36 @@ def test_one_that_takes_too_long_has_no_answer(folder: Path) -> None:
     found = reader.find(folder / "late.mp4")
     assert found.seconds is None and "longer than 0.01 s" in found.why
     reader.close()
+
+
+def test_a_search_by_rhythm_is_that_of_the_library(served: Served, folder: Path) -> None:
+    clip = number(served, "right.mp4")
+    found = served.get(f"/api/search?clip={clip}&by=audio&for=visual&rhythm=true").json["answers"]
+    with Library(folder) as library:
+        want = library.search(clip=clip, by="audio", for_="visual", rhythm=True, top=20)
+    assert [one["id"] for one in found] == [r.id for r in want]
+    fitting = {"late.mp4", "right.mp4", "other.mp4"}  # one sight, and half a second is allowed
+    assert {one["path"] for one in found[:2]} < fitting
+    assert served.get("/api/search?text=a&rhythm=true").status == 400
+    assert served.get(f"/api/search?clip={clip}&rhythm=true&moments=true").status == 400
+    dropped = served.upload(folder / "right.mp4", "dropped.mp4", "?by=audio&for=visual&rhythm=true")
+    assert dropped.json["answers"][0]["path"] in fitting
+
+
+def test_a_timeline_takes_a_file_as_large_as_a_search_does(served: Served, folder: Path) -> None:
+    free = (1 << 17).to_bytes(4, "big") + b"free" + bytes((1 << 17) - 8)
+    blob = (folder / "right.mp4").read_bytes() + free
+    at = f"/api/clips/{number(served, 'late.mp4')}/timeline?by=visual&for=visual"
+    kind = {"Content-Type": "multipart/form-data; boundary=edge"}
+    found = served.ask(at, "POST", kind, multipart(blob, "right.mp4"))
+    assert found.status == 200 and len(found.json["scores"]) == 6
+    too_large = served.ask(at, "POST", kind | {"Content-Length": str(2 << 30)})
+    assert too_large.status == 413
+
+
+def test_one_search_by_rhythm_at_a_time(folder: Path) -> None:
+    home = Home(folder, Limits())
+    with home._rhythm, pytest.raises(BusyError, match="Another search by rhythm"):
+        home.search(text="a wall", rhythm=True)
+    assert home.search(text="a wall", rhythm=False) is not None
+    home.close()

@@ -16,6 +16,9 @@ let preview = null; // object URL of a dropped file
 
 export function setUpAnswers(ask) {
   onAsk = ask;
+  for (const [id, other] of [["moments", "rhythm"], ["rhythm", "moments"]]) {
+    $(id).addEventListener("change", () => { $(other).checked = false; }); // clips have a rhythm
+  }
   for (const id of ["label", "top", "moments", "rhythm"]) $(id).addEventListener("change", again);
   for (const id of ["min", "max"]) $(id).addEventListener("input", after(350, again));
   $("csv").addEventListener("click", () => save("earsight.csv", "text/csv", asCsv()));
@@ -31,7 +34,7 @@ const chosen = (id) => ($(id).checked && !$(id).disabled ? "true" : "");
 
 function shapeSwitches() {
   $("moments").disabled = query.for === "text"; // a text has no seconds
-  $("rhythm").disabled = query.for === "text" || query.kind === "text"; // words have no timing
+  $("rhythm").disabled = query.for === "text" || query.by === "text" || query.kind === "text"; // words have no timing
 }
 
 function parameters() {
@@ -65,7 +68,8 @@ export async function run(asked) {
   stop();
   tell($("failed"), "");
   $("answers").setAttribute("aria-busy", "true");
-  $("said").textContent = asked.kind === "file" ? `Listening to and looking at ${asked.file.name} …` : "";
+  $("said").textContent = chosen("rhythm") ? "Comparing when they sound and move; the first time takes a while …"
+    : asked.kind === "file" ? `Listening to and looking at ${asked.file.name} …` : "";
   try {
     const reply = await (asked.kind === "file" ? askFile(signal) : api.search(parameters(), signal));
     if (signal.aborted) return null;
@@ -115,7 +119,7 @@ function show() {
   const what = `${perceived[wanted]}s`;
   const n = found.answers.length;
   $("said").textContent = n
-    ? `${plural(n, $("moments").checked && wanted !== "text" ? "moment" : perceived[wanted])}, best first, in ${Math.max(1, Math.round(found.seconds * 1000))} ms.`
+    ? `${plural(n, $("moments").checked && wanted !== "text" ? "moment" : perceived[wanted])}, ${chosen("rhythm") ? "the best in the order of their timing" : "best first"}, in ${Math.max(1, Math.round(found.seconds * 1000))} ms.`
     : `No ${what} answer that. Widen the class or the length.`;
   for (const id of ["csv", "json"]) $(id).disabled = !n;
 }

@@ -212,7 +212,7 @@ def _add_search(app: FastAPI, home: Home, inbox: Any) -> None:
         begun = time.perf_counter()
         _check_asking(home, question)
         chosen = question.as_arguments()
-        answer = home.library.search(text=question.text, clip=question.clip, **chosen)
+        answer = home.search(text=question.text, clip=question.clip, **chosen)
         kind = "clip" if question.text is None else "text"
         return _answers(home, answer, kind, begun)
 

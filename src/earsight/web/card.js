@@ -91,6 +91,9 @@ export function makeCard(clip, modality, onAsk, rank = 0) {
     makeFace(clip, modality === "text" ? "visual" : modality, { rank, said, badge }),
     el("div", { class: "line" },
       el("span", { class: "label" }, clip.label ?? "no class"),
+      clip.timing === null || clip.timing === undefined ? null
+        : el("span", { class: "score", title: "How far its timing stands above what others reach" },
+          `timing ${clip.timing.toFixed(1).replace("-", "−")}`),
       shown ? el("span", { class: "score", title: "Cosine similarity" }, shown) : null),
     el("div", { class: "line small" },
       el("bdi", { class: "name", title: readable(clip.path) }, name),

@@ -8,7 +8,7 @@ from typing import Any
 
 from earsight import __version__
 from earsight.arrays import FloatArray
-from earsight.errors import EarsightError, LibraryError
+from earsight.errors import BusyError, EarsightError, LibraryError
 from earsight.library.answers import Answer
 from earsight.library.build import IndexReport, refresh
 from earsight.library.client import Library
@@ -45,6 +45,7 @@ class Home:
         self.quality = Job(self._measure)
         self._strangers = StrangerReader(limits.media_seconds, limits.reading, limits.waiting)
         self._lock = threading.Lock()
+        self._rhythm = threading.Lock()
         self._library: Library | None = None
         self._plane: tuple[str, str, Plane] | None = None  # library, embedding, map
         self._measured: str | None = None  # the embedding that the last figures are of
@@ -151,8 +152,22 @@ class Home:
 
     def ask_by_upload(self, upload: Upload, **choices: Any) -> Answer:
         """Search by a file that was received."""
-        stranger = self._read(upload, timing=bool(choices.get("rhythm")))
-        return self.library.search(stranger, **choices)
+        return self.search(self._read(upload, timing=choices["rhythm"]), **choices)
+
+    def search(self, query: Stranger | None = None, **asked: Any) -> Answer:
+        """Search; by rhythm, for which a hundred clips may have to be read, one at a time.
+
+        Raises:
+            BusyError: Another search by rhythm is at work.
+        """
+        if not asked["rhythm"]:
+            return self.library.search(query, **asked)
+        if not self._rhythm.acquire(blocking=False):
+            raise BusyError("Another search by rhythm is at work; try again in a moment.")
+        try:
+            return self.library.search(query, **asked)
+        finally:
+            self._rhythm.release()
 
     def draw_by_upload(self, upload: Upload, of: int, **choices: Any) -> Timeline:
         """Return how well each second of a clip fits a file that was received."""

@@ -29,6 +29,7 @@ _HEADERS = {
     "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
 }
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::\d{1,5})?")
+_TAKES_A_FILE = re.compile(r"/api/search|/api/clips/\d+/timeline")
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class Guard:
         stated = headers.get("content-length")
         if stated is None:
             return None
-        uploads = scope["method"] == "POST" and scope["path"] == "/api/search"
+        uploads = scope["method"] == "POST" and _TAKES_A_FILE.fullmatch(scope["path"])
         limit = self._rules.upload_bytes if uploads else SMALL_BODY
         if not stated.isdecimal() or int(stated[:20]) > limit:
             return (
