@@ -42,6 +42,7 @@ from earsight.library.moments import best_peaks
 from earsight.library.seconds import AROUND, Block, n_seconds, pooled
 from earsight.library.settings import Settings
 from earsight.library.sources import Sources, read_clip, spans
+from earsight.library.space import Space
 from earsight.library.strangers import Stranger
 from earsight.media import AudioBlock, Decoder, FrameBlock, FrameRequest
 
@@ -87,7 +88,7 @@ def starts(clips: Sequence[Clip]) -> np.ndarray:
 def joined(clips: Sequence[Clip]) -> dict[str, FeatureSequence]:
     """Return the sequences of a recording of clips."""
     made = {}
-    for role in ROLES.values():
+    for role in clips[0].sequences:
         own = [clip.sequences[role] for clip in clips]
         values = np.concatenate([one.values for one in own])
         times = [one.times + start for one, start in zip(own, starts(clips)[:-1], strict=True)]
@@ -137,12 +138,16 @@ def framed(picture: np.ndarray) -> np.ndarray:
     return made
 
 
-def through_the_library(clips: Sequence[Clip], folder: Path) -> Curves:
-    """Index a folder that holds a recording, and ask it by each clip's sound and sight."""
+def through_the_library(clips: Sequence[Clip], folder: Path) -> tuple[Curves, Space]:
+    """Index a folder that holds a recording, and ask it by each clip's sound and sight.
+
+    Returns:
+        The curves, and the space that answered.
+    """
     index(folder)
     curves: dict[str, list[np.ndarray]] = {side: [] for side in SIDES}
     with earsight.Library(folder) as library:
-        print(f"  answered by {library.opened().space.name}")
+        space = library.opened().space
         (recording,) = library.clips(name=RECORDING)
         for number, clip in enumerate(clips):
             means = {role: one.mean()[None, :] for role, one in clip.sequences.items()}
@@ -150,28 +155,35 @@ def through_the_library(clips: Sequence[Clip], folder: Path) -> Curves:
             for side, other in SIDES.items():
                 found = library.timeline(recording.id, asked, by=side, for_=other)
                 curves[side].append(found.scores)
-    return {side: np.nan_to_num(np.stack(own), nan=-np.inf) for side, own in curves.items()}
+    whole = {side: np.nan_to_num(np.stack(own), nan=-np.inf) for side, own in curves.items()}
+    return whole, space
 
 
-def from_sequences(
-    clips: Sequence[Clip], sources: Sources, *, centred: bool = True, around: int = AROUND
-) -> Curves:
-    """Return what a library of the joined sequences answers; or without one of its parts."""
-    whole = joined(clips)
-    end = starts(clips)[-1]
+def bridge(clips: Sequence[Clip], sources: Sources) -> Space:
+    """Return the space of a library that holds nothing but the recording."""
+    whole, cuts = joined(clips), spans(starts(clips)[-1])
+    views = {
+        side: np.stack([whole[role].between(*cut).mean() for cut in cuts])
+        for side, role in ROLES.items()
+    }
+    return Space(fit_bridge(views, sources))
+
+
+def from_sequences(clips: Sequence[Clip], space: Space | None, around: int = AROUND) -> Curves:
+    """Return what a library of the joined sequences answers; None: vectors as they are."""
+    whole, n = joined(clips), n_seconds(starts(clips)[-1])
     points: dict[str, np.ndarray] = {}
     queries: dict[str, np.ndarray] = {}
-    model = None
-    if centred:
-        cut = {r: [s.between(*span).mean() for span in spans(end)] for r, s in whole.items()}
-        model = fit_bridge({side: np.stack(cut[role]) for side, role in ROLES.items()}, sources)
     for side, role in ROLES.items():
-        seconds, here = pooled(whole[role], n_seconds(end), around)
-        asked = np.stack([clip.sequences[role].mean() for clip in clips])
-        if model is not None:
-            seconds, asked = model.transform(side, seconds), model.transform(side, asked)
-        points[side] = np.where(here[:, None], unit_rows(seconds), np.nan)
-        queries[side] = unit_rows(asked)
+        seconds = {r: pooled(whole[r], n, around) for r in (role, side)}
+        asked = {r: np.stack([clip.sequences[r].mean() for clip in clips]) for r in (role, side)}
+        values = {r: x for r, (x, _) in seconds.items()}
+        here = np.logical_and.reduce([flags for _, flags in seconds.values()])
+        at, by = (
+            unit_rows(one[role]) if space is None else space.embed(side, one)
+            for one in (values, asked)
+        )
+        points[side], queries[side] = np.where(here[:, None], at, np.nan), by
     made = {side: queries[side] @ points[other].T for side, other in SIDES.items()}
     return {side: np.where(np.isnan(own), -np.inf, own) for side, own in made.items()}
 
@@ -240,22 +252,33 @@ def cells(values: Mapping[str, np.ndarray]) -> dict[str, str]:
     }
 
 
-def accuracy(clips: Sequence[Clip], sources: Sources, minutes: str, *, real_file: bool) -> Table:
-    """Return the rows of one recording."""
+def as_files(clips: Sequence[Clip], length: str) -> tuple[Table, Space]:
+    """Return the rows of a recording that is a media file; and the space that was learned."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        film(clips, folder / RECORDING)
+        curves, _ = through_the_library(clips, folder)
+        made = rows(f"{length}, a media file", curves, clips, split=True)
+        draw(folder / "taught", per_class=TAUGHT, seed=SEED + 1)
+        (folder / RECORDING).rename(folder / "taught" / RECORDING)
+        curves, space = through_the_library(clips, folder / "taught")
+    made |= rows(f"{length}, a media file, beside labelled clips", curves, clips, split=True)
+    return made, space
+
+
+def as_sequences(clips: Sequence[Clip], length: str, sources: Sources, taught: Space) -> Table:
+    """Return the rows of a recording that is joined from sequences."""
+    own = bridge(clips, sources)
+    shown = {
+        "joined": (own, AROUND),
+        "joined, beside labelled clips": (taught, AROUND),
+        "joined, no centring": (None, AROUND),
+        "joined, no smoothing": (own, 1),
+    }
     made: Table = {}
-    if real_file:
-        with tempfile.TemporaryDirectory() as folder:
-            film(clips, Path(folder, RECORDING))
-            curves = through_the_library(clips, Path(folder))
-            made |= rows(f"{minutes}, a media file", curves, clips, split=True)
-            taught = Path(folder, "taught")
-            draw(taught, per_class=TAUGHT, seed=SEED + 1)
-            Path(folder, RECORDING).rename(taught / RECORDING)
-            curves = through_the_library(clips, taught)
-            made |= rows(f"{minutes}, a media file, beside labelled clips", curves, clips)
-    made |= rows(f"{minutes}, joined", from_sequences(clips, sources), clips, split=not real_file)
-    for what, how in {"no centring": {"centred": False}, "no smoothing": {"around": 1}}.items():
-        made |= rows(f"{minutes}, joined, {what}", from_sequences(clips, sources, **how), clips)
+    for what, (space, around) in shown.items():
+        curves = from_sequences(clips, space, around)
+        made |= rows(f"{length}, {what}", curves, clips, split=what == "joined")
     return made
 
 
@@ -334,12 +357,16 @@ def main() -> None:
         more = [one.path for one in drawn if one.path not in set(some)]
         real = sorted(options.clips.glob("*/*.mp4"))
         clips = read([*some, *real], sources)
-        results |= accuracy(shuffled(clips), sources, minutes(clips), real_file=True)
+        made, taught = as_files(shuffled(clips), minutes(clips))
+        results |= made
+        results |= as_sequences(shuffled(clips), minutes(clips), sources, taught)
         if options.hour > options.ten:
             clips += read(more, sources)
-            results |= accuracy(shuffled(clips), sources, minutes(clips), real_file=False)
+            results |= as_sequences(shuffled(clips), minutes(clips), sources, taught)
     facts: dict[str, object] = {
         "real clips": len(real) or f"not there: no folder {options.clips.name}",
+        "labelled clips": f"{10 * TAUGHT} drawn, none of them in a recording; with the recording "
+        f"they are answered by {taught.name}",
     }
     facts |= speed(options.small)
     title = "right class, right second: clips joined into recordings, searched by each of them"
