@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,16 @@ from earsight.methods._files import write_file
 
 State = tuple[dict[str, Any], dict[str, torch.Tensor]]
 NOT_PART = ("checkpoint", "device")  # fields that do not change what is learned
+
+
+@dataclass
+class Standing:
+    """Where training stands: all of it goes into a checkpoint."""
+
+    epoch: int = 0
+    history: list[list[float]] = field(default_factory=list)
+    best_epoch: int = 0
+    best: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 class Checkpoint:
@@ -82,3 +93,35 @@ def _fingerprint(model: DeepEmbedding, rows: Rows) -> str:
         for sequence in table:
             digest.update(sequence.times.tobytes() + sequence.values.tobytes())
     return digest.hexdigest()
+
+
+def stored(state: Standing, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> State:
+    """Return where training stands as facts and tensors, for `Checkpoint.write`."""
+    tensors = {f"module/{name}": x for name, x in module.state_dict().items()}
+    tensors |= {f"best/{name}": x for name, x in state.best.items()}
+    for number, each in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{number}/{name}": x for name, x in each.items()}
+    facts = {"epoch": state.epoch, "history": state.history, "best_epoch": state.best_epoch}
+    return facts, {name: x.detach().cpu().contiguous() for name, x in tensors.items()}
+
+
+def restored(
+    found: State,
+    module: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+) -> Standing:
+    """Bring networks and optimizer to where a training stood, and return that."""
+    facts, tensors = found
+    parts: dict[str, dict[str, torch.Tensor]] = {"module": {}, "best": {}, "optimizer": {}}
+    for path, tensor in tensors.items():
+        part, _, name = path.partition("/")
+        parts[part][name] = tensor
+    module.load_state_dict(parts["module"])
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for path, tensor in parts["optimizer"].items():
+        number, _, name = path.partition("/")
+        moments.setdefault(int(number), {})[name] = tensor
+    optimizer.load_state_dict(
+        {"state": moments, "param_groups": optimizer.state_dict()["param_groups"]}
+    )
+    return Standing(facts["epoch"], facts["history"], facts["best_epoch"], parts["best"])

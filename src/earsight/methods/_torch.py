@@ -19,7 +19,7 @@ from earsight.arrays import FloatArray, IntArray, Labels
 from earsight.errors import InputError, TrainingError
 from earsight.methods import _batches, _distributed
 from earsight.methods._base import Rows
-from earsight.methods._checkpoint import Checkpoint
+from earsight.methods._checkpoint import Checkpoint, Standing, restored, stored
 from earsight.methods._deep import DeepEmbedding, Epoch
 from earsight.methods._network import Dropout, growth, usual_sizes
 from earsight.methods._pooling import Padded, Steps
@@ -74,16 +74,6 @@ class Problem(Protocol):
         """
 
 
-@dataclass
-class _State:
-    """Where training stands: all of it goes into a checkpoint."""
-
-    epoch: int = 0
-    history: list[list[float]] = field(default_factory=list)
-    best_epoch: int = 0
-    best: dict[str, Tensor] = field(default_factory=dict)
-
-
 Score = Callable[[Mapping[str, FloatArray], Rows], float]
 
 
@@ -132,9 +122,9 @@ def train(
     ranks.share(module, model.name)
     steps = _Steps(model, kept_rows, problem, device, by_class, ranks)
     checkpoint = Checkpoint.of(model, rows)
-    state = _State()
+    state = Standing()
     if checkpoint and (found := checkpoint.read()):
-        state = _restored(found, module, steps.optimizer)
+        state = restored(found, module, steps.optimizer)
     if [state.epoch] != ranks.from_first(lambda: [state.epoch]):
         raise InputError(
             f"`checkpoint` must be a folder that all ranks see; got {model.checkpoint!r}, which is "
@@ -148,7 +138,7 @@ def train(
             loss = steps.epoch(state.epoch)
             _close_epoch(state, loss, model, problem, kept_rows, held_rows, score, ranks)
             if checkpoint and ranks.rank == 0:
-                checkpoint.write(*_stored(state, module, steps.optimizer))
+                checkpoint.write(*stored(state, module, steps.optimizer))
     module.load_state_dict(state.best)
     module.to("cpu").eval()
     model.history_ = np.asarray(state.history)
@@ -275,7 +265,7 @@ def _diverged(model: DeepEmbedding, what: str) -> TrainingError:
 
 
 def _close_epoch(
-    state: _State,
+    state: Standing,
     loss: float,
     model: DeepEmbedding,
     problem: Problem,
@@ -307,13 +297,13 @@ def _scores(problem: Problem, kept: Rows, held: Rows, score: Score) -> list[floa
     return [map_, map_ if score is held_out_map else score(points, held)]
 
 
-def _waited(state: _State, model: DeepEmbedding, held: object) -> bool:
+def _waited(state: Standing, model: DeepEmbedding, held: object) -> bool:
     patience = model.patience
     waiting = held is not None and patience is not None
     return waiting and state.epoch - state.best_epoch >= (patience or 0)
 
 
-def _why(state: _State, model: DeepEmbedding, held: object) -> str:
+def _why(state: Standing, model: DeepEmbedding, held: object) -> str:
     if held is not None and _waited(state, model, held):
         return (
             f"after {state.epoch} of {model.epochs} epochs, {model.patience} without a better "
@@ -327,38 +317,6 @@ def _why(state: _State, model: DeepEmbedding, held: object) -> str:
         else f"fewer than {_batches.MIN_UNITS} independent rows, so none held out"
     )
     return f"after all {model.epochs} epochs; never early: {reason}"
-
-
-def _stored(
-    state: _State, module: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    tensors = {f"module/{name}": x for name, x in module.state_dict().items()}
-    tensors |= {f"best/{name}": x for name, x in state.best.items()}
-    for number, each in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{number}/{name}": x for name, x in each.items()}
-    facts = {"epoch": state.epoch, "history": state.history, "best_epoch": state.best_epoch}
-    return facts, {name: x.detach().cpu().contiguous() for name, x in tensors.items()}
-
-
-def _restored(
-    found: tuple[dict[str, Any], dict[str, Tensor]],
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
-) -> _State:
-    facts, tensors = found
-    parts: dict[str, dict[str, Tensor]] = {"module": {}, "best": {}, "optimizer": {}}
-    for path, tensor in tensors.items():
-        part, _, name = path.partition("/")
-        parts[part][name] = tensor
-    module.load_state_dict(parts["module"])
-    moments: dict[int, dict[str, Tensor]] = {}
-    for path, tensor in parts["optimizer"].items():
-        number, _, name = path.partition("/")
-        moments.setdefault(int(number), {})[name] = tensor
-    optimizer.load_state_dict(
-        {"state": moments, "param_groups": optimizer.state_dict()["param_groups"]}
-    )
-    return _State(facts["epoch"], facts["history"], facts["best_epoch"], parts["best"])
 
 
 def pick_device(wanted: str) -> str:
