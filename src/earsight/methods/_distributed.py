@@ -133,7 +133,7 @@ def _together(rank: int) -> Iterator[None]:
     except RuntimeError as error:  # of gloo and nccl alike
         raise TrainingError(
             f"Another rank of this training ended, or cannot be reached, so rank {rank} ends too: "
-            f"{str(error).splitlines()[0]} No model was written; a `checkpoint` is as after its "
+            f"{str(error).partition('. ')[0]}. No model was written; a `checkpoint` is as after its "
             "last epoch. See what torchrun tells of the others, and run the same command again."
         ) from error
 
