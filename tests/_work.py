@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from earsight import engine
 from earsight.errors import UnknownNameError
 
 
@@ -78,6 +79,11 @@ class SlowPart:
         self.marks.joinpath(f"{uuid4().hex}").touch()
         time.sleep(0.5)
         yield from self.part()
+
+
+def in_a_process_apart(x: int) -> str:
+    ((_, result),) = engine.run(die_at_three, [x], workers=1)
+    return type(result).__name__
 
 
 def refuse_by_name(_: object) -> None:

@@ -224,6 +224,8 @@ def test_every_item_once_deaths_told_and_errors_in_their_class(nodes: Nodes) -> 
         "found = dict(cluster.run(_work.die_at_three, range(6)))\n"
         "assert isinstance(found.pop(3), engine.WorkerDied), found\n"
         "assert found == {x: 2 * x for x in range(6) if x != 3}\n"
+        "apart = dict(cluster.run(_work.in_a_process_apart, [2, 3]))\n"
+        "assert apart == {2: 'int', 3: 'WorkerDied'}, apart\n"  # as a clip that crashes a decoder
         "for run in (cluster.run, cluster.merged):\n"
         "    for work, kind in ((_work.refuse_three, ValueError),\n"
         "                       (_work.refuse_by_name, errors.UnknownNameError)):\n"

@@ -131,9 +131,10 @@ def _together(rank: int) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # of gloo and nccl alike
+        cause = str(error).partition(". ")[0]
         raise TrainingError(
             f"Another rank of this training ended, or cannot be reached, so rank {rank} ends too: "
-            f"{str(error).partition('. ')[0]}. No model was written; a `checkpoint` is as after its "
+            f"{cause}. No model was written; a `checkpoint` is as after its "
             "last epoch. See what torchrun tells of the others, and run the same command again."
         ) from error
 
