@@ -116,7 +116,9 @@ def test_parts_and_file_on_s3(nodes: Nodes, clips: Path, s3: Server, tmp_path: P
 # Sums that are merged on the cluster
 
 
-@pytest.fixture(scope="module", params=[np.float32, np.float64])
+@pytest.fixture(
+    scope="module", params=[np.float32, pytest.param(np.float64, marks=pytest.mark.long)]
+)
 def files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Rows of three files that end where no block does."""
     folder, rng = tmp_path_factory.mktemp("files"), np.random.default_rng(0)
