@@ -2,8 +2,10 @@
 
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -15,6 +17,8 @@ from earsight.library import build, sharing
 from earsight.library.build import index
 from earsight.library.settings import Settings
 from earsight.library.tables import Tables, embedding_table
+from earsight.storage import Remote
+from earsight.vectors import Records
 
 pytestmark = pytest.mark.usefixtures("s3", "quick")
 
@@ -48,6 +52,24 @@ def test_three_writers_at_once_and_one_is_killed(tmp_path: Path) -> None:
     everything = names(*shared, *tones["a"], *tones["b"], *tones["c"])
     assert answering() == believed() == everything
     assert len(opened().clips()) == 3 * 9
+
+
+def test_four_that_bring_one_new_key_at_once_add_one_row() -> None:
+    table = Records(Remote.parse(LIBRARY), "rows")
+    table.create()
+    for turn in range(5):
+        together = Barrier(4)
+
+        def bring(number: int, turn: int = turn, together: Barrier = together) -> int:
+            rows = [{"key": f"{turn}"}, {"key": f"{turn} {number}"}]
+            together.wait(60)
+            return table.put(rows)
+
+        with ThreadPoolExecutor(4) as pool:
+            commits = list(pool.map(bring, range(4)))
+        assert len(set(commits)) == 4, "each commit has a number of its own"
+    keys = [row["key"] for row in table.read({}, ["key"])]
+    assert len(keys) == len(set(keys)) == 5 * 5
 
 
 def test_the_embedding_that_began_later_answers(
@@ -190,7 +212,9 @@ def test_what_nobody_holds_goes_after_an_hour(
     index(folder, library=LIBRARY, rebuild=True)
     kept, tables = _contents()
     assert len(kept) == 1 and len(opened().contents(tables.features)) == 1
-    assert not any(key.startswith("orphans") and value for key, value in opened()._state.facts().items())
+    assert not any(
+        key.startswith("orphans") and value for key, value in opened()._state.facts().items()
+    )
 
 
 @pytest.mark.long
