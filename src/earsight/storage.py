@@ -6,7 +6,6 @@ of one's own. An object is whole or not there: a put that is cut off leaves what
 """
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -113,13 +112,22 @@ class Remote:
                 file.write(block)
 
     def upload(self, path: Path) -> None:
-        """Write a local file to the object, which changes when all of it is there."""
-        with (
-            self._guard("written") as files,
-            path.open("rb") as file,
-            files.open_output_stream(self._path, buffer_size=_BLOCK) as target,
-        ):
-            shutil.copyfileobj(file, target, _BLOCK)
+        """Write a local file to the object, which changes when all of it is there.
+
+        It is one call of the client: a stream of ours that an interruption closed half way would
+        leave half an object. So Ctrl-C waits for the end of it.
+        """
+        from pyarrow.fs import LocalFileSystem, copy_files
+
+        with self._guard("written") as files:
+            copy_files(
+                str(path),
+                self._path,
+                LocalFileSystem(),
+                files,
+                chunk_size=_BLOCK,
+                use_threads=False,
+            )
 
     def read(self) -> bytes:
         """Return a small object."""

@@ -44,7 +44,7 @@ def matching(pattern: str) -> list[File]:
         whole = Remote.parse(pattern)
         below = Remote(whole.bucket, whole.key.partition("*")[0].rpartition("/")[0])
         keys = (below / name for name, _ in below.walk())
-        found = [file for file in keys if fnmatchcase(file.key, whole.key)]
+        found = [file for file in keys if _is_like(file.key, whole.key)]
     else:
         fixed, star, rest = str(Path(pattern).absolute()).partition("*")
         folder, _, start = fixed.rpartition("/")
@@ -52,6 +52,12 @@ def matching(pattern: str) -> list[File]:
     if not found:
         raise InputError(f"A pattern must name at least one feature file; {pattern!r} names none.")
     return found
+
+
+def _is_like(key: str, pattern: str) -> bool:
+    """Whether a key is of a pattern, folder by folder: as on a disk a star stays in its own."""
+    parts, wanted = key.split("/"), pattern.split("/")
+    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
 
 
 def fit_files(
