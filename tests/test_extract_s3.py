@@ -176,6 +176,32 @@ def test_a_file_that_another_run_wrote_meanwhile_stays(
     assert OUTPUT.read() == b"another's"
 
 
+def test_what_was_read_for_a_file_that_could_not_be_sent_is_not_read_again(
+    folder: Path,
+    s3: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another machine, which saw fewer clips, was faster."""
+    put(folder)
+    real = workplace.Workplace.send
+
+    def late(self: workplace.Workplace, *, changed: bool) -> bool:
+        with monkeypatch.context() as patch:
+            patch.setattr(workplace.Workplace, "send", real)
+            patch.setenv("EARSIGHT_HOME", str(tmp_path / "another home"))
+            extract(CLIPS, OUTPUT, QUICK, exclude=["blue"])
+        return real(self, changed=changed)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workplace.Workplace, "send", late)
+        with pytest.raises(StorageError, match=r"nothing is read twice"):
+            run(CLIPS, OUTPUT)
+    report = run(CLIPS, OUTPUT)
+    assert (report.n_read, report.n_rows, report.written) == (0, 5, True)
+    assert list((tmp_path / "home" / "s3").iterdir()) == []
+
+
 def test_a_clip_that_is_gone_when_it_is_read(
     folder: Path,
     s3: Server,

@@ -130,8 +130,8 @@ def extract(
             changed = not held.is_same(made, cut)
             if changed:
                 write_features(work.path, joined(made, held, parts, features, cut))
-            parts.keep(made.waiting)
             report.written = work.send(changed=changed)
+            parts.keep(made.waiting)  # what could not be sent may have to be put together again
             work.leave()
         finally:
             parts.tidy()
