@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ import earsight
 from _clips import Draw, Sound, make_clip
 from _server import serving
 from earsight.cli import app
-from earsight.errors import InputError
+from earsight.errors import InputError, MediaError
 from earsight.library import rhythm
 from earsight.library.build import index
 from earsight.library.place import FOLDER
-from earsight.library.search import search
+from earsight.library.progress import Silent
+from earsight.library.rhythm import in_rhythm
+from earsight.library.search import Searcher, search
 from earsight.library.store import Store
 from earsight.library.tables import Tables, stored_tables
 
@@ -159,6 +162,49 @@ def test_a_clip_that_cannot_be_read_any_more_comes_last(fresh: Path, wild: Path)
     assert answer.results[-1].timing is None and len(answer) == N + 2
     by_name = {Path(one.path).name: one.timing for one in answer}
     assert by_name["2.mp4"] is None and by_name["1.mp4"] is not None
+
+
+def test_timing_is_that_of_the_content_it_is_kept_by(fresh: Path, wild: Path) -> None:
+    (fresh / "1.mp4").write_bytes((fresh / "2.mp4").read_bytes())  # and not indexed again
+    (fresh / "3.mp4").touch()  # the same as it was
+    answer = search(fresh, wild, rhythm=True)
+    by_name = {Path(one.path).name: one.timing is not None for one in answer}
+    assert by_name["3.mp4"] and not by_name["1.mp4"]
+    assert kept(fresh).timing.count() == 2 * (N + 1)  # nothing is kept of 1.mp4
+    with earsight.Library(fresh) as library:
+        number = next(clip.id for clip in library.clips() if clip.path == "1.mp4")
+        with pytest.raises(MediaError, match=r"1\.mp4 has no timing to.* has changed since it was"):
+            library.search(clip=number, by="audio", rhythm=True)
+        (fresh / "1.mp4").unlink()
+        with pytest.raises(
+            MediaError, match=r"1\.mp4 has no timing to.* cannot be opened: No such"
+        ):
+            library.search(clip=number, by="audio", rhythm=True)
+
+
+def test_what_is_on_another_machine_is_not_opened(
+    fresh: Path, wild: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other:clips").mkdir()
+    elsewhere = Path(shutil.copy(fresh / "2.mp4", "other:clips"))  # there is such a file, by chance
+    with Store.open(fresh / FOLDER) as store:
+        searcher = Searcher(store)
+        answer = searcher.answer(wild)
+        far = [
+            replace(one, clip=replace(one.clip, root=None, file=elsewhere))
+            if one.clip is not None and Path(one.path).name in ("0.mp4", "2.mp4", "copy.mp4")
+            else one
+            for one in answer
+        ]
+        found = in_rhythm(replace(answer, results=far), searcher.timings(wild), 10)
+        timed = {Path(one.path).name: one.timing is not None for one in found}
+        copied = next(one for one in far if one.others)
+        assert timed["1.mp4"] and not timed["2.mp4"]
+        assert timed[Path(copied.path).name]  # by its copy, which is here
+        for gone in (searcher.timings(None, clip=999), searcher.timings(None)):
+            with pytest.raises(InputError, match="was not read with it; ask by a file that is"):
+                gone.query(answer, Silent())
 
 
 def test_questions_without_a_timing_are_refused(clips: Path, tmp_path: Path) -> None:

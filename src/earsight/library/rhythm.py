@@ -8,7 +8,7 @@ few a second, and most clips are never asked about timing.
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -17,13 +17,15 @@ import numpy as np
 
 from earsight import engine
 from earsight.alignment import rhythm
-from earsight.errors import EarsightError, InputError, LibraryError
+from earsight.errors import EarsightError, InputError, LibraryError, MediaError
 from earsight.extractors import extract_all
 from earsight.extractors.motion import Motion
 from earsight.extractors.onsets import Onsets
 from earsight.features import FeatureSequence
 from earsight.library.answers import Answer, Result
+from earsight.library.clips import LibraryClip
 from earsight.library.progress import Progress, Silent
+from earsight.library.scan import content_of
 from earsight.library.tables import Tables
 from earsight.vectors import StoredSequence
 
@@ -45,9 +47,11 @@ def read_timing(path: Path) -> Timing:
     """Read both sides of one file: when it sounds, and when it moves.
 
     Raises:
-        MediaError: It is longer than 600 s.
+        MediaError: It cannot be read, or is longer than 600 s.
     """
-    found, _ = extract_all(path, (Onsets(), Motion()), max_seconds=MAX_SECONDS)
+    found, report = extract_all(path, (Onsets(), Motion()), max_seconds=MAX_SECONDS)
+    if not found:
+        raise MediaError(f"{path} could not be read. {report.message}".rstrip())
     made = {side: _empty(width) for side, width in _WIDTHS.items()}
     if "onsets" in found:
         made["audio"] = rhythm.heard(found["onsets"])
@@ -97,41 +101,57 @@ class Timings:
 
         Raises:
             InputError: It was not read, and its file is not here.
-            MediaError: It is longer than 600 s.
+            MediaError: It cannot be read, or is longer than 600 s.
         """
         if self._timing is not None:
             return self._timing
+        content = answer.content or ""
+        if content in (known := self._stored([content])):
+            return known[content]
+        own = next((_here(one) for one in answer if one.is_query), None)
+        if own is not None:
+            read, why = self._read({content: own}, progress)
+            if content in why:
+                raise MediaError(f"{answer.query} has no timing to search by. {why[content]}")
+            return read[content]
         if self._file is None:
             raise InputError(
                 f"The timing of {answer.query} was not read with it; ask by a file that is here."
             )
-        if answer.content is not None and any(one.is_query for one in answer):
-            return self.of({answer.content: self._file}, progress)[answer.content]
         return read_timing(self._file)
 
-    def of(self, files: Mapping[str, Path], progress: Progress) -> dict[str, Timing]:
-        """Return content → timing; empty sides where a file cannot be read, or is too long.
+    def of(self, files: Mapping[str, LibraryClip | None], progress: Progress) -> dict[str, Timing]:
+        """Return content → timing; empty sides where a file cannot be read, or is not here.
 
         Args:
-            files: Content → where it is.
+            files: Content → a clip of this machine that holds it; None: it is on another one.
             progress: Told of each file that must be read.
         """
         known = self._stored(files)
-        missing = {content: path for content, path in files.items() if content not in known}
-        if not missing:
-            return known
+        missing = {c: file for c, file in files.items() if file is not None and c not in known}
+        read = self._read(missing, progress)[0] if missing else {}
+        nothing = {side: _empty(width) for side, width in _WIDTHS.items()}
+        return dict.fromkeys(files, nothing) | known | read
+
+    def _read(
+        self, files: Mapping[str, LibraryClip], progress: Progress
+    ) -> tuple[dict[str, Timing], dict[str, Exception]]:
+        """Read files and keep what was read; return it, and why others could not be read."""
         read: dict[str, Timing] = {}
-        progress.start("Reading when they sound and move", len(missing))
-        for content, timing in _read(missing):
-            if timing is not None:
+        why: dict[str, Exception] = {}
+        progress.start("Reading when they sound and move", len(files))
+        for content, timing in _read(files):
+            if isinstance(timing, Exception):
+                LOG.info("%s: %s", files[content].file, timing)
+                why[content] = timing
+            else:
                 read[content] = timing
-            progress.advance(missing[content].name)
+            progress.advance(files[content].file.name)
         progress.finish()
         self._keep(read)
-        nothing = {side: _empty(width) for side, width in _WIDTHS.items()}
-        return known | {content: read.get(content, nothing) for content in missing}
+        return read, why
 
-    def _stored(self, contents: Mapping[str, object]) -> dict[str, Timing]:
+    def _stored(self, contents: Iterable[str]) -> dict[str, Timing]:
         if not self._kept.exists:
             return {}
         found: dict[str, dict[str, FeatureSequence]] = {}
@@ -153,23 +173,35 @@ class Timings:
             LOG.info("The timing of %d clips could not be kept: %s", len(read), error)
 
 
-def _read(files: Mapping[str, Path]) -> Iterator[tuple[str, Timing | None]]:
-    """Yield each content with its timing, read in worker processes; None where that failed."""
-    jobs = list(files.items())
-    workers = min(engine.default_workers(), len(jobs))
-    for (content, path), result in engine.run(_do, jobs, workers=workers, start=_start_worker):
-        if isinstance(result, Exception):
-            LOG.info("%s: %s", path, result)
-            yield content, None
-        else:
-            yield content, result
+def _read(files: Mapping[str, LibraryClip]) -> Iterator[tuple[str, Timing | Exception]]:
+    """Yield each content with its timing, read in worker processes, or with why it has none."""
+    workers = min(engine.default_workers(), len(files))
+    for (content, _), result in engine.run(
+        _do, files.items(), workers=workers, start=_start_worker
+    ):
+        yield content, result
 
 
-def _do(job: tuple[str, Path]) -> Timing | EarsightError:
+def _do(job: tuple[str, LibraryClip]) -> Timing | EarsightError:
+    """Read a clip, if its file still holds the content that its timing is kept by."""
+    content, clip = job
     try:
-        return read_timing(job[1])
+        before = _stamp(clip.file)
+        if before != (clip.size, clip.mtime_ns) and content_of(clip.file) != content:
+            raise MediaError(f"{clip.file} has changed since it was indexed; index again.")
+        timing = read_timing(clip.file)
+        if _stamp(clip.file) != before:
+            raise MediaError(f"{clip.file} changed while it was read.")
+    except OSError as error:
+        return MediaError(f"{clip.file} cannot be opened: {error.strerror}.")
     except EarsightError as error:
         return error
+    return timing
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 def _start_worker() -> None:
@@ -211,7 +243,7 @@ def in_rhythm(
         )
     shown = progress or Silent()
     query = _query(answer, timings.query(answer, shown))
-    files = {one.clip.content: one.clip.file for one in answer if one.clip is not None}
+    files = {one.clip.content: _here(one) for one in answer if one.clip is not None}
     known = timings.of(_short(answer, files), shown)
     parts = {id(one): _part(one, known, answer.for_, query.seconds) for one in answer}
     timed = [one for one in answer if _happens(parts[id(one)])]
@@ -222,14 +254,24 @@ def in_rhythm(
     results = [replace(one, rank=k) for k, one in enumerate((ranked + rest)[:top], start=1)]
     notes = [*answer.notes]
     if any(one.timing is None for one in results):
-        notes.append("Answers without a timing (stills, silence, over 600 s) come last.")
+        notes.append(
+            "Answers without a timing (stills, silence, over 600 s, on another machine) come last."
+        )
     return replace(answer, results=results, notes=notes, timed=True)
 
 
-def _short(answer: Answer, files: Mapping[str, Path]) -> dict[str, Path]:
+def _here(one: Result) -> LibraryClip | None:
+    """Return a clip on this machine that holds an answer; a file elsewhere is never opened."""
+    copies = () if one.clip is None else (one.clip, *one.others)
+    return next((clip for clip in copies if clip.root is not None), None)
+
+
+def _short(
+    answer: Answer, files: Mapping[str, LibraryClip | None]
+) -> dict[str, LibraryClip | None]:
     """Return the files that are not too long to be read."""
     seconds = {one.clip.content: one.clip.seconds or 0.0 for one in answer if one.clip is not None}
-    return {c: path for c, path in files.items() if seconds[c] <= MAX_SECONDS}
+    return {c: clip for c, clip in files.items() if seconds[c] <= MAX_SECONDS}
 
 
 def _query(answer: Answer, timing: Timing) -> _Query:

@@ -155,7 +155,8 @@ class Searcher:
         if isinstance(query, Stranger):
             timing = query.timing
         elif clip is not None:
-            file = opened.by_id[clip].file
+            own = opened.by_id.get(clip)  # None: an index that ended just now took it
+            file = None if own is None or own.root is None else own.file
         elif query is not None:
             file = opened.locate(str(query))
         return Timings(stored_tables(self._store, opened.embedding), file, timing)
