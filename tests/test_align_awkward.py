@@ -1,5 +1,6 @@
 """Bad input to `align`: files whose timestamps are odd, streams that hardly meet, one event."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -122,6 +123,14 @@ def test_an_empty_sequence_has_no_answer() -> None:
         assert estimate(sound, sight).seconds is None
     with pytest.raises(InputError, match="the 384 values of the extractor motion; got 16"):
         estimate(sequence("onsets", 5.0), sequence("onsets", 5.0))
+
+
+def test_an_offset_at_the_end_of_what_is_looked_for_may_be_a_larger_one(clip: Path) -> None:
+    found = extract_all(clip, [Onsets(), Motion()])[0]
+    late = replace(found["onsets"], times=found["onsets"].times + 0.5)
+    answer = estimate(late, found["motion"], reach=0.5)
+    assert answer.seconds is None and "+500 ms fits best, the largest offset" in answer.why
+    assert estimate(late, found["motion"], reach=0.6).seconds == pytest.approx(0.5, abs=0.04)
 
 
 def test_one_event_is_no_rhythm(tmp_path: Path) -> None:

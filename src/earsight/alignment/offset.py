@@ -222,6 +222,11 @@ def _doubt(
             f"Only {agreement} of {len(WITNESSES)} witnesses agree; it takes {ENOUGH}. The sound "
             "may be continuous, or its source not in the picture."
         )
+    if best in (lags[0], lags[-1]):
+        return (
+            f"{1000 * best:+.0f} ms fits best, the largest offset that is looked for; it may be "
+            "further off."
+        )
     here = np.abs(lags - best)
     consensus = agreed(found)
     elsewhere = np.where(here > APART, consensus, 0.0)
