@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -36,6 +38,27 @@ def test_an_upload_that_is_interrupted_leaves_no_half_object(
     info = remote.info()
     assert info is not None and info.size in (len(b"what stood before"), size)
     assert [key for key, _ in Remote("clips").walk()] == ["a/file.h5"]
+
+
+UPLOAD = """
+import resource, sys
+from pathlib import Path
+from earsight.storage import Remote
+remote = Remote("clips", "large")
+remote.info()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+remote.upload(Path(sys.argv[1]))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere memory is counted in other units")
+def test_an_upload_takes_no_memory_of_the_size_of_the_file(tmp_path: Path, s3: Server) -> None:
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(100 << 20)
+    command = [sys.executable, "-c", UPLOAD, str(tmp_path / "large")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 60 << 10  # KiB
 
 
 def test_a_star_stays_in_its_folder_as_on_a_disk(

@@ -200,6 +200,7 @@ def _files(server: str, region: str, *_: str | None) -> Any:
         connect_timeout=_CONNECT,
         request_timeout=_REQUEST,
         retry_strategy=AwsStandardS3RetryStrategy(max_attempts=_TRIES),
+        background_writes=False,  # or what the network does not take yet piles up in memory
     )
 
 

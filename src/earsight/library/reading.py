@@ -227,6 +227,7 @@ class _Writer:
         self._flushes += 1
         if self._flushes % _MERGE_EVERY == 0:
             self._tables.optimize()
+            self._store.optimize()
         read = [
             Content(
                 content,

@@ -121,6 +121,9 @@ class Store(ABC):
     def close(self) -> None:
         """Let go of what is open."""
 
+    def optimize(self) -> None:  # noqa: B027 - only where it is needed
+        """Make it fast again after many small changes; on a disk it stays so."""
+
     # -- settings --------------------------------------------------------------------------------
 
     @abstractmethod
