@@ -1,16 +1,18 @@
 """Pictures of the page for README and docs: `make screenshots`.
 
 Draws the clips of `earsight demo` into demo/clips, indexes them, serves them, and photographs each
-view in a headless Chromium into docs/pictures/page-*.png. What is there already is kept, so a
-second run takes seconds. Letters are drawn by what fonts the machine has; ours had Inter
-(`apt-get install fonts-inter`).
+view in a headless Chromium into docs/pictures/page-*.png; ten of them joined are a recording, to
+look into by the second. What is there already is kept, so a second run takes seconds. Letters are
+drawn by what fonts the machine has; ours had Inter (`apt-get install fonts-inter`).
 """
 
 import io
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
+import av
 from PIL import Image
 
 from _browser import Page, serving, start_chromium
@@ -18,6 +20,8 @@ from earsight.demo import draw
 from earsight.library.build import index
 
 CLIPS = Path("demo/clips")
+RECORDING = Path("demo/recording")
+JOINED = ("rain", "bird", "drum", "siren", "guitar", "clock", "siren", "ball", "bird", "fireworks")
 PICTURES = Path(__file__).parent / "pictures"
 MOST = 200_000  # bytes of a picture
 
@@ -26,12 +30,53 @@ def main() -> None:
     """Make them all."""
     draw(CLIPS, per_class=20, seed=0)
     index(CLIPS)
-    with serving(CLIPS) as url:
-        driver = start_chromium(Path("none.wav"), PICTURES, "--hide-scrollbars")
-        try:
+    RECORDING.mkdir(exist_ok=True)
+    chosen = [sorted((CLIPS / name).glob("*.mp4"))[at] for at, name in enumerate(JOINED)]
+    if not (RECORDING / "an evening.mp4").exists():
+        _join(chosen, RECORDING / "an evening.mp4")
+    index(RECORDING, learn="never")
+    driver = start_chromium(Path("none.wav"), PICTURES, "--hide-scrollbars")
+    try:
+        with serving(CLIPS) as url:
             _photograph(Page(driver, url, PICTURES))
-        finally:
-            driver.quit()
+        with serving(RECORDING) as url:
+            _photograph_time(Page(driver, url, PICTURES))
+    finally:
+        driver.quit()
+
+
+def _join(clips: list[Path], out: Path) -> None:
+    """Write clips of one kind one after another; nothing is encoded again."""
+    with av.open(str(out), "w") as made:
+        streams: dict[str, av.stream.Stream] = {}
+        end = Fraction(0)
+        for clip in clips:
+            with av.open(str(clip)) as source:
+                for stream in source.streams:
+                    if stream.type not in streams:
+                        streams[stream.type] = made.add_stream_from_template(stream)
+                packets = [packet for packet in source.demux() if packet.dts is not None]
+                begin = end - min(packet.dts * packet.time_base for packet in packets)
+                for packet in packets:
+                    moved = round(begin / packet.time_base)
+                    packet.pts, packet.dts = packet.pts + moved, packet.dts + moved
+                    end = max(end, (packet.pts + packet.duration) * packet.time_base)
+                    packet.stream = streams[packet.stream.type]
+                    made.mux(packet)
+
+
+def _photograph_time(page: Page) -> None:
+    page.open("#search?text=an+ambulance+siren&for=visual", height=830)
+    page.asked(lambda: page.click("#moments"))
+    page.click("#answers .closer-go")
+    page.until(lambda: page.all("#closer-chart .moment"))
+    page.until(lambda: page.js("return document.querySelector('#closer video').readyState >= 2"))
+    page.click("#insync-go")
+    page.until(lambda: "…" not in page.text("#insync-said") and page.text("#insync-said"))
+    page.js("document.querySelector('#closer video').controls = false")
+    _until_drawn(page.until, page.js)
+    picture = Image.open(io.BytesIO(page.driver.get_screenshot_as_png())).convert("RGB")
+    _keep("time", picture)
 
 
 def _photograph(page: Page) -> None:
