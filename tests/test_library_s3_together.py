@@ -16,7 +16,8 @@ from earsight.errors import LibraryError
 from earsight.library import build, sharing
 from earsight.library.build import index
 from earsight.library.settings import Settings
-from earsight.library.tables import Tables, embedding_table
+from earsight.library.shared import SharedStore
+from earsight.library.tables import Tables, drop_others, embedding_table
 from earsight.storage import Remote
 from earsight.vectors import Records
 
@@ -70,6 +71,25 @@ def test_four_that_bring_one_new_key_at_once_add_one_row() -> None:
         assert len(set(commits)) == 4, "each commit has a number of its own"
     keys = [row["key"] for row in table.read({}, ["key"])]
     assert len(keys) == len(set(keys)) == 5 * 5
+
+
+def test_commits_are_merged_so_that_many_do_not_make_it_slow(tmp_path: Path) -> None:
+    folder = sounds(tmp_path / "clips", 300)
+    index(folder, library=LIBRARY, **QUICK)
+    store = opened()
+    assert isinstance(store, SharedStore)
+    for number in range(20):
+        store.set(f"fact {number}", number)
+    facts, kept = store._state.facts(), store.everything()
+    assert _fragments(store) > 20
+    index(folder, library=LIBRARY, rebuild=True)
+    assert _fragments(store) < 10
+    assert store._state.facts().items() >= {f"fact {n}": n for n in range(20)}.items()
+    assert store._state.facts().keys() == facts.keys() and store.everything() == kept
+
+
+def _fragments(store: SharedStore) -> int:
+    return int(store._state.rows._open().stats()["fragment_stats"]["num_fragments"])
 
 
 def test_the_embedding_that_began_later_answers(
@@ -245,6 +265,18 @@ def test_a_content_that_is_met_again_while_it_goes_stays(
     assert believed() == names(300, 310)
     index(one, library=LIBRARY)
     assert answering() == names(300, 310)
+
+
+def test_what_another_machine_is_making_stays_wherever_the_vectors_are(tmp_path: Path) -> None:
+    index(sounds(tmp_path / "one", 300), library=LIBRARY, **QUICK)
+    store = opened()
+    current = store.current()
+    assert current is not None
+    making = embedding_table(store.folder, f"embedding-{store.next_embedding()}")
+    making.create(3)
+    on_a_server = {"index": "milvus://here:19530", "table": "earsight_0123_5_4567"}
+    drop_others(store.folder, replace(current, info=current.info | on_a_server))
+    assert making.exists and not embedding_table(store.folder, current.table).exists
 
 
 def test_a_leftover_of_a_killed_embedding_is_no_answer(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from earsight.library.search import search
 from earsight.library.settings import Settings
 from earsight.library.status import status
 from earsight.library.store import Store
-from earsight.vectors import EMBEDDED, MilvusIndex, Row, _server, table_names
+from earsight.vectors import EMBEDDED, LanceIndex, MilvusIndex, Row, _server, table_names
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +143,13 @@ def test_a_library_on_s3_may_have_its_vectors_on_a_server(clips, milvus, monkeyp
     assert [(one.path, one.score) for one in search(far, clips / "red/a.mp4").results] == found
 
 
+def test_what_an_unfinished_run_read_by_other_extractors_stays(clips, milvus):
+    other = LanceIndex(clips / FOLDER / "vectors", "audio-other")
+    other.create(3)
+    move(clips, milvus.address)
+    assert other.exists and embeddings_on_disk(clips) == []
+
+
 def search_names(folder):
     found = search(folder, folder / "red/a.mp4", top=9).results
     return sorted((Path(one.path).name, one.score) for one in found)
@@ -152,6 +159,8 @@ def test_a_server_is_shared_and_nothing_of_others_is_touched(clips, kept, tmp_pa
     other = Path(shutil.copytree(kept, tmp_path / "other"))
     (other / "blue/c.mp4").unlink()
     milvus.client.create_collection("precious", dimension=4)
+    with Store.open(clips / FOLDER, write=True) as store:  # a list that a stranger wrote into
+        store.set("tables_elsewhere", [[milvus.address, "precious"]])
     for folder in (clips, other):
         index(folder, index=milvus.address)
     assert not set(mine(milvus, clips)) & set(mine(milvus, other))

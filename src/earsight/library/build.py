@@ -318,6 +318,7 @@ def _embed(
             raise
         LOG.info("A later embedding of another machine answers; this one was left.")
     tables.optimize()
+    store.optimize()
     current = store.current()
     assert current is not None
     return current
@@ -352,7 +353,7 @@ def _sweep(store: Store, current: Embedding | None, progress: Progress) -> None:
     if current is None:
         return
     store.keep_features(current.features)
-    drop_others(store.folder, current.features, current.table)
+    drop_others(store.folder, current)
     for left in drop_left(store, current):
         progress.say(left)
     models.drop_spaces(store.folder, current.id)

@@ -4,6 +4,7 @@ There the library is one of many, and may be copied. So each table has a name th
 the library remembers what it made: nothing else on the server is ever looked at.
 """
 
+import re
 import secrets
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ FACTS = ("index", "table", "dim")
 """What an embedding's `info` holds of a table elsewhere."""
 
 _ID, _MADE = "id", "tables_elsewhere"
+_OURS = re.compile("earsight_[0-9a-f]{16}_[0-9]+_[0-9a-f]{8}")  # whatever a bucket says is ours
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ def drop_left(store: Store, current: Embedding) -> list[str]:
     What could not be removed is told once and forgotten: its server may never come back. Where
     several machines write, a table with a larger number is being made by another one just now.
     """
-    made = [Place(*place) for place in store.get(_MADE, [])]
+    listed = [Place(*place) for place in store.get(_MADE, [])]
+    made = [place for place in listed if _OURS.fullmatch(place.table)]
     stays = [place for place in made if place == Place(current.index, current.table)]
     if store.shared:
         stays += [place for place in made if place.number > current.id]

@@ -20,7 +20,7 @@ from earsight.library.elsewhere import (
 )
 from earsight.library.progress import Progress, Silent
 from earsight.library.store import Embedding, Store, writing
-from earsight.library.tables import drop_others
+from earsight.library.tables import drop_embeddings
 from earsight.vectors import Row, VectorTable, check_address
 
 _STEP = 1000  # rows between two signs of life
@@ -113,7 +113,7 @@ def move(library: str | storage.Place, index: str, *, progress: Progress | None 
             info = {name: one for name, one in current.info.items() if name not in FACTS}
             current = replace(current, info=info | target.facts(target.open(store)))
             store.relocate(current)
-        drop_others(store.folder, current.features, current.table)
+        drop_embeddings(store.folder, current)
         left = drop_left(store, current)
     return Moved(store.folder, before, index, n_rows, checksum, time.monotonic() - begun, left)
 

@@ -231,16 +231,23 @@ def write_embedding(
     return n_rows
 
 
-def drop_others(folder: Place, features: str, embedding: str) -> None:
-    """Remove the tables of other extractors and of embeddings that no longer answer.
+def drop_others(folder: Place, current: Embedding) -> None:
+    """Remove the tables of other extractors, and of embeddings that no longer answer."""
+    drop_embeddings(folder, current)
+    for name in table_names(folder / "vectors"):
+        if _number(name) < 0 and not name.endswith(f"-{current.features}"):
+            LanceIndex(folder / "vectors", name).drop()
+
+
+def drop_embeddings(folder: Place, current: Embedding) -> None:
+    """Remove the tables of embeddings that no longer answer.
 
     On S3, one with a larger number is being made by another machine just now.
     """
     for name in table_names(folder / "vectors"):
-        stays = name == embedding or name.endswith(f"-{features}")
-        if isinstance(folder, Remote) and 0 <= _number(embedding) < _number(name):
-            stays = True
-        if not stays:
+        number = _number(name)
+        in_the_making = isinstance(folder, Remote) and number > current.id
+        if number >= 0 and name != current.table and not in_the_making:
             LanceIndex(folder / "vectors", name).drop()
 
 
