@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import torch
 from torch import distributed
@@ -17,6 +16,7 @@ from typer.testing import CliRunner
 
 import earsight
 from _folders import until
+from _milvus import free_port
 from earsight.cli import app
 from earsight.errors import InputError
 from earsight.experiments.train import train
@@ -74,7 +74,10 @@ def trained(case: str) -> Any:
 
 def torchrun(*arguments: object, **environment: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", *map(str, arguments)]
+    return started([*command, "--nproc-per-node", "2", *map(str, arguments)], **environment)
+
+
+def started(command: list[str], **environment: str) -> "subprocess.Popen[str]":
     here = {
         "OMP_NUM_THREADS": "1",
         "GLOO_SOCKET_IFNAME": "lo",
@@ -191,21 +194,31 @@ def test_weights_outside_the_networks_are_refused(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_rank_that_dies_ends_the_run(file: Path, tmp_path: Path) -> None:
-    """The state after its last epoch stays; alone or together, the run goes on from there."""
+    """The state after its last epoch stays; alone or together, the run goes on from there.
+
+    The ranks are started as torchrun does, which would end the other one before it can tell.
+    """
     states, model = tmp_path / "states", tmp_path / "model"
     method = f"tnn:epochs=4000,checkpoint={states}"
-    running = torchrun("-m", "earsight", "train", file, model, "-m", method)
-    until(lambda: running.poll() is not None or any(states.glob("*.safetensors")), 120)
-    psutil.Process(_rank(running.pid, "1")).kill()
-    _, trouble = done(running)
-    assert running.returncode != 0 and not model.exists()
-    assert "Another rank of this training ended" in trouble or "SIGKILL" in trouble
+    command = [sys.executable, "-m", "earsight", "train", str(file), str(model), "-m", method]
+    shared = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    shared |= {"MASTER_PORT": str(free_port())}
+    first, second = (started(command, RANK=rank, LOCAL_RANK=rank, **shared) for rank in "01")
+    try:
+        until(lambda: first.poll() is not None or any(states.glob("*.safetensors")), 120)
+    finally:
+        second.kill()
+        second.communicate()
+    _, trouble = done(first)
+    assert first.returncode == 1 and not model.exists()
+    assert "earsight: Another rank of this training ended" in trouble and "rank 0 ends" in trouble
     assert [*states.glob("*.safetensors")]
 
 
-def _rank(parent: int, rank: str) -> int:
-    """Return the process of a rank."""
-    for process in psutil.Process(parent).children(recursive=True):
-        if process.environ().get("RANK") == rank:
-            return process.pid
-    raise LookupError(rank)
+def test_what_the_first_rank_computes_is_not_rounded(tmp_path: Path) -> None:
+    where = f"file://{tmp_path / 'meeting'}"
+    distributed.init_process_group("gloo", init_method=where, rank=0, world_size=1)
+    try:
+        assert _distributed.Ranks("cpu").from_first(lambda: [0.1, 1 / 3]) == [0.1, 1 / 3]
+    finally:
+        distributed.destroy_process_group()

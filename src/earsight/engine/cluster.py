@@ -148,6 +148,8 @@ class Cluster:
             self._listen()
             if tick is not None:
                 tick()
+        else:
+            self._heard = time.monotonic()
         found: list[Any] = done
         return found
 

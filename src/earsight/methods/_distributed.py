@@ -84,7 +84,9 @@ class Ranks(Alone):
 
     def from_first(self, compute: Callable[[], list[float]]) -> list[float]:
         """Have the first rank compute; wait, and take over what it found."""
-        found: list[Any] = [torch.tensor(compute()) if self.rank == 0 else None]
+        found: list[Any] = [
+            torch.tensor(compute(), dtype=torch.float64) if self.rank == 0 else None
+        ]
         size = torch.tensor([0 if found[0] is None else len(found[0])], device=self.device)
         with _together(self.rank):
             distributed.broadcast(size, src=0)
