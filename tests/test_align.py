@@ -67,8 +67,7 @@ def test_a_clip_in_step_is_told_so(clip: Path) -> None:
     assert found.seconds is not None and abs(found.seconds) <= 0.04 and found.agreement >= 8
 
 
-@pytest.mark.parametrize("shift", [0.44, -0.62])
-@pytest.mark.parametrize("ending", [".mp4", ".mkv"])
+@pytest.mark.parametrize(("ending", "shift"), [(".mp4", 0.44), (".mkv", -0.62)])
 def test_an_offset_is_found_and_repaired_without_encoding(
     clip: Path, tmp_path: Path, shift: float, ending: str
 ) -> None:
@@ -175,7 +174,9 @@ def test_the_command_line_answers_and_its_exit_code_says_whether(
     assert not (tmp_path / "none.mp4").exists()
 
 
-@pytest.mark.parametrize("label", ["drum", "hammer", "telephone"])
+@pytest.mark.parametrize(
+    "label", ["hammer", *(pytest.param(x, marks=pytest.mark.long) for x in ("drum", "telephone"))]
+)
 def test_drawn_events_give_their_offset_back(label: str, tmp_path: Path) -> None:
     errors = []
     for index in range(3):

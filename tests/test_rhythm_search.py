@@ -247,6 +247,11 @@ def test_the_server_answers_by_timing_for_clips_and_for_files(clips: Path, wild:
         assert answer.status == 200, answer.body
         first = answer.json["answers"][0]
         assert first["path"] == "2.mp4" and first["offset"] == pytest.approx(0.2, abs=0.081)
-        by_clip = server.get(f"/api/search?clip={first['id']}&by=audio&rhythm=true").json
-        assert by_clip["answers"][0]["path"] == "2.mp4" and by_clip["answers"][0]["timing"] > 0
+        asked = f"/api/search?clip={first['id']}&by=audio&rhythm=true"
+        by_clip = server.get(asked).json["answers"]
+        assert by_clip[0]["path"] == "2.mp4" and by_clip[0]["timing"] > 0
+        with earsight.Library(clips) as library:
+            ours = library.search(clip=first["id"], by="audio", rhythm=True)
+        assert [one["id"] for one in by_clip] == [one.id for one in ours]
         assert server.get("/api/search?text=drum&rhythm=true").status == 400
+        assert server.get(f"{asked}&moments=true").status == 400

@@ -185,20 +185,6 @@ def test_one_that_takes_too_long_has_no_answer(folder: Path) -> None:
     reader.close()
 
 
-def test_a_search_by_rhythm_is_that_of_the_library(served: Served, folder: Path) -> None:
-    clip = number(served, "right.mp4")
-    found = served.get(f"/api/search?clip={clip}&by=audio&for=visual&rhythm=true").json["answers"]
-    with Library(folder) as library:
-        want = library.search(clip=clip, by="audio", for_="visual", rhythm=True, top=20)
-    assert [one["id"] for one in found] == [r.id for r in want]
-    fitting = {"late.mp4", "right.mp4", "other.mp4"}  # one sight, and half a second is allowed
-    assert {one["path"] for one in found[:2]} < fitting
-    assert served.get("/api/search?text=a&rhythm=true").status == 400
-    assert served.get(f"/api/search?clip={clip}&rhythm=true&moments=true").status == 400
-    dropped = served.upload(folder / "right.mp4", "dropped.mp4", "?by=audio&for=visual&rhythm=true")
-    assert dropped.json["answers"][0]["path"] in fitting
-
-
 def test_a_timeline_takes_a_file_as_large_as_a_search_does(served: Served, folder: Path) -> None:
     free = (1 << 17).to_bytes(4, "big") + b"free" + bytes((1 << 17) - 8)
     blob = (folder / "right.mp4").read_bytes() + free
