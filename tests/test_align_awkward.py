@@ -1,5 +1,6 @@
 """Bad input to `align`: files whose timestamps are odd, streams that hardly meet, one event."""
 
+import json
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -7,14 +8,17 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from _clips import make_clip
 from earsight.alignment.offset import RATE, estimate
+from earsight.cli import app
 from earsight.errors import InputError
 from earsight.extractors import extract_all
 from earsight.extractors.motion import Motion
 from earsight.extractors.onsets import Onsets
 from earsight.features import FeatureSequence
+from earsight.library import align as looking
 from earsight.library.align import align
 from earsight.media import shift_sound
 from test_align import clicks, flashes
@@ -131,6 +135,17 @@ def test_an_offset_at_the_end_of_what_is_looked_for_may_be_a_larger_one(clip: Pa
     answer = estimate(late, found["motion"], reach=0.5)
     assert answer.seconds is None and "+500 ms fits best, the largest offset" in answer.why
     assert estimate(late, found["motion"], reach=0.6).seconds == pytest.approx(0.5, abs=0.04)
+
+
+def test_of_a_long_clip_it_is_told_that_the_beginning_was_looked_at(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "MAX_SECONDS", 4.0)
+    found = align(clip)
+    assert not found.whole and found.offset.seconds == pytest.approx(0.0, abs=0.04)
+    run = CliRunner().invoke(app, ["align", str(clip), "--json"])
+    assert "Longer than 4 s; the beginning alone" in run.stderr
+    assert json.loads(run.stdout)["whole"] is False
 
 
 def test_one_event_is_no_rhythm(tmp_path: Path) -> None:

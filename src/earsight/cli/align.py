@@ -34,11 +34,13 @@ def align(
     they do not (continuous or off-screen sound, a steady beat, silence, a still picture) there is
     no answer, exit code 3, and no copy. Far-off sound is late by nature: 3 ms a metre.
     """
+    from earsight.library.align import MAX_SECONDS, repair
     from earsight.library.align import align as run
-    from earsight.library.align import repair
 
     found = run(clip, sound, reach=reach)
     offset = found.offset
+    if not found.whole:
+        say(f"Longer than {MAX_SECONDS:.0f} s; the beginning alone was looked at.")
     if as_json:
         out(json.dumps(found.as_json()))
     elif offset.seconds is None:

@@ -23,11 +23,13 @@ class Alignment:
         clip: Whose sight it is.
         sound: Whose sound it is: the clip's own, or another file's.
         offset: By how much the sound is late, how many witnesses agree, or why there is no answer.
+        whole: Whether all of both was looked at, not the first 600 s alone.
     """
 
     clip: Path
     sound: Path
     offset: Offset
+    whole: bool
 
     @property
     def witnesses(self) -> int:
@@ -45,11 +47,12 @@ class Alignment:
             "agreement": offset.agreement,
             "witnesses": self.witnesses,
             "why": offset.why,
+            "whole": self.whole,
         }
 
 
 def align(clip: Path, sound: Path | None = None, *, reach: float = 2.5) -> Alignment:
-    """Estimate by how much the sound comes after its sight.
+    """Estimate by how much the sound comes after its sight, in the first 600 s.
 
     Args:
         clip: A video.
@@ -68,7 +71,10 @@ def align(clip: Path, sound: Path | None = None, *, reach: float = 2.5) -> Align
     for key, path, what in (("motion", clip, "sight"), ("onsets", heard_in, "sound")):
         if key not in found:
             raise MediaError(f"{path} has no {what}, so there is nothing to align.")
-    return Alignment(clip, heard_in, estimate(found["onsets"], found["motion"], reach=reach))
+    whole = all(not len(one) or one.times[-1] < MAX_SECONDS for one in found.values())
+    first = {key: one.between(0.0, MAX_SECONDS) for key, one in found.items()}
+    offset = estimate(first["onsets"], first["motion"], reach=reach)
+    return Alignment(clip, heard_in, offset, whole)
 
 
 def repair(found: Alignment, out: Path, *, force: bool = False) -> None:
@@ -87,4 +93,4 @@ def _features(path: Path, kinds: tuple[Onsets | Motion, ...]) -> dict[str, Featu
     found, report = extract_all(path, kinds)
     if not found:
         raise MediaError(f"{path} could not be read. {report.message}".rstrip())
-    return {key: sequence.between(0.0, MAX_SECONDS) for key, sequence in found.items()}
+    return found
