@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from _far import LIBRARY, answering, believed, opened, quick, sounds  # noqa: F4
 from _folders import QUICK, fill, nothing_to_read
 from _server import serving
 from earsight import engine
+from earsight.cli import app
 from earsight.errors import InputError, LibraryError
 from earsight.library.build import index
 from earsight.library.doctor import check_library
@@ -111,7 +110,12 @@ def test_clips_of_another_machine_are_named_and_not_opened(
 ) -> None:
     folder = clips(tmp_path / "clips")
     index(folder, library=LIBRARY, **QUICK)
-    monkeypatch.setenv("EARSIGHT_HOME", str(tmp_path / "another home"))
+    another = tmp_path / "another home"
+    another.mkdir()
+    for one in (tmp_path / "home").iterdir():
+        if one.is_symlink():  # weights are there as well
+            (another / one.name).symlink_to(one.resolve())
+    monkeypatch.setenv("EARSIGHT_HOME", str(another))
     with earsight.Library(LIBRARY) as library, serving(LIBRARY) as page:  # type: ignore[arg-type]
         answer = library.search(clip=library.clips()[0].id)
         assert len(answer) == 3
@@ -128,6 +132,7 @@ def test_clips_of_another_machine_are_named_and_not_opened(
     assert found.index_command == f"earsight index CLIPS --library {LIBRARY}"
 
 
+@pytest.mark.long
 def test_forgetting_reaches_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = sounds(tmp_path / "one", 300, 400), sounds(tmp_path / "two", 300, 500)
     index(one, library=LIBRARY, **QUICK)
@@ -158,20 +163,18 @@ def test_export_and_doctor(tmp_path: Path) -> None:
     assert {finding.state for finding in check_library(LIBRARY)} == {"fine"}
 
 
-def test_the_command_line(tmp_path: Path) -> None:
+def test_the_command_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = clips(tmp_path / "clips")
     index(folder, library=LIBRARY, **QUICK)
 
     def run(*arguments: str) -> str:
-        code = "from earsight.cli import main; main()"
-        command = [sys.executable, "-c", code, *arguments, "--library", LIBRARY]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        capfd.readouterr()
+        app([*arguments, "--library", LIBRARY], standalone_mode=False)
+        return capfd.readouterr().out
 
     told = json.loads(run("index", str(folder), "--json"))
     assert told["library"] == LIBRARY and not told["rebuilt"]
-    answer = json.loads(run("search", "red/b.mp4", "--for", "visual", "--json"))
+    answer = json.loads(run("search", str(folder / "red/b.mp4"), "--for", "visual", "--json"))
     assert Path(answer["results"][0]["path"]).name == "b.mp4"
     assert "up to date: yes" in run("status")
 

@@ -174,6 +174,7 @@ def test_one_folder_has_one_writer_on_a_machine(
     index(folder, library=LIBRARY)
 
 
+@pytest.mark.long
 def test_other_extractors_answer_once_all_folders_were_read(tmp_path: Path) -> None:
     one, two = sounds(tmp_path / "one", 300, 310), sounds(tmp_path / "two", 400)
     index(one, library=LIBRARY, **QUICK)

@@ -140,6 +140,7 @@ def test_the_token_comes_from_the_environment(monkeypatch):
 REACH = "import sys; from earsight.vectors import reach; reach(sys.argv[1])"
 
 
+@pytest.mark.long
 def test_tls_is_spoken_to_whom_the_machine_trusts(tmp_path):
     key, certificate = certified()
     (tmp_path / "roots.pem").write_bytes(certificate)

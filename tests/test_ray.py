@@ -244,6 +244,7 @@ def test_every_item_once_deaths_told_and_errors_in_their_class(nodes: Nodes) -> 
     assert done.stderr.count(told) == 2 and done.stdout == ""
 
 
+@pytest.mark.long
 def test_results_are_merged_in_order_and_a_death_again_and_again_is_told(
     nodes: Nodes, tmp_path: Path
 ) -> None:
