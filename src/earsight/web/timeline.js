@@ -83,6 +83,7 @@ export class Timeline {
   }
 
   key(event) {
+    if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own
     const step = STEPS[event.key];
     if (step) this.go(this.now + step, false);
     else if (event.key === "Home") this.go(0, false);
