@@ -179,3 +179,6 @@ def test_held_rows_answer_as_their_table(
     queries = rng.integers(-2, 3, (4, width)).astype(np.float32)
     assert held.search(queries, k, where) == table.search(queries, k, where)
     assert held.count(where) == table.count(where)
+    for one in (held, table):
+        with pytest.raises(InputError, match="must name columns"):
+            one.search(queries, k, {"colour": "red"})

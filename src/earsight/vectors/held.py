@@ -1,6 +1,7 @@
 """Rows of a table held in memory, for a reader that asks many times."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import fields
 
 import numpy as np
 import numpy.typing as npt
@@ -8,9 +9,19 @@ import numpy.typing as npt
 from earsight.arrays import FloatArray, unit_rows
 from earsight.nearest import pair_distances, parts, rounding
 from earsight.retrieval import GRID
-from earsight.vectors._base import Hit, Row, VectorTable, Where, check_query, merge, reaching
+from earsight.vectors._base import (
+    Hit,
+    Row,
+    VectorTable,
+    Where,
+    check_query,
+    conditions,
+    merge,
+    reaching,
+)
 
 Places = npt.NDArray[np.intp]
+_COLUMNS = tuple(field.name for field in fields(Row))
 _SHORT = 64  # dimensions
 _BLOCK = 8192  # rows taken to double precision at a time
 _NOWHERE = np.zeros(0, dtype=np.intp)
@@ -65,7 +76,7 @@ class HeldIndex:
             where: Columns and the values wanted, such as `{"modality": "audio"}`.
 
         Raises:
-            InputError: Another width, NaN, or a k below 1.
+            InputError: Another width, NaN, a k below 1, or a filter that names no column.
         """
         matrix = check_query(queries, k, self._vectors.shape[1])
         places = self._places(where)
@@ -102,14 +113,12 @@ class HeldIndex:
     def _places(self, where: Where | None) -> Places | None:
         """Return where the rows that pass stand; None if all do."""
         passing = None
-        for column, wanted in (where or {}).items():
-            several = isinstance(wanted, Collection) and not isinstance(wanted, str)
-            values = wanted if several else (wanted,)
+        for column, values in conditions(where, _COLUMNS):
             by_value = self._by_value(column)
-            if by_value.keys() <= set(values):  # type: ignore[arg-type]
+            if by_value.keys() <= set(values):
                 continue
             here = np.zeros(len(self._rows), dtype=bool)
-            for value in values:  # type: ignore[union-attr]
+            for value in values:
                 here[by_value.get(value, _NOWHERE)] = True
             passing = here if passing is None else passing & here
         return None if passing is None else np.flatnonzero(passing)
