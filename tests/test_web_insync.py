@@ -178,6 +178,21 @@ def test_few_are_looked_at_at_once(clips: Any) -> None:
     insync.close()
 
 
+def test_a_copy_that_is_asked_for_while_the_server_stops_leaves_nothing(
+    clips: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, by_path = clips
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    insync = InSync(reader=Counted())
+    insync.offset(by_path["late.mp4"], root)
+    insync.close()
+    with pytest.raises(NotServedError, match=r"cannot be repaired here\. the server has stopped"):
+        insync.repaired(by_path["late.mp4"], root)
+    assert list(temporary.iterdir()) == []
+
+
 def test_one_that_takes_too_long_has_no_answer(folder: Path) -> None:
     reader = OffsetReader(patience=0.01)
     found = reader.find(folder / "late.mp4")

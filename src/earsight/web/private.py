@@ -25,14 +25,17 @@ class PrivateFolder:
         self._making = threading.Lock()
         self._folder: Path | None = None
         self._lock: TextIO | None = None
+        self._closed = False
 
     def path(self) -> Path:
         """Return it; made again where a cleaner of old temporary files was here.
 
         Raises:
-            OSError: It cannot be made.
+            OSError: It cannot be made; or it was closed.
         """
         with self._making:
+            if self._closed:  # a request that outlives the server must not leave a folder
+                raise OSError("the server has stopped")
             if self._folder is None or not self._folder.exists():
                 self._let_go()
                 self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))  # 0700
@@ -45,7 +48,7 @@ class PrivateFolder:
         with self._making:
             if self._folder is not None:
                 shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+            self._folder, self._closed = None, True
             self._let_go()
 
     def _let_go(self) -> None:
