@@ -41,7 +41,7 @@ EVENTS = ("ball", "bird", "drum", "guitar", "hammer", "telephone")
 SEED, CLIPS, FOLDS = 2027, 450, 3
 PAIRS = (("onsets", "motion"), ("yamnet", "efficientnet"))
 RATES = {"audio": (4.0, 16), "visual": (2.5, 24)}
-LEARNERS = ("tnn:epochs=20", "s_dcca:epochs=40", "adversarial:epochs=40", "contrastive:epochs=30")
+LEARNERS = ("tnn:epochs=40", "s_dcca:epochs=40", "adversarial:epochs=40", "contrastive:epochs=30")
 SPECS = {"orders": LEARNERS, "turns": LEARNERS[:1], "content": LEARNERS}
 Rows = list[list[str]]
 

@@ -183,7 +183,7 @@ def test_where_order_decides_only_what_reads_it_can_tell(kind: str) -> None:
     points = {name: model.transform(name, each.take(test)) for name, each in steps.items()}
     scores = earsight.evaluate(points, labels[test])
     found = np.mean([one.map for one in scores.values()])
-    assert found < 0.6 if kind == "mean" else found > 0.85
+    assert found < 0.6 if kind == "mean" else found > 0.75
 
 
 def test_dcca_and_contrastive_start_as_cca_whatever_reads() -> None:
