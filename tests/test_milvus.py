@@ -130,6 +130,13 @@ def test_the_token_comes_from_the_environment(monkeypatch):
         with pytest.raises(LibraryError, match="wants to know who asks: EARSIGHT_MILVUS_TOKEN"):
             reach(address)
         monkeypatch.setenv("EARSIGHT_MILVUS_TOKEN", "me:wrong")
+        for trusted in ("", "another.example:19530"):  # its token is not for this server
+            monkeypatch.setenv("EARSIGHT_MILVUS_SERVER", trusted)
+            with pytest.raises(
+                LibraryError, match=rf"EARSIGHT_MILVUS_SERVER=127\.0\.0\.1:{port}, "
+            ):
+                reach(address)
+        monkeypatch.setenv("EARSIGHT_MILVUS_SERVER", f"127.0.0.1:{port}")
         with pytest.raises(LibraryError, match="does not let in who is named by") as told:
             reach(address)
         assert "wrong" not in str(told.value)

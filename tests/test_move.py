@@ -184,6 +184,7 @@ def test_a_copied_library_never_answers_from_the_others_vectors(clips, tmp_path,
 
 def test_no_token_is_kept(clips, milvus, monkeypatch):
     monkeypatch.setenv("EARSIGHT_MILVUS_TOKEN", "me:very-secret")
+    monkeypatch.setenv("EARSIGHT_MILVUS_SERVER", milvus.address.removeprefix("milvus://"))
     index(clips, index=milvus.address)
     for file in (clips / FOLDER).rglob("*"):
         assert file.is_dir() or b"very-secret" not in file.read_bytes()

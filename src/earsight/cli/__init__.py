@@ -37,7 +37,7 @@ _EPILOG = (
     "Environment: EARSIGHT_HOME, where weights are kept (default: earsight in XDG_CACHE_HOME or "
     "~/.cache); EARSIGHT_WEIGHTS, a folder of weights to look in before any network; "
     "EARSIGHT_THREADS, threads of each process (default: the cores); EARSIGHT_MILVUS_TOKEN, "
-    "user:password or API key for an index at milvus://."
+    "user:password or API key for the Milvus server EARSIGHT_MILVUS_SERVER, host:port."
 )
 
 

@@ -22,7 +22,8 @@ def move(
 
     They are copied, read back and compared; then the library is switched in one step, and the old
     ones are removed. A move that was stopped leaves the library as it was. A Milvus server that
-    wants to know who asks finds it in EARSIGHT_MILVUS_TOKEN (user:password or an API key).
+    wants to know who asks finds it in EARSIGHT_MILVUS_TOKEN (user:password or an API key), if
+    EARSIGHT_MILVUS_SERVER is its host:port.
     """
     from earsight.library.move import move as run
 

@@ -17,6 +17,13 @@ T = TypeVar("T")
 TOKEN = "EARSIGHT_MILVUS_TOKEN"
 """Environment variable with `user:password` or an API key; kept nowhere else."""
 
+TRUSTED = "EARSIGHT_MILVUS_SERVER"
+"""Environment variable with the `host:port` that the token is for.
+
+A library names its server itself, and a library may come from a stranger: without this, whoever
+makes one could have the token sent to a server of his own.
+"""
+
 _SCHEMES = {"milvus": "http", "milvus+tls": "https"}
 _PORT = 19530
 _CONNECT = 5.0  # seconds until a server that does not answer is none
@@ -78,6 +85,11 @@ class Server:
     def __str__(self) -> str:
         return f"{self.scheme}://{self._place}"
 
+    @property
+    def _token(self) -> str:
+        """The token, if it is for this server."""
+        return os.environ.get(TOKEN, "") if os.environ.get(TRUSTED) == self._place else ""
+
     def connect(self) -> Any:
         """Return a client that has spoken with the server; clients of one server share a line.
 
@@ -91,7 +103,7 @@ class Server:
             try:
                 client = pymilvus.MilvusClient(
                     f"{_SCHEMES[self.scheme]}://{self._place}",
-                    token=os.environ.get(TOKEN, ""),
+                    token=self._token,
                     timeout=_CONNECT,
                     grpc_options=_LINE,
                 )
@@ -108,7 +120,7 @@ class Server:
 
     def _why(self, error: Exception) -> str:
         if _REFUSED.search(_told(error)):
-            return _refused()
+            return self._refused()
         try:
             socket.create_connection((self.host, self.port), timeout=_CONNECT).close()
         except OSError as silence:
@@ -146,8 +158,29 @@ class Server:
                     time.sleep(_PAUSE)
                     continue
                 raise LibraryError(
-                    f"Cannot {action} collection {name!r} on {self}: {_advice(error)}"
+                    f"Cannot {action} collection {name!r} on {self}: {self._advice(error)}"
                 ) from error
+
+    def _advice(self, error: Exception) -> str:
+        cause = str(getattr(error, "message", "") or error)
+        if getattr(error, "code", None) == _NOT_THERE:
+            return f"it is not there. {ANEW}"
+        if _REFUSED.search(_told(error)):
+            return self._refused()
+        if _LOST.search(_told(error)):
+            return (
+                "the server does not answer any more. What was acknowledged is still there; see "
+                "that it runs, and run the same command again."
+            )
+        return f"{cause}."
+
+    def _refused(self) -> str:
+        if self._token:
+            return f"it does not let in who is named by {TOKEN}, user:password or an API key."
+        return (
+            f"it wants to know who asks: {TOKEN}, user:password or an API key, and "
+            f"{TRUSTED}={self._place}, the server that it is for."
+        )
 
 
 def _pymilvus() -> Any:
@@ -184,25 +217,4 @@ def _told(error: Exception) -> str:
     return " ".join(map(str, told))
 
 
-def _advice(error: Exception) -> str:
-    cause = str(getattr(error, "message", "") or error)
-    if getattr(error, "code", None) == _NOT_THERE:
-        return f"it is not there. {ANEW}"
-    if _REFUSED.search(_told(error)):
-        return _refused()
-    if _LOST.search(_told(error)):
-        return (
-            "the server does not answer any more. What was acknowledged is still there; see that "
-            "it runs, and run the same command again."
-        )
-    return f"{cause}."
-
-
 ANEW = "To make it anew, index again with --rebuild."
-
-
-def _refused() -> str:
-    given = (
-        "does not let in who is named by" if os.environ.get(TOKEN) else "wants to know who asks:"
-    )
-    return f"it {given} {TOKEN}, user:password or an API key."
