@@ -178,8 +178,7 @@ def test_a_model_is_the_same_for_a_seed_and_after_saving(
 def test_where_order_decides_only_what_reads_it_can_tell(kind: str) -> None:
     steps, labels = rises(240)
     train, test = np.arange(160), np.arange(160, 240)
-    epochs = 60 if kind == "transformer" else 30  # it takes twice as long to see what matters
-    model = earsight.method("tnn", pooling=kind, epochs=epochs)
+    model = earsight.method("tnn", pooling=kind, epochs=30)
     model.fit({name: each.take(train) for name, each in steps.items()}, labels[train])
     points = {name: model.transform(name, each.take(test)) for name, each in steps.items()}
     scores = earsight.evaluate(points, labels[test])

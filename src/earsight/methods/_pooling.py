@@ -235,6 +235,8 @@ class _Attention(nn.Module):  # type: ignore[misc]
         self.within = linear(WIDTH, WIDTH, rng)
         self.queries = linear(WIDTH, HEADS, rng)
         self.values = linear(WIDTH, WIDTH, rng)
+        with torch.no_grad():  # heads that weigh all steps alike are means, and slow to leave that
+            self.queries.weight.mul_(3.0)
 
     def forward(self, h: Tensor, steps: Padded) -> Tensor:
         h = torch.relu(self.within(torch.relu(h)))
@@ -287,7 +289,7 @@ class _Transformer(nn.Module):  # type: ignore[misc]
         self.told = linear(WIDTH, WIDTH, rng)
         self.wide, self.narrow = linear(WIDTH, 2 * WIDTH, rng), linear(2 * WIDTH, WIDTH, rng)
         self.pooled = _Attention(rng)
-        self.dropout = Dropout(DROPOUT)
+        self.dropout = Dropout(0.1)
 
     def forward(self, h: Tensor, steps: Padded) -> Tensor:
         asked = self.asked(self.norms[0](h)).unflatten(-1, (3, HEADS, -1))
