@@ -96,13 +96,30 @@ def test_two_folders_with_clips_of_one_name(
     assert sorted(found.folders.values()) == [1, 2] and found.n_contents == 2
     assert f"another:{two}" in found.folders
     # What a folder lacks is no business of the other.
+    monkeypatch.delenv("EARSIGHT_MACHINE")
     (one / "400.wav").unlink()
     index(one, library=LIBRARY)
-    assert [str(opened().file_of(clip)) for clip in opened().clips()] in (
-        [f"{one}/300.wav", f"{two}/300.wav"],
-        [f"{two}/300.wav", f"{one}/300.wav"],
-    )
+    files = {str(opened().file_of(clip)) for clip in opened().everything()}
+    assert files == {f"{one}/300.wav", f"another:{two}/300.wav"}
     assert believed() == answering() == {"300.wav"}
+
+
+def test_two_names_with_one_path_and_one_cache_are_two_machines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As containers are that mount their own clips at one path, and share their weights."""
+    folder = sounds(tmp_path / "clips", 300)
+    monkeypatch.setenv("EARSIGHT_MACHINE", "one")
+    index(folder, library=LIBRARY, **QUICK)
+    shutil.rmtree(folder)
+    sounds(folder, 400, 500)
+    monkeypatch.setenv("EARSIGHT_MACHINE", "two")
+    index(folder, library=LIBRARY)
+    assert status(LIBRARY).folders == {f"one:{folder}": 1, f"two:{folder}": 2}
+    monkeypatch.setenv("EARSIGHT_MACHINE", "one")  # again, where its clips are gone
+    with pytest.raises(LibraryError):
+        index(tmp_path / "nothing", library=LIBRARY)
+    assert len(status(LIBRARY).folders) == 2
 
 
 def test_clips_of_another_machine_are_named_and_not_opened(

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from earsight.errors import LibraryError
-from earsight.library.place import find, locked, place_for
 from earsight.library.local import LocalStore
+from earsight.library.place import find, locked, place_for
 from earsight.library.store import Content, Embedding, Store
 from earsight.paths import as_text
 

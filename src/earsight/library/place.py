@@ -93,15 +93,25 @@ def own_folders(library: Remote) -> dict[str, Path]:
     Only this list makes a file of this machine a clip: what the library says of paths is what
     anybody wrote there who may write to the bucket.
     """
-    listed = sorted((private(library) / "folders").glob("[!.]*"))
+    listed = sorted(_list_of_folders(library).glob("[!.]*"))
     return {file.name: Path(os.fsdecode(file.read_bytes())) for file in listed}
+
+
+def _list_of_folders(library: Remote) -> Path:
+    """Return where the list is: one for each name given to this machine.
+
+    Containers may share a cache folder, and have one path each for clips of their own.
+    """
+    name = os.environ.get("EARSIGHT_MACHINE")
+    own = f"-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}" if name else ""
+    return private(library) / f"folders{own}"
 
 
 def remember_folder(library: Remote, name: str, root: Path) -> None:
     """Note that this machine feeds a folder of clips to a library on S3."""
     if own_folders(library).get(name) == root:
         return
-    folder = private(library) / "folders"
+    folder = _list_of_folders(library)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         draft = folder / f".{name}.{os.getpid()}"
