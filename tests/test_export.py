@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from _folders import rows
+from _folders import QUICK, fill, rows
 from earsight.errors import InputError, LibraryError
 from earsight.library import export as module
 from earsight.library.build import index
@@ -105,6 +105,14 @@ def test_a_failure_leaves_what_was_there(
     assert file.read_bytes() == b"mine" and list(file.parent.iterdir()) == [file]
     with pytest.raises(LibraryError, match="There is no folder"):
         export(made, file.parent / "nowhere" / file.name)
+
+
+def test_the_text_beside_a_clip_is_no_clip(tmp_path: Path) -> None:
+    fill(tmp_path / "clips", ["red/a.mp4", "red/b.mp4"])
+    (tmp_path / "clips/red/a.txt").write_text("a red wall")
+    index(tmp_path / "clips", **QUICK)
+    report = export(tmp_path / "clips", tmp_path / "out.npz")
+    assert (report.n_clips, report.n_rows) == (2, 5)
 
 
 def test_forgotten_clips_are_not_in_it(library: Path, file: Path) -> None:

@@ -22,6 +22,7 @@ from earsight.errors import EarsightError, InputError, LibraryError
 from earsight.library.elsewhere import open_table
 from earsight.library.place import find
 from earsight.library.progress import Progress, Silent
+from earsight.library.sources import TEXT
 from earsight.library.store import Clip, Embedding, Store
 from earsight.storage import Place
 from earsight.vectors import VectorTable
@@ -36,7 +37,7 @@ class ExportReport:
 
     Attributes:
         file: Where.
-        n_clips: Files with at least one row.
+        n_clips: Clips with at least one row; the texts beside them have rows and are not counted.
         n_rows: Rows; dim: width of their vectors.
         space: What answers: "words", or "words + NAME".
         bytes: Size of the file.
@@ -108,7 +109,8 @@ def _export(store: Store, current: Embedding, file: Path, progress: Progress) ->
                 some = clips[start : start + _CHUNK]
                 rows, vectors = _rows(store, table, some)
                 writer.write(rows, vectors)
-                n_clips += len(set(rows["id"]))
+                pairs = zip(rows["id"], rows["modality"], strict=True)
+                n_clips += len({number for number, modality in pairs if modality != TEXT})
                 for clip in some:
                     progress.advance(store.name_of(clip))
             progress.finish()
