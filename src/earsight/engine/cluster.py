@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
+from functools import partial
 from typing import Any
 
 from earsight import __version__
@@ -100,7 +101,9 @@ class Cluster:
     def merged(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Yield one result: those of all items, merged in a tree by first.merge(second), in order.
 
-        Results stay on the cluster; what is lost with a machine is computed again elsewhere.
+        Neighbours are merged here as soon as both have come, so that what waits is little more
+        than what is late. Left to Ray, merges on the cluster ended this process where a node was
+        lost at the wrong moment (2.60: "Tried to complete task that was not pending").
 
         Args:
             work: A function that every machine of the cluster can import.
@@ -109,37 +112,26 @@ class Cluster:
         Raises:
             EngineError: The cluster is lost, or one item's process again and again.
         """
-        options = self._ray.remote(num_cpus=1, max_retries=TRIES)
-        task, merge = options(_outcome), options(_merged)
-        work = self._ray.put(work)
-        tree: list[tuple[int, Any]] = []  # (height, result), the tallest first
-        waiting: list[Any] = []
-        try:
-            for item in items:
-                while len(waiting) >= 4 * self.cpus:
-                    done = self._done(waiting, None)
-                    waiting = [ref for ref in waiting if ref not in done]
-                tree.append((0, task.remote(work, None, item)))
-                waiting.append(tree[-1][1])
-                while len(tree) > 1 and tree[-1][0] == tree[-2][0]:
-                    (height, first), (_, second) = tree[-2:]
-                    tree[-2:] = [(height + 1, merge.remote(first, second))]
-            while len(tree) > 1:
-                (height, first), (_, second) = tree[-2:]
-                tree[-2:] = [(height, merge.remote(first, second))]
-            if not tree:
-                return
-            while not self._done([tree[0][1]], None):
-                pass
-            try:
-                yield copy.deepcopy(self._got(tree[0][1]))  # what Ray hands out is read-only
-            except WorkerDied as died:
+        tree: dict[tuple[int, int], Any] = {}  # (height, place) → result
+        for (place, _), result in self.run(partial(_second, work), enumerate(items)):
+            if isinstance(result, WorkerDied):
                 raise EngineError(
                     f"Sums could not be brought together on the cluster at {self.address}: "
-                    f"{died} Nothing was changed; run the same command again."
-                ) from died
-        finally:
-            self._cancel([ref for _, ref in tree])
+                    f"{result} Nothing was changed; run the same command again."
+                ) from result
+            height, whole = 0, copy.deepcopy(result)  # what Ray hands out is read-only
+            while (height, place ^ 1) in tree:
+                first, second = tree.pop((height, place ^ 1)), whole
+                if place % 2 == 0:
+                    first, second = second, first
+                first.merge(second)
+                height, place, whole = height + 1, place // 2, first
+            tree[height, place] = whole
+        rest = [tree[key] for key in sorted(tree, reverse=True)]  # the tallest, and first, first
+        while len(rest) > 1:
+            last = rest.pop()
+            rest[-1].merge(last)
+        yield from rest
 
     def _done(self, refs: list[Any], tick: Callable[[], None] | None) -> list[Any]:
         """Return those that are ready, after half a second at most."""
@@ -318,14 +310,9 @@ def _outcome(work: Any, start: Any, item: Any) -> tuple[bool, Any]:
         return True, _that_travels(error)
 
 
-def _merged(first: tuple[bool, Any], second: tuple[bool, Any]) -> tuple[bool, Any]:
-    """Merge two outcomes; the first error is the outcome of all."""
-    for outcome in (first, second):
-        if outcome[0]:
-            return outcome
-    whole = copy.deepcopy(first[1])  # what Ray hands out is read-only
-    whole.merge(second[1])
-    return False, whole
+def _second(work: Callable[[Item], Result], numbered: tuple[int, Item]) -> Result:
+    """Work on an item that has a number."""
+    return work(numbered[1])
 
 
 def _that_travels(error: Exception) -> Exception:
