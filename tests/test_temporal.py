@@ -133,7 +133,7 @@ def test_time_is_read_in_seconds_and_order_is_told_apart(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_columns_start_beside_the_means_on_one_scale(kind: str) -> None:
+def test_columns_start_with_a_quarter_of_the_variance_of_the_means(kind: str) -> None:
     steps = sequences()
     rows = Rows({name: each.means() for name, each in steps.items()}, steps=steps)
     poolers = Poolers(kind, rows, np.random.default_rng(0)).eval()
@@ -141,7 +141,8 @@ def test_columns_start_beside_the_means_on_one_scale(kind: str) -> None:
         assert np.array_equal(found[:, : steps[name].dim], rows.views[name])
         read = found[:, steps[name].dim :]
         np.testing.assert_allclose(read.mean(0), 0, atol=1e-5)
-        np.testing.assert_allclose(read.std(0), 1, atol=1e-4)
+        size = np.sqrt(steps[name].dim / (4 * read.shape[1]))
+        np.testing.assert_allclose(read.std(0), size, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

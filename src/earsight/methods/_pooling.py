@@ -97,16 +97,13 @@ class Encoder(nn.Module):  # type: ignore[misc]  # mypy sees torch as Any
         self.register_buffer("middle", torch.zeros(WIDTH))
         self.register_buffer("spread", torch.ones(WIDTH))
 
-    def settle(self, table: StepTable) -> None:
-        """Bring each column to mean 0 and unit variance over some clips, before training.
-
-        Like the means that they stand beside; smaller, they would be learned from much later.
-        """
+    def settle(self, table: StepTable, size: float) -> None:
+        """Bring each column to mean 0 and deviation `size` over some clips, before training."""
         some = np.unique(np.linspace(0, len(table) - 1, _TO_SETTLE).astype(np.intp))
         self.eval()
         found = torch.from_numpy(encode(self, table.take(some)))
         self.middle.copy_(found.mean(0))
-        self.spread.copy_(found.std(0, correction=0).clamp(min=1e-6))
+        self.spread.copy_(found.std(0, correction=0).clamp(min=1e-6) / size)
         self.train()
 
     def forward(self, steps: Padded) -> Tensor:
@@ -162,7 +159,7 @@ class Poolers(nn.Module):  # type: ignore[misc]
 
     Args:
         kind: The pooling.
-        rows: What is learned from.
+        rows: What is learned from, its views as they enter the networks.
         rng: Draws the weights.
     """
 
@@ -172,8 +169,8 @@ class Poolers(nn.Module):  # type: ignore[misc]
         self.encoders = nn.ModuleList(
             Encoder(kind, *_standardisation(table, name), rng) for name, table in rows.steps.items()
         )
-        for encoder, table in zip(self.encoders, rows.steps.values(), strict=True):
-            encoder.settle(table)
+        for encoder, (name, table) in zip(self.encoders, rows.steps.items(), strict=True):
+            encoder.settle(table, _size(rows.views[name].shape[1]))
 
     def columns(self, name: str) -> int:
         """Return how many columns a modality gains."""
@@ -197,6 +194,15 @@ class Poolers(nn.Module):  # type: ignore[misc]
     def arrays(self) -> dict[str, Arrays]:
         """Return modality → its encoder as arrays."""
         return {n: e.arrays() for n, e in zip(self.names, self.encoders, strict=True)}
+
+
+def _size(d: int) -> float:
+    """Return the deviation at which new columns start beside d columns of unit variance.
+
+    All together they have a quarter of the variance of those: enough to be learned from, and not so
+    much that what nothing has been learned of yet drowns a handful of good columns.
+    """
+    return min(1.0, float(np.sqrt(d / (4 * WIDTH))))
 
 
 def _standardisation(table: StepTable, name: str) -> tuple[FloatArray, FloatArray]:

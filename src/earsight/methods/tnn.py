@@ -104,7 +104,9 @@ class TNN(DeepEmbedding):
         scales = {name: standardisation(x) for name, x in views.items()}
         views = {name: (x - scales[name][0]) * scales[name][1] for name, x in views.items()}
         rng = np.random.default_rng(self.seed)
-        poolers = Poolers(self.pooling, rows, np.random.default_rng([self.seed, 1]))
+        poolers = Poolers(
+            self.pooling, replace(rows, views=views), np.random.default_rng([self.seed, 1])
+        )
         networks = {
             name: Network(
                 (x.shape[1] + poolers.columns(name), *self.hidden, self.n_components_),
