@@ -12,7 +12,8 @@ MAP by class, where order is no more than a hint.
 
 All by cross-validation: what is asked was not learned from. The seed is one that no choice was
 made on (those were made on seeds 0 to 9 and 2027). Intervals are 95 %, a paired bootstrap over
-queries of the difference to the mean; one that holds 0 decides nothing. Training seeds are not varied.
+queries of the difference to the mean; one that holds 0 decides nothing. Training seeds are not
+varied.
 
     python benchmarks/temporal.py [--part sets|clips] [--per-class 30] [--out build/benchmarks]
 """
