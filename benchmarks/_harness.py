@@ -1,7 +1,7 @@
 """Times several ways of doing one thing against each other, so that the ratio can be trusted.
 
 All run in one process, with the same number of BLAS threads, in turns: a slow second of the
-machine hits all of them alike. Of each round the ratio to the first contender is kept; what is
+machine hits all of them alike. Of each round the ratio to Earsight's own contender is kept; what is
 reported is the median of the ratios, not the ratio of medians.
 
 `EARSIGHT_BENCH_QUICK=1` (`python -m benchmarks --quick`) shrinks the work to a smoke test.
@@ -12,18 +12,21 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 Task = Callable[[], object]
 Sized = TypeVar("Sized")
 
+ABSENT = 77  # the exit code of a benchmark that lacks what it needs, as of automake's tests
 PACKAGES = ("numpy", "scipy", "scikit-learn", "cca-zoo", "pytorch-metric-learning", "torch", "h5py",
             "onnxruntime", "av", "lancedb", "faiss-cpu")  # fmt: skip
 
@@ -60,20 +63,26 @@ def sized(full: Sized, quick: Sized) -> Sized:
 
 
 def compare(
-    tasks: Mapping[str, Task], *, rounds: int = 7, threads: int = 1, scale: Mapping[str, float] = {}
+    tasks: Mapping[str, Task],
+    *,
+    rounds: int = 7,
+    threads: int = 1,
+    scale: Mapping[str, float] = {},
+    against: Mapping[str, str] = {},
 ) -> dict[str, dict[str, float]]:
     """Time each task `rounds` times in turns, after one round that does not count.
 
     Args:
-        tasks: name → what to run; the first is what the others are held against.
+        tasks: name → what to run.
         rounds: How often each is timed.
         threads: BLAS and OpenMP threads.
         scale: name → what its time is multiplied by, where a task does a part of the work.
+        against: name → the task that it is held against; those not named, against the first.
 
     Returns:
-        name → seconds (median), ratio (median over rounds of its time over the first's), rounds,
-        and peak_mib (what it allocated at most, numpy's arrays included, in a run that is not
-        timed).
+        name → seconds (median), ratio (median over rounds of its time over that of the task it is
+        held against), rounds, and peak_mib (what it allocated at most, numpy's arrays included, in
+        a run that is not timed).
     """
     rounds = sized(rounds, 1)
     times: dict[str, list[float]] = {name: [] for name in tasks}
@@ -85,23 +94,62 @@ def compare(
                 if turn:
                     times[name].append((time.perf_counter() - start) * scale.get(name, 1.0))
         peaks = {name: peak_mib(task) for name, task in tasks.items()}
-    return summary(times, peaks)
+    return summary(times, peaks, against)
 
 
 def summary(
-    times: Mapping[str, Sequence[float]], peaks: Mapping[str, float]
+    times: Mapping[str, Sequence[float]],
+    peaks: Mapping[str, float],
+    against: Mapping[str, str] = {},
 ) -> dict[str, dict[str, float]]:
-    """Return the rows of a table from the seconds of each round; the first is the reference."""
-    first = next(iter(times.values()))
+    """Return the rows of a table from the seconds of each round."""
+    first = next(iter(times))
     return {
         name: {
             "seconds": statistics.median(own),
-            "ratio": statistics.median(a / b for a, b in zip(own, first, strict=True)),
+            "ratio": _ratio(own, times[against.get(name, first)]),
             "peak_mib": peaks[name],
             "rounds": len(own),
         }
         for name, own in times.items()
     }
+
+
+def _ratio(own: Sequence[float], other: Sequence[float]) -> float:
+    return statistics.median(a / b for a, b in zip(own, other, strict=True))
+
+
+def answered(
+    tasks: Mapping[str, Callable[[int], object]], questions: int, *, threads: int = 1
+) -> dict[str, list[float]]:
+    """Put the same questions to each task in turns; the first tenth again, before it counts.
+
+    Args:
+        tasks: name → what answers a question, by its number from 0.
+        questions: How many there are.
+        threads: BLAS and OpenMP threads.
+
+    Returns:
+        name → the seconds of each question.
+    """
+    times: dict[str, list[float]] = {name: [] for name in tasks}
+    with threadpool_limits(threads):
+        for number in [*range(-(-questions // 10)), *range(questions)]:
+            for name, task in tasks.items():
+                start = time.perf_counter()
+                task(number)
+                times[name].append(time.perf_counter() - start)
+    return {name: own[-questions:] for name, own in times.items()}
+
+
+def percentiles(times: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
+    """Return p50 and p99 in milliseconds, and the median of the ratios to the first task."""
+    first = next(iter(times.values()))
+    made = {}
+    for name, own in times.items():
+        p50, p99 = (round(1000 * float(x), 2) for x in np.percentile(own, [50, 99]))
+        made[name] = {"p50 ms": p50, "p99 ms": p99, "ratio": _ratio(own, first)}
+    return made
 
 
 def peak_mib(task: Task) -> float:
@@ -133,6 +181,12 @@ def with_peers(
         except ImportError as error:
             missing[name] = f"not measured: {error}. It comes with the extra [bench]."
     return found, missing
+
+
+def absent(why: str) -> NoReturn:
+    """End a benchmark that lacks what it needs: the page says why, and nothing has failed."""
+    print(why, file=sys.stderr)
+    raise SystemExit(ABSENT)
 
 
 def measured() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,46 @@ def test_ratios_are_medians_of_the_rounds_ratios(load: Any) -> None:
     assert rows["ours"] == {"seconds": 2.0, "ratio": 1.0, "peak_mib": 1.0, "rounds": 3}
     assert rows["theirs"]["seconds"] == 4.0
     assert rows["theirs"]["ratio"] == 3.0  # of 3, 2 and 10; that of the medians would be 2
+
+
+def test_a_ratio_is_to_the_row_that_was_named(load: Any) -> None:
+    times = {"a": [1.0], "a, theirs": [4.0], "b": [10.0], "b, theirs": [30.0], "floor": [0.5]}
+    rows = load("_harness").summary(times, dict.fromkeys(times, 0.0), {"b": "b", "b, theirs": "b"})
+    assert [row["ratio"] for row in rows.values()] == [1.0, 4.0, 1.0, 3.0, 0.5]
+
+
+def test_questions_are_put_in_turns_and_the_first_ones_twice(load: Any) -> None:
+    harness, put = load("_harness"), []
+    tasks = {name: lambda i, name=name: put.append((name, i)) for name in ("ours", "theirs")}
+    times = harness.answered(tasks, 20)
+    numbers = [0, 1, *range(20)]
+    assert put == [(name, i) for i in numbers for name in tasks]
+    assert [len(own) for own in times.values()] == [20, 20]
+    rows = harness.percentiles({"ours": [0.001, 0.003, 0.002], "theirs": [0.004, 0.006, 0.002]})
+    assert rows["ours"] == {"p50 ms": 2.0, "p99 ms": 2.98, "ratio": 1.0}
+    assert rows["theirs"]["ratio"] == 2.0  # of 4, 2 and 1
+
+
+@pytest.mark.parametrize(
+    ("code", "last", "lacking"),
+    [
+        (77, "there is no folder clips", True),
+        (1, "earsight.errors.WeightsError: yamnet cannot be had.", True),
+        (1, "ModuleNotFoundError: No module named 'faiss'", True),
+        (1, "ModuleNotFoundError: No module named 'earsight.gone'", False),
+        (1, "ValueError: no", False),
+    ],
+)
+def test_what_is_lacking_is_told_from_what_fails(code: int, last: str, lacking: bool) -> None:
+    assert runpy.run_path(str(HERE / "__main__.py"))["lacks"](code, last) is lacking
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.000254, "0.000254"), (0.0502, "0.0502"), (1.2, "1.20"), (371.4, "371")],
+)
+def test_seconds_are_shown_to_three_digits(seconds: float, shown: str) -> None:
+    assert runpy.run_path(str(HERE / "__main__.py"))["_cell"]("seconds", seconds) == shown
 
 
 def test_scaled_tasks_count_for_the_whole(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,6 +147,7 @@ found = compare({"ours": lambda: None, "theirs": lambda: None}, rounds=2)
 report("good work", found, Path(sys.argv[2]) / "good.json", aims=[Aim("ratio", 9, 2.5)], seen=3)
 """,
     "bad": "raise SystemExit('the disk is full')",
+    "lacking": "from _harness import absent; absent('there are no clips')",
     "silent": "",
 }
 
@@ -124,13 +166,14 @@ def test_a_benchmark_that_fails_is_told_on_the_page_and_stops_no_other(tmp_path:
     page = (tmp_path / "docs" / "benchmarks.md").read_text()
     assert "It did not run: the disk is full" in page
     assert "It did not run: it wrote nothing" in page
+    assert "Not measured here: there are no clips" in page
     assert "- met: ratio: 2.50 (aim ≤ 9)\n- seen: 3\n" in page
     assert "| ours | " in page and "commit unknown" in page and "numpy" in page
     record = json.loads((tmp_path / "build" / "benchmarks" / "good.json").read_text())
     assert record["results"]["ours"]["rounds"] == 2
     unknown = subprocess.run([*command, "nine"], cwd=tmp_path, capture_output=True, text=True)
     assert unknown.returncode == 2
-    assert "no benchmark 'nine'. There are: bad, good, silent." in unknown.stdout
+    assert "no benchmark 'nine'. There are: bad, good, lacking, silent." in unknown.stdout
     quick = subprocess.run([*command, "--quick", "good"], cwd=tmp_path, capture_output=True)
     assert quick.returncode == 0
     record = json.loads((tmp_path / "build/benchmarks/quick/good.json").read_text())
