@@ -137,6 +137,27 @@ def test_what_was_found_is_kept_until_the_file_changes(clips: Any) -> None:
     assert not copy.exists()
 
 
+class Slow(Counted):
+    """Takes too long, the first time."""
+
+    def find(self, clip: Path) -> Found:
+        found = super().find(clip)
+        return found if self.found > 1 else Found(None, 0, 0, "It took too long.", lasting=False)
+
+
+def test_what_took_too_long_is_looked_at_again_later(clips: Any) -> None:
+    root, by_path = clips
+    clip = by_path["late.mp4"]
+    for again, asked, told in ((1e9, 1, None), (0.0, 2, 100)):
+        reader = Slow()
+        insync = InSync(Bounds(again=again), reader)
+        assert insync.offset(clip, root)["offset_ms"] is None
+        assert insync.offset(clip, root)["offset_ms"] == told
+        insync.offset(clip, root)  # an offset that was found stays
+        assert reader.found == asked
+        insync.close()
+
+
 def test_copies_are_few(clips: Any) -> None:
     root, by_path = clips
     late, right, other = (by_path[f"{name}.mp4"] for name in ("late", "right", "other"))
@@ -196,7 +217,10 @@ def test_a_copy_that_is_asked_for_while_the_server_stops_leaves_nothing(
 def test_one_that_takes_too_long_has_no_answer(folder: Path) -> None:
     reader = OffsetReader(patience=0.01)
     found = reader.find(folder / "late.mp4")
-    assert found.seconds is None and "longer than 0.01 s" in found.why
+    assert found.seconds is None and "longer than 0.01 s" in found.why and not found.lasting
+    reader.close()
+    reader = OffsetReader()
+    assert reader.find(folder / "silent.mp4").lasting
     reader.close()
 
 

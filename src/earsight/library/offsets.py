@@ -24,12 +24,14 @@ class Found:
         agreeing: Witnesses that agree.
         of: How many there are.
         why: Why there is no answer; empty where there is one.
+        lasting: Whether the same would be found again; what took too long may not, another time.
     """
 
     seconds: float | None
     agreeing: int
     of: int
     why: str
+    lasting: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,11 @@ class OffsetReader:
             why = f"It took longer than {self._patience:g} s; earsight align has no such limit."
         except WorkerDied:
             why = "Reading it crashed its decoder."
-        except MediaError as error:
-            why = str(error)
         except MemoryError:
             why = "It takes too much memory."
-        return Found(None, 0, 0, why)
+        except MediaError as error:
+            return Found(None, 0, 0, str(error))
+        return Found(None, 0, 0, why, lasting=False)
 
     def repair(self, clip: Path, found: Found, folder: Path) -> Path:
         """Write a copy whose sound is in step into a folder of its own, and return it.

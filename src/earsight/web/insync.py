@@ -1,7 +1,9 @@
 """Whether the sound of a clip is in step with its sight, and copies in which it is.
 
-What was found is kept while the file is as it was. Copies lie in a private folder, few and small
-enough; the one that was asked for longest ago makes room, and all go with the server.
+What was found is kept while the file is as it was; what took too long or crashed is tried again
+after a while: a busy machine may have been why. Copies lie in a
+private folder, few and small enough; the one that was asked for longest ago makes room, and all go
+with the server.
 """
 
 import shutil
@@ -34,6 +36,7 @@ class Bounds:
         held: Seconds in which one that was just asked for is not removed: it is being opened.
         findings: Offsets that are remembered.
         asking: Clips that are looked at or wait for it.
+        again: Seconds after which a clip is looked at again that took too long, or crashed.
     """
 
     copies: int = 6
@@ -41,6 +44,7 @@ class Bounds:
     held: float = 5.0
     findings: int = 10_000
     asking: int = 4
+    again: float = 600.0
 
 
 @dataclass
@@ -66,7 +70,7 @@ class InSync:
         self._turns = threading.Semaphore(self._bounds.asking)
         self._copying = threading.Lock()
         self._lock = threading.Lock()
-        self._found: OrderedDict[Key, Found] = OrderedDict()
+        self._found: OrderedDict[Key, tuple[Found, float]] = OrderedDict()
         self._copies: dict[Key, _Copy] = {}
 
     def close(self) -> None:
@@ -116,12 +120,15 @@ class InSync:
     def _find(self, path: Path, key: Key) -> Found:
         with self._lock:
             if key in self._found:
-                self._found.move_to_end(key)
-                return self._found[key]
+                found, when = self._found[key]
+                if found.lasting or time.monotonic() - when < self._bounds.again:
+                    self._found.move_to_end(key)
+                    return found
         with self._turn():
             found = self._reader.find(path)
         with self._lock:
-            self._found[key] = found
+            self._found[key] = found, time.monotonic()
+            self._found.move_to_end(key)
             if len(self._found) > self._bounds.findings:
                 self._found.popitem(last=False)
         return found
