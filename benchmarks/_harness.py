@@ -251,7 +251,7 @@ def report(
     for key, value in facts.items():
         print(f"  {key}: {value}")
     for name, row in results.items():
-        cells = (f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}"
+        cells = (f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
                  for key, value in row.items())  # fmt: skip
         print(f"  {name:36}" + "  ".join(cells))
     for aim in aims:

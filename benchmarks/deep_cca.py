@@ -42,6 +42,7 @@ def ours(name: str, trivial: bool = False) -> Task:
     import torch
 
     from earsight.methods._deep_cca import _Problem
+    from earsight.methods._distributed import Alone
     from earsight.methods._torch import _Steps
 
     class Trivial(_Problem):
@@ -60,7 +61,7 @@ def ours(name: str, trivial: bool = False) -> Task:
 
     def epoch() -> object:
         problem = (Trivial if trivial else _Problem)(model, checked, model.n_components, None)
-        return _Steps(model, checked, problem, "cpu", by_class=False).epoch(1)
+        return _Steps(model, checked, problem, "cpu", False, Alone()).epoch(1)
 
     return epoch
 
