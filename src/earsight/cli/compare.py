@@ -39,7 +39,8 @@ def compare(
         typer.Option(
             "--methods",
             "-m",
-            help="Such as cca,tnn:margin=0.3; all: every one, the default. Of features: s_dcca.",
+            help="Such as cca,tnn:margin=0.3; tnn:pooling=gru reads sequences. all: every one, the "
+            "default. Of features: s_dcca.",
         ),
     ] = None,
     audio: Annotated[

@@ -11,6 +11,7 @@ from earsight.cli._show import clock, out, say, show, table
 from earsight.cli.compare import Sparingly, opened
 from earsight.cli.extract import Address, Engine, check_engine
 from earsight.cli.library import Json
+from earsight.errors import InputError
 
 if TYPE_CHECKING:
     from earsight.experiments.train import Trained
@@ -23,7 +24,12 @@ def train(
     ],
     model: Annotated[Path, typer.Argument(help="The folder that the model becomes; a new one.")],
     method: Annotated[
-        str, typer.Option("--method", "-m", help="Such as concord, or cca:n_components=5.")
+        str,
+        typer.Option(
+            "--method",
+            "-m",
+            help="Such as concord, cca:n_components=5, or tnn:pooling=gru, which reads sequences.",
+        ),
     ] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Of whatever is drawn.")] = 0,
     score: Annotated[
@@ -51,7 +57,12 @@ def train(
         from earsight.experiments.partitions import matching, train_files
 
         files = matching(source)
-        done = train_files(files, method, model, address=address, seed=seed, score=other)
+        try:
+            done = train_files(files, method, model, address=address, seed=seed, score=other)
+        except InputError as error:
+            instead = "give it one file, such as `earsight join` makes of parts"
+            error.args = (str(error).replace("call `fit`", instead),)
+            raise
     else:
         done = run(opened(source).data, method, model, seed=seed, score=other, told=Sparingly())
     if rank > 0:

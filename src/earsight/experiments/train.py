@@ -10,7 +10,15 @@ from typing import Any
 
 from earsight.errors import InputError
 from earsight.experiments.protocol import Protocol
-from earsight.experiments.runs import Told, figures_of, labels_of, new_model, tell_epochs, views_for
+from earsight.experiments.runs import (
+    Told,
+    figures_of,
+    labels_of,
+    new_model,
+    reads_steps,
+    tell_epochs,
+    views_for,
+)
 from earsight.features import PairedFeatures
 from earsight.methods._deep import DeepEmbedding
 from earsight.methods._files import save_model
@@ -69,6 +77,11 @@ def train(
     if data.split is not None:
         data = data.take(Protocol(official_test=True).cut(data)[0].train)
     model: Any = new_model(spec, seed)
+    if score is not None and reads_steps(model) and data.steps.keys() - score.steps.keys():
+        raise InputError(
+            f"Features to score {spec} with must have sequences of {', '.join(data.steps)}; there "
+            f"are those of {', '.join(score.steps) or 'none'}."
+        )
     rank, ranks = launched()
     if ranks > 1 and not isinstance(model, DeepEmbedding):
         raise InputError(

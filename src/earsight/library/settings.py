@@ -72,7 +72,13 @@ class Settings:
         settings = replace(settings, index=check_address(settings.index))
         settings.sources.extractors()
         if settings.learn != "never":
-            make("methods", *parse_spec(settings.learn))
+            model = make("methods", *parse_spec(settings.learn))
+            if getattr(model, "pooling", "mean") != "mean":
+                raise InputError(
+                    f"What a library learns must take single vectors, as each second and each "
+                    f'query is one; {settings.learn!r} reads sequences. Use pooling="mean" here, '
+                    "or `earsight extract` and `earsight train`."
+                )
         return settings
 
     @classmethod

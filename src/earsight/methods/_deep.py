@@ -103,7 +103,7 @@ class DeepEmbedding(JointEmbedding):
         if not steps:
             raise InputError(
                 f"pooling={self.pooling!r} needs sequences, views given as a StepTable; got rows "
-                'alone. Read a feature file that keeps steps, or use pooling="mean".'
+                'alone. A file that `earsight extract` wrote has them; or use pooling="mean".'
             )
         for name, table in steps.items():
             check_lengths(table, f"views[{name!r}]", self.pooling, MOST_STEPS[self.pooling])
