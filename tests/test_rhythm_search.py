@@ -2,8 +2,10 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +15,9 @@ import earsight
 from _clips import Draw, Sound, make_clip
 from _server import serving
 from earsight.cli import app
+from earsight.engine import TookTooLong
 from earsight.errors import InputError, MediaError
-from earsight.library import rhythm
+from earsight.library import timing
 from earsight.library.build import index
 from earsight.library.place import FOLDER
 from earsight.library.progress import Silent
@@ -130,15 +133,15 @@ def test_timing_is_read_once_and_goes_with_its_clip(
     first = search(fresh, wild, rhythm=True)
     assert kept(fresh).timing.count() == 2 * (N + 2)
 
-    def read(files: object) -> None:
+    def read(files: object, _: object) -> None:
         raise AssertionError(f"{files} were read again")
 
-    monkeypatch.setattr(rhythm, "_read", read)
+    monkeypatch.setattr(timing, "_read", read)
     assert search(fresh, wild, rhythm=True) == first
     (fresh / "1.mp4").unlink()
     index(fresh)
     assert kept(fresh).timing.count() == 2 * (N + 1)
-    monkeypatch.setattr(rhythm, "_version", lambda: "another way of reading")
+    monkeypatch.setattr(timing, "_version", lambda: "another way of reading")
     with pytest.raises(AssertionError, match="read again"):
         search(fresh, wild, rhythm=True)
 
@@ -239,6 +242,30 @@ def test_an_open_library_and_the_command_line_answer_alike(clips: Path, wild: Pa
     assert "2.mp4" in told.splitlines()[0] and " timing +" in told.splitlines()[0]
     plain = CliRunner().invoke(app, ["search", str(wild), "-l", str(clips), "--json"]).stdout
     assert "timing" not in json.loads(plain)["results"][0]
+
+
+def test_where_time_is_short_what_was_read_is_kept_and_the_rest_is_told(
+    fresh: Path, wild: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with earsight.Library(fresh) as library:
+        number = next(clip.id for clip in library.clips() if clip.path == "2.mp4")
+        for asked in ({"query": wild}, {"clip": number, "by": "audio"}):
+            with pytest.raises(MediaError, match=r"has no timing to search by.* within 1e-06 s"):
+                library.search(**asked, rhythm=True, patience=1e-6)
+        assert not kept(fresh).timing.exists or not kept(fresh).timing.count()
+        whole = timing._read
+
+        def all_but_one(files: Any, patience: Any) -> Iterator[tuple[str, Any]]:
+            for content, found in whole(files, patience):
+                late = files[content].path == "1.mp4"
+                yield content, TookTooLong("A broken decoder.") if late else found
+
+        monkeypatch.setattr(timing, "_read", all_but_one)
+        answer = library.search(wild, rhythm=True, patience=300.0)
+        told = {Path(one.path).name: one.timing is not None for one in answer}
+        assert told["2.mp4"] and not told["1.mp4"]
+        assert "1 clips could not be read for their timing within 300 s" in answer.notes[0]
+        assert kept(fresh).timing.count() == 2 * (N + 1)
 
 
 def test_the_server_answers_by_timing_for_clips_and_for_files(clips: Path, wild: Path) -> None:

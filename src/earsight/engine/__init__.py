@@ -1,7 +1,7 @@
 """Where work runs: in worker processes of this machine, or on a Ray cluster."""
 
 from earsight.engine._base import TookTooLong, WorkerDied
-from earsight.engine.apart import Apart
+from earsight.engine.apart import Apart, run_within
 from earsight.engine.cluster import Cluster, connected
 from earsight.engine.processes import default_workers, run
 
@@ -13,4 +13,5 @@ __all__ = [
     "connected",
     "default_workers",
     "run",
+    "run_within",
 ]

@@ -1,8 +1,11 @@
-"""One process apart, for what may crash it or take too long."""
+"""One process apart, for what may crash it or take too long; and several, for many such things."""
 
 import multiprocessing
+import queue
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -92,6 +95,54 @@ class Apart:
             process.join()
         if pipe is not None:
             pipe.close()
+
+
+def run_within(
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int,
+    each: float,
+    all_of_them: float,
+    start: Callable[[], None] | None = None,
+) -> Iterator[tuple[Item, Result | TookTooLong | WorkerDied]]:
+    """Yield (item, result) as they come, or what ended it; an error of `work` is raised here.
+
+    Args:
+        work: A function that a process can import.
+        items: What to work on.
+        workers: Number of processes, at least 1.
+        each: Seconds after which work on one item is ended; the others go on.
+        all_of_them: Seconds after which everything is; what was not begun took too long as well.
+        start: Called once in each new process.
+    """
+    until = time.monotonic() + all_of_them
+    aparts = [Apart(start) for _ in range(workers)]
+    idle: queue.SimpleQueue[Apart] = queue.SimpleQueue()
+    for apart in aparts:
+        idle.put(apart)
+
+    def one(item: Item) -> Result | TookTooLong | WorkerDied:
+        apart = idle.get()
+        try:
+            left = until - time.monotonic()
+            if left <= 0:
+                return TookTooLong(f"There was no time for it within {all_of_them:g} s.")
+            return apart.call(work, item, min(each, left))
+        except (TookTooLong, WorkerDied) as error:
+            return error
+        finally:
+            idle.put(apart)
+
+    with ThreadPoolExecutor(workers) as threads:
+        try:
+            given = {threads.submit(one, item): item for item in items}
+            for done in as_completed(given):
+                yield given[done], done.result()
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+            for apart in aparts:
+                apart.close()
 
 
 def _serve(pipe: Connection, start: Callable[[], None] | None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from earsight.arrays import FloatArray
-from earsight.errors import InputError, LibraryError
+from earsight.errors import EarsightError, InputError, LibraryError
 from earsight.library.answers import Answer
 from earsight.library.clips import Filter, LibraryClip
 from earsight.library.moments import Timeline
@@ -37,6 +37,11 @@ class Embedded:
     starts: FloatArray
     ends: FloatArray
     vectors: FloatArray
+
+    def __repr__(self) -> str:
+        rows, width = self.vectors.shape
+        n_clips = len({clip.id for clip in self.clips})
+        return f"Embedded({rows} × {width}, windows of {n_clips} clips)"
 
 
 class Library:
@@ -91,6 +96,15 @@ class Library:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        try:
+            with self._lock:
+                opened = self.opened()
+                answers = opened.embedding.info["space"]
+                return f"Library({str(self.root)!r}, {len(opened.clips)} clips, {answers})"
+        except EarsightError as error:  # closed, gone, or nothing answers yet
+            return f"Library({str(self._place)!r}: {error})"
 
     @property
     def folder(self) -> Place:
@@ -168,6 +182,7 @@ class Library:
         max_seconds: float | None = None,
         moments: bool = False,
         rhythm: bool = False,
+        patience: float | None = None,
     ) -> Answer:
         """Rank the clips for a file, for words, or for one of the clips.
 
@@ -189,6 +204,8 @@ class Library:
             rhythm: Put the first hundred in the order of their timing: whose sight caused this
                 sound, or which sound belongs to this sight? Clips that were never asked about are
                 read first, every frame of them, which takes a while.
+            patience: Seconds that this reading may take, half of them for one clip; then what was
+                not read keeps its place. None: as long as it takes.
 
         Raises:
             InputError: Not exactly one query, or it lacks what is asked for.
@@ -209,7 +226,7 @@ class Library:
                 within=within,
                 moments=moments,
             )
-            timings = self._searcher.timings(query, clip) if rhythm else None
+            timings = self._searcher.timings(query, clip, patience) if rhythm else None
         # Reading clips takes long: others may ask meanwhile.
         return answer if timings is None else in_rhythm(answer, timings, top)
 

@@ -13,11 +13,12 @@ from earsight.library.opened import Asked, Opened
 from earsight.library.place import find
 from earsight.library.progress import Progress
 from earsight.library.ranking import rank as rank_clips
-from earsight.library.rhythm import Timings, candidates, in_rhythm
+from earsight.library.rhythm import candidates, in_rhythm
 from earsight.library.sources import MODALITIES, TEXT
 from earsight.library.store import Store
 from earsight.library.strangers import Stranger
 from earsight.library.tables import stored_tables
+from earsight.library.timing import Timings
 from earsight.storage import Place
 
 __all__ = ["Answer", "Result", "Searcher", "search"]
@@ -148,8 +149,18 @@ class Searcher:
 
         return self._ask(answered, query, text, clip, by, for_)
 
-    def timings(self, query: str | Path | Stranger | None, clip: int | None = None) -> Timings:
-        """Return the timing of the clips, and of the query, for `in_rhythm`."""
+    def timings(
+        self,
+        query: str | Path | Stranger | None,
+        clip: int | None = None,
+        patience: float | None = None,
+    ) -> Timings:
+        """Return the timing of the clips, and of the query, for `in_rhythm`.
+
+        Args:
+            query, clip: As `answer` takes them.
+            patience: Seconds that reading files may take; None: as long as it takes.
+        """
         opened = self.opened
         timing, file = None, None
         if isinstance(query, Stranger):
@@ -159,7 +170,8 @@ class Searcher:
             file = None if own is None or own.root is None else own.file
         elif query is not None:
             file = opened.locate(str(query))
-        return Timings(stored_tables(self._store, opened.embedding), file, timing)
+        tables = stored_tables(self._store, opened.embedding)
+        return Timings(tables, file, timing, patience)
 
     def timeline(
         self,

@@ -12,9 +12,9 @@ from typing import Any
 
 from earsight.engine import Apart, TookTooLong, WorkerDied
 from earsight.errors import BusyError, MediaError
-from earsight.library.rhythm import Timing, read_timing
 from earsight.library.scan import content_of
 from earsight.library.sources import Sources, read_clip, why_nothing
+from earsight.library.timing import Timing, read_timing
 from earsight.media import Status
 
 MEMORY = 6 << 30

@@ -27,6 +27,8 @@ from earsight.web.jobs import Job
 from earsight.web.media import Faces
 from earsight.web.uploads import Limits, Upload
 
+RHYTHM_SECONDS = 60.0  # that reading clips for one search by rhythm may take
+
 
 class Home:
     """One library, for as long as the server runs.
@@ -157,6 +159,8 @@ class Home:
     def search(self, query: Stranger | None = None, **asked: Any) -> Answer:
         """Search; by rhythm, for which a hundred clips may have to be read, one at a time.
 
+        Reading them ends after a minute: what was not read keeps its place, and is read next time.
+
         Raises:
             BusyError: Another search by rhythm is at work.
         """
@@ -165,7 +169,7 @@ class Home:
         if not self._rhythm.acquire(blocking=False):
             raise BusyError("Another search by rhythm is at work; try again in a moment.")
         try:
-            return self.library.search(query, **asked)
+            return self.library.search(query, **asked, patience=RHYTHM_SECONDS)
         finally:
             self._rhythm.release()
 
