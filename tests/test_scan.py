@@ -1,4 +1,5 @@
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -55,15 +56,30 @@ def test_same_fresh_and_missing(tmp_path: Path) -> None:
     assert [clip.path for clip in found.missing] == [b"c.mp4"]
 
 
-def test_links_to_files_are_read_and_to_folders_are_not(tmp_path: Path) -> None:
+def test_links_to_files_are_read_and_to_folders_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     touch(tmp_path, "out/a.mp4", "clips/real.mp4")
     (tmp_path / "clips" / "link.mp4").symlink_to(tmp_path / "out" / "a.mp4")
     (tmp_path / "clips" / "loop").symlink_to(tmp_path / "clips")
     (tmp_path / "clips" / "dangling.mp4").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "clips" / "circle.mp4").symlink_to("circle.mp4")
     os.mkfifo(tmp_path / "clips" / "pipe.mp4")
-    found = scan(tmp_path / "clips", [])
+    with socket.socket(socket.AF_UNIX) as listening:
+        monkeypatch.chdir(tmp_path / "clips")  # a socket's path is short
+        listening.bind("socket.mp4")
+        found = scan(tmp_path / "clips", [], ["socket.*"])
+        assert b"socket.mp4" not in found.odd
+        found = scan(tmp_path / "clips", [])
     assert paths(found) == [b"link.mp4", b"real.mp4"]
     assert found.linked == [b"loop"]
+    nowhere = "a link that cannot be followed"
+    assert found.odd == {
+        b"circle.mp4": nowhere,
+        b"dangling.mp4": nowhere,
+        b"pipe.mp4": "a pipe",
+        b"socket.mp4": "a socket",
+    }
 
 
 def test_texts_beside_clips_are_compared_apart(tmp_path: Path) -> None:

@@ -93,6 +93,8 @@ def extract(
     if as_json:
         out(json.dumps(asdict(report) | {"output": str(report.output)}))
     _told(report)
+    if labels == "folders" and not report.labels and not part:
+        say("No labels: folders are classes where two of them hold two clips each; see --labels.")
     if report.trouble:
         raise typer.Exit(TROUBLE)
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from earsight.library.build import IndexReport
     from earsight.library.evaluate import LibraryEvaluation
 
+_NAMED = 5  # of what is passed over
 TROUBLE = 3  # exit code: finished, but some clips had trouble
 
 
@@ -111,6 +112,7 @@ def index(
     --watch it goes on until Ctrl-C, and --json prints an object for each time something was done.
     """
     from earsight.library.build import index as run
+    from earsight.library.place import named
     from earsight.library.watch import watch as follow
 
     if watch and rebuild:
@@ -127,7 +129,10 @@ def index(
     def told(report: "IndexReport") -> None:
         if as_json:
             out(json.dumps(asdict(report) | {"library": str(report.library)}, default=str))
-        _told(report, clips, library)
+        _told(report)
+        if report.unlabelled and (labels is not None or report.rebuilt):
+            say(printable(report.unlabelled))
+        say(f"Search it: {_example(report, str(clips if library is None else named(library)))}")
 
     with progress() as shown:
         how: dict[str, Any] = {"library": library, "workers": workers, "progress": shown}
@@ -148,9 +153,7 @@ def _labels(given: str | None) -> str | None:
     return str(Path(given).absolute())
 
 
-def _told(report: "IndexReport", clips: Path, library: Path | None) -> None:
-    from earsight.library.place import named
-
+def _told(report: "IndexReport") -> None:
     changes = report.changes
     done = [
         f"{count} {what}"
@@ -173,6 +176,10 @@ def _told(report: "IndexReport", clips: Path, library: Path | None) -> None:
             f"{plural(len(report.linked), 'linked folder')} not followed: "
             f"{', '.join(map(printable, report.linked))}."
         )
+    if report.odd:
+        listed = [f"{printable(path)} ({what})" for path, what in report.odd[:_NAMED]]
+        more = f" and {len(report.odd) - _NAMED} more" if len(report.odd) > _NAMED else ""
+        say(f"Passed over, being no files: {', '.join(listed)}{more}.")
     if report.passed_over:
         say(f"{plural(report.passed_over, 'file')} of other kinds passed over.")
     if report.forgotten:
@@ -181,8 +188,6 @@ def _told(report: "IndexReport", clips: Path, library: Path | None) -> None:
         say("Nothing to do: what answers is up to date.")
     for path, status, why in report.trouble:
         warn(f"  {status}: {printable(path)}{f' ({printable(why)})' if why else ''}")
-    place = str(clips if library is None else named(library))
-    say(f"Search it: {_example(report, place)}")
 
 
 def _example(report: "IndexReport", place: str) -> str:

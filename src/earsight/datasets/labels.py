@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from earsight.errors import LabelError
@@ -27,10 +27,43 @@ def folder_labels(paths: Iterable[str]) -> dict[str, str] | None:
     >>> folder_labels(["dog/a.mp4", "dog/b.mp4", "cat/c.mp4"]) is None
     True
     """
+    labels = _first_folders(paths)
+    return labels if len(_large(labels)) >= 2 else None
+
+
+def why_no_folder_labels(paths: Collection[str]) -> str:
+    """Say why folders leave clips without a label; nothing where all have one.
+
+    >>> why_no_folder_labels(["a.mp4", "b.mp4"])
+    'No classes: every clip lies in the folder itself, and classes are the folders in it.'
+    >>> why_no_folder_labels(["dog/a.mp4", "dog/b.mp4", "cat/c.mp4"])
+    'No classes: two folders with two clips each are needed; here are 1 of 2.'
+    >>> why_no_folder_labels(["dog/a.mp4", "dog/b.mp4", "cat/c.mp4", "cat/d.mp4", "e.mp4"])
+    'Without a class: 1 of 5 clips, which lie in no folder.'
+    """
+    labels = _first_folders(paths)
+    if not labels:
+        return (
+            "No classes: every clip lies in the folder itself, and classes are the folders in it."
+        )
+    folders, large = set(labels.values()), _large(labels)
+    if len(large) < 2:
+        return (
+            "No classes: two folders with two clips each are needed; here are "
+            f"{len(large)} of {len(folders)}."
+        )
+    bare = len(paths) - len(labels)
+    return f"Without a class: {bare} of {len(paths)} clips, which lie in no folder." if bare else ""
+
+
+def _first_folders(paths: Iterable[str]) -> dict[str, str]:
     parts = {path: PurePosixPath(path).parts for path in paths}
-    labels = {path: part[0] for path, part in parts.items() if len(part) > 1}
-    classes = [label for label, count in Counter(labels.values()).items() if count >= 2]
-    return labels if len(classes) >= 2 else None
+    return {path: part[0] for path, part in parts.items() if len(part) > 1}
+
+
+def _large(labels: Mapping[str, str]) -> list[str]:
+    """Return the folders of two clips or more."""
+    return [label for label, count in Counter(labels.values()).items() if count >= 2]
 
 
 def read_label_csv(path: str | Path) -> dict[str, str]:

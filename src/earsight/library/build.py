@@ -59,6 +59,10 @@ class IndexReport:
         labels: Class → number of clips that answer.
         passed_over: Files that are neither media by the end of their name nor a clip's text.
         linked: Folders that are links, which are not followed; relative paths.
+        odd: (path, what it is) of what is neither file nor folder, such as a pipe or a link to
+            nothing; it is not opened.
+        unlabelled: Why clips have no class though folders or a file were to name them; empty where
+            all have one, or none was asked for.
         n_texts: Texts beside clips.
         forgotten: Files left out because `forget` was asked to.
         rebuilt: Whether a new embedding was made.
@@ -75,6 +79,8 @@ class IndexReport:
     labels: dict[str, int] = field(default_factory=dict)
     passed_over: int = 0
     linked: list[str] = field(default_factory=list)
+    odd: list[tuple[str, str]] = field(default_factory=list)
+    unlabelled: str = ""
     n_texts: int = 0
     forgotten: int = 0
     rebuilt: bool = False
@@ -232,6 +238,8 @@ def _update(store: Store, work: _Work, progress: Progress, *, mended: bool = Fal
         found.passed_over,
         [as_text(folder) for folder in found.linked],
         len(store.files()) - n_clips,
+        [(as_text(path), what) for path, what in found.odd.items()],
+        labelling.missing,
         forgotten,
         bool(why),
         current,

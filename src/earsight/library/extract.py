@@ -275,8 +275,8 @@ class _Run:
         parts = self.parts.records()
         known |= {record.path: record for record in parts.values()}
         found = self.origin.scan(map(_as_clip, known.values()), exclude)
-        for folder, why in found.closed.items():
-            self.progress.say(f"{as_text(folder)}/: {why}")
+        for path, why in (found.closed | found.odd).items():
+            self.progress.say(f"{as_text(path)}: {why}")
         names = sorted([*(c.path for c in found.same), *(f.path for f in found.fresh)])
         mine = {path for path in names if self.part is None or self.part.holds(path)}
         kept = {c.path: known[os.fsdecode(c.path)] for c in found.same if c.path in mine}

@@ -1,11 +1,11 @@
 """The labels of a library's clips: from the first folder level, from a CSV file, or none."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from earsight.datasets import folder_labels, read_label_csv
+from earsight.datasets import folder_labels, read_label_csv, why_no_folder_labels
 from earsight.errors import LabelError
 from earsight.library.beside import is_text
 from earsight.library.progress import Progress
@@ -22,10 +22,12 @@ class Labelling:
     Attributes:
         by_content: Content → label; contents that files give two labels are left out.
         counts: Class → number of clips that answer, largest first.
+        missing: Why clips or whole classes have no part in it; empty where nothing is missing.
     """
 
     by_content: Mapping[str, str] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    missing: str = ""
 
 
 def label_clips(
@@ -41,22 +43,36 @@ def label_clips(
     """
     clips = [file for file in store.files() if not is_text(file.path)]
     by_path: Mapping[str, str] = {}
+    paths = [as_text(clip.path) for clip in clips]
+    missing = ""
     if setting == "folders":
-        by_path = folder_labels([as_text(clip.path) for clip in clips]) or {}
+        by_path, missing = folder_labels(paths) or {}, why_no_folder_labels(paths)
+        missing += " To name them in a file: --labels FILE.csv." if missing else ""
         origin = "the first folder level; to ignore them: --labels none"
     elif setting != "none":
         by_path = _from_csv(Path(setting), clips, progress)
         origin = setting
+        if len(by_path) < len(paths):
+            bare = len(paths) - len(by_path)
+            missing = (
+                f"Without a class: {bare} of {len(paths)} clips, which {setting} does not name."
+            )
     changed = store.set_labels({clip.path: by_path.get(as_text(clip.path)) for clip in clips})
     if not by_path:
-        return Labelling(agreed_labels(store.clips()))
+        return Labelling(agreed_labels(store.clips()), missing=missing)
     answers = {as_text(clip.path) for clip in clips if clip.content in answering}
     counts = dict(Counter(by_path[path] for path in by_path if path in answers).most_common())
     if changed and counts:
-        shown = ", ".join(f"{label} {count}" for label, count in list(counts.items())[:_SHOWN])
-        more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
-        progress.say(f"Labels: {shown}{more} (from {origin}).")
-    return Labelling(_by_content(store.clips(), progress), counts)
+        shown = _listed([f"{label} {count}" for label, count in counts.items()])
+        progress.say(f"Labels: {shown} (from {origin}).")
+    if unread := sorted(set(by_path.values()) - counts.keys()):
+        missing = f"No class, because no clip of it could be read: {_listed(unread)}. {missing}"
+    return Labelling(_by_content(store.clips(), progress), counts, missing.strip())
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def check_labels(setting: str, paths: Iterable[bytes]) -> None:

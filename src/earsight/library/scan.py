@@ -18,6 +18,13 @@ from earsight.library.store import Clip
 from earsight.media import MEDIA_SUFFIXES
 from earsight.paths import as_text
 
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
 
 @dataclass(frozen=True)
 class File:
@@ -60,12 +67,15 @@ class Scan(Found):
         texts: The same for the texts beside clips.
         closed: Folders that cannot be read, with the reason; their clips stay as they are.
         linked: Folders that are links; they are not followed.
+        odd: What is neither file nor folder, with what it is: links to nothing, pipes, sockets,
+            devices. Nothing of it is opened: a pipe would be waited for without an end.
         passed_over: How many files were not media by the end of their name, nor a clip's text.
     """
 
     texts: Found = field(default_factory=Found)
     closed: dict[bytes, str] = field(default_factory=dict)
     linked: list[bytes] = field(default_factory=list)
+    odd: dict[bytes, str] = field(default_factory=dict)
     passed_over: int = 0
 
 
@@ -150,15 +160,19 @@ def _walk(root: bytes, below: bytes, exclude: tuple[str, ...], result: Scan) -> 
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(root, path, exclude, result)
-        elif entry.is_dir():
+            continue
+        try:
+            info = entry.stat()
+        except OSError:  # a link to nothing or in a circle; or a file deleted just now
+            if entry.is_symlink():
+                result.odd[path] = "a link that cannot be followed"
+            continue
+        if stat.S_ISDIR(info.st_mode):
             result.linked.append(path)
+        elif stat.S_ISREG(info.st_mode):
+            yield File(path, info.st_size, info.st_mtime_ns)
         else:
-            try:
-                info = entry.stat()
-            except OSError:  # a link to nothing, or a file deleted just now: not there
-                continue
-            if stat.S_ISREG(info.st_mode):
-                yield File(path, info.st_size, info.st_mtime_ns)
+            result.odd[path] = _KINDS.get(stat.S_IFMT(info.st_mode), "no file")
 
 
 def is_left_out(path: bytes, patterns: tuple[str, ...]) -> bool:
