@@ -72,7 +72,8 @@ def test_without_labels_the_own_half_alone_counts() -> None:
     ("n", "classes", "why"),
     [
         (49, 4, "learning needs 50 clips with sound and sight; here: 49"),
-        (60, 20, "a class needs 5 clips"),
+        (60, 20, "Nothing is learned: a class needs 5 clips"),
+        (40, 20, "sight; here: 40; and a class needs 5 clips"),
     ],
 )
 def test_too_little_to_learn_from(n: int, classes: int, why: str) -> None:
@@ -86,6 +87,9 @@ def test_small_classes_are_not_learned_from() -> None:
     usable = trainable(rows)
     assert usable.mask is not None and usable.mask.sum() == 76 and not usable.mask[:4].any()
     assert usable.note.startswith("4 clips of small classes")
+    rows = drawn(52, 4, features="class")
+    rows.labels[:4] = "rare"
+    assert "in classes of at least 5; here: 48" in trainable(rows).note
 
 
 def test_windows_of_one_clip_are_one_clip() -> None:

@@ -140,18 +140,25 @@ def trainable(rows: PairedRows, share: float = 1.0) -> Trainable:
     clips_of = dict(zip(rows.clips, rows.labels, strict=True))
     sizes = Counter(label for label in clips_of.values() if label != NO_LABEL)
     large = [label for label, count in sizes.items() if count >= MIN_PER_CLASS * share]
+    lacking = []
+    if len(clips_of) < MIN_CLIPS * share:
+        lacking.append(
+            f"learning needs {MIN_CLIPS} clips with sound and sight; here: {len(clips_of)}"
+        )
     if sizes and len(large) < 2:
-        return Trainable(
-            None,
+        lacking.append(
             f"a class needs {MIN_PER_CLASS} clips with sound and sight to be learned, and fewer "
-            "than two classes have them",
+            "than two classes have them"
         )
     mask = np.isin(rows.labels, large) if sizes else np.ones(len(rows), dtype=bool)
     n_clips = len(np.unique(rows.clips[mask]))
-    if n_clips < MIN_CLIPS * share:
-        return Trainable(
-            None, f"learning needs {MIN_CLIPS} clips with sound and sight; here: {n_clips}"
+    if not lacking and n_clips < MIN_CLIPS * share:
+        lacking.append(
+            f"learning needs {MIN_CLIPS} clips with sound and sight in classes of at least "
+            f"{MIN_PER_CLASS}; here: {n_clips}"
         )
+    if lacking:
+        return Trainable(None, "; and ".join(lacking))
     left_out = len(clips_of) - n_clips
     note = f"{left_out} clips of small classes or without a label are not learned from. "
     return Trainable(mask, note if left_out else "")
