@@ -105,7 +105,7 @@ def test_a_download_is_kept_and_the_network_is_not_asked_again(site: Site, tmp_p
     seen: list[tuple[str, int, int | None]] = []
     held = here.obtain("net", progress=lambda *report: seen.append(report))
     assert held.files["net.pth"].read_bytes() == NET
-    assert seen[-1] == ("net.pth", len(NET), len(NET))
+    assert seen[-1] == ("net", len(NET), len(NET))
     assert here.obtain("net").files == held.files
     assert conversion.local(here, "net") and conversion.checksum(here, "net") == sha(NET)
     assert site.hits["/net.pth"] == 1

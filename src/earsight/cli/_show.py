@@ -90,18 +90,25 @@ def clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def speed(done: float, seconds: float) -> str:
-    """Return a rate as it is put behind a count; nothing while it would mean nothing.
+class Rate:
+    """How fast a step goes, always in the unit that was right when it was first told.
 
-    >>> speed(30, 10.0), speed(3, 60.0), speed(1, 0.1)
-    (', 3.0 a second', ', 3.0 a minute', '')
+    >>> slow = Rate()
+    >>> slow.told(1, 0.1), slow.told(3, 60.0), slow.told(300, 100.0)
+    ('', ', 3.0 a minute', ', 180.0 a minute')
+    >>> Rate().told(30, 10.0)
+    ', 3.0 a second'
     """
-    if not done or seconds < _RATE_AFTER:
-        return ""
-    rate = done / seconds
-    if rate >= 1:
-        return f", {rate:.1f} a second"
-    return f", {60 * rate:.1f} a minute"
+
+    _unit = ""
+
+    def told(self, done: float, seconds: float) -> str:
+        """Return a rate as it is put behind a count; nothing while it would mean nothing."""
+        if not done or seconds < _RATE_AFTER:
+            return ""
+        rate = done / seconds
+        self._unit = self._unit or ("second" if rate >= 1 else "minute")
+        return f", {rate if self._unit == 'second' else 60 * rate:.1f} a {self._unit}"
 
 
 def size(n_bytes: float) -> str:
@@ -148,11 +155,13 @@ class Lines:
 
     def __init__(self) -> None:
         self._what, self._total, self._done = "", 0, 0
+        self._rate = Rate()
         self._begun = self._told = 0.0
 
     def start(self, what: str, total: int) -> None:
         """Begin a step."""
         self._what, self._total, self._done = what, total, 0
+        self._rate = Rate()
         self._begun = self._told = time.monotonic()
 
     def advance(self, note: str = "") -> None:
@@ -163,7 +172,7 @@ class Lines:
             self._told = now
             spent = now - self._begun
             left = spent / self._done * (self._total - self._done)
-            rate = speed(self._done, spent)
+            rate = self._rate.told(self._done, spent)
             say(f"{self._what}: {self._done} of {self._total}{rate}, {clock(left)} left")
 
     def finish(self) -> None:
@@ -171,7 +180,7 @@ class Lines:
         spent = time.monotonic() - self._begun
         if spent < _RATE_AFTER:
             return
-        rate = speed(self._done, spent)
+        rate = self._rate.told(self._done, spent)
         say(f"{self._what}: {self._done} of {self._total} in {spent:.1f} s{rate}")
 
     def say(self, text: str) -> None:
@@ -201,9 +210,11 @@ class Bar:
             TimeRemainingColumn,
         )
 
+        rate = Rate()
+
         class Speed(ProgressColumn):
             def render(self, task: Task) -> str:
-                return speed(task.completed, task.elapsed or 0.0).removeprefix(", ")
+                return rate.told(task.completed, task.elapsed or 0.0).removeprefix(", ")
 
         self.finish()
         self._bar = Progress(
@@ -237,6 +248,21 @@ class Bar:
     def above(self, text: str) -> None:
         """Print a line above the bar, whoever says it."""
         self._console.print(text, markup=False)
+
+
+@contextmanager
+def busy(with_what: str) -> Iterator[None]:
+    """Show on a terminal what takes a while; the line is gone when it is done."""
+    if _quiet or not sys.stderr.isatty():
+        yield
+        return
+    sys.stderr.write(f"{with_what} …")
+    sys.stderr.flush()
+    try:
+        yield
+    finally:
+        sys.stderr.write("\r\x1b[2K")
+        sys.stderr.flush()
 
 
 @contextmanager

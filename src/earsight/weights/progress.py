@@ -5,12 +5,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 Progress = Callable[[str, int, int | None], None]
 """Called with what is read, the bytes so far, and all of them where that is known."""
 
 LOG = logging.getLogger(__name__)
 _EVERY = 5.0  # seconds between lines
+_RATE_AFTER = 2.0  # seconds of arriving bytes before their rate means anything
 
 
 def silent(what: str, done: int, total: int | None) -> None:
@@ -31,35 +33,78 @@ def terminal_bar() -> Iterator[Progress]:
         yield _lines()
 
 
-def _lines() -> Progress:
-    begun = told = time.monotonic()
+def named(name: str, several: bool, progress: Progress) -> Progress:
+    """Return a callback that calls what is read by the name that was asked for.
+
+    Args:
+        name: Of the weights.
+        several: Whether they come as several files, which are told apart.
+        progress: Is called.
+    """
 
     def show(what: str, done: int, total: int | None) -> None:
-        nonlocal told
+        progress(f"{name}, {what}" if several else name, done, total)
+
+    return show
+
+
+class Arriving:
+    """Bytes that arrive, in words: megabytes throughout, and no time left before there is a rate.
+
+    >>> arriving = Arriving()
+    >>> arriving.told(1_000_000, 50_000_000, now=10.0)  # what was waited for the first is no rate
+    '1.0 of 50.0 MB'
+    >>> arriving.told(5_000_000, 50_000_000, now=14.0)
+    '5.0 of 50.0 MB, 1.0 MB a second, 0:45 left'
+    """
+
+    def __init__(self) -> None:
+        self._first: tuple[float, int] | None = None
+
+    def told(self, done: int, total: int | None, now: float) -> str:
+        """Return how much is here, how fast it comes and how long it still takes."""
+        self._first = self._first or (now, done)
+        since, before = self._first
+        text = f"{done / 1e6:.1f} of {total / 1e6:.1f} MB" if total else f"{done / 1e6:.1f} MB"
+        if now - since < _RATE_AFTER or done <= before:
+            return text
+        rate = (done - before) / (now - since)
+        text += f", {rate / 1e6:.1f} MB a second"
+        if not total:
+            return text
+        left = round((total - done) / rate)
+        return f"{text}, {left // 60}:{left % 60:02d} left"
+
+
+def _lines() -> Progress:
+    arriving: dict[str, Arriving] = {}
+    told_at = time.monotonic()
+
+    def show(what: str, done: int, total: int | None) -> None:
+        nonlocal told_at
         now = time.monotonic()
-        if now - told < _EVERY:
-            return
-        told = now
-        rate = done / (now - begun)
-        of = f" of {total / 1e6:.1f}" if total else ""
-        left = f", {(total - done) / rate:.0f} s left" if total and rate else ""
-        LOG.info("%s: %.1f%s MB, %.1f MB a second%s", what, done / 1e6, of, rate / 1e6, left)
+        told = arriving.setdefault(what, Arriving()).told(done, total, now)
+        if now - told_at >= _EVERY:
+            told_at = now
+            LOG.info("Fetching %s: %s", what, told)
 
     return show
 
 
 def _bar() -> Iterator[Progress]:
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bars
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Bars(*columns, TransferSpeedColumn(), console=Console(stderr=True)) as bars:
-        tasks = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, tuple[Any, Arriving]] = {}
 
         def show(what: str, done: int, total: int | None) -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
+                tasks[what] = (bars.add_task(f"Fetching {what}", total=total, told=""), Arriving())
+            task, arriving = tasks[what]
+            told = arriving.told(done, total, time.monotonic())
+            bars.update(task, completed=done, total=total, told=told)
 
         yield show

@@ -31,9 +31,9 @@ from earsight.weights.checks import (
     nowhere,
     untrusted,
 )
-from earsight.weights.entries import Catalogue, Installed, Source, Weights
+from earsight.weights.entries import Catalogue, Download, Installed, Source, Weights
 from earsight.weights.net import Timeouts, UnavailableError
-from earsight.weights.progress import Progress, terminal_bar
+from earsight.weights.progress import Progress, named, terminal_bar
 from earsight.weights.sources import deliver, installed_files
 
 
@@ -302,7 +302,9 @@ class Store:
             shutil.rmtree(self.folder(entry.name) / "original", ignore_errors=True)
             return held
         with nullcontext(progress) if progress else terminal_bar() as report:
-            bring = partial(deliver, source, timeouts=self.timeouts, progress=report)
+            several = isinstance(source, Download) and len(source.members) > 1
+            told = named(entry.name, several, report)
+            bring = partial(deliver, source, timeouts=self.timeouts, progress=told)
             return self._install(entry, source, bring)
 
     def _install(self, entry: Weights, source: Source, bring: Callable[[Path], None]) -> Held:
