@@ -89,7 +89,8 @@ def test_verbose_tells_why(tmp_path: Path) -> None:
 def test_status_export_and_forget_as_commands(made: Path, tmp_path: Path) -> None:
     shown = earsight("status", "--library", made)
     assert shown.returncode == 0 and "up to date: yes" in shown.stdout and not shown.stderr
-    assert "9 clips, 1 of them copies" in shown.stdout and "unreadable: text.mp4" in shown.stdout
+    assert "clips:      9, 0 min 6 s in all\n" in shown.stdout
+    assert "1 is a copy of others" in shown.stdout and "unreadable: text.mp4" in shown.stdout
     found = json.loads(earsight("status", "--library", made, "--json").stdout)
     assert found["n_clips"] == 9 and found["pending"]["new"] == [] and found["space"] == "words"
     file = tmp_path / "out.npz"

@@ -1,6 +1,7 @@
 """The command line. It parses, calls the library, and prints; each group of commands is one file.
 
-Exit codes: 0 fine, 1 error, 2 usage, 3 finished but some clips had trouble, 130 interrupted.
+Exit codes: 0 fine, 1 error, 2 usage, 3 finished but some clips had trouble (align: there is no
+answer), 130 interrupted (serve and --watch end so).
 Results go to stdout, everything else to stderr.
 """
 
@@ -32,7 +33,8 @@ from earsight.cli import (
 from earsight.errors import EarsightError
 
 _EPILOG = (
-    "Exit codes: 0 fine, 1 error, 2 usage, 3 finished but some clips had trouble, 130 interrupted."
+    "Exit codes: 0 fine, 1 error, 2 usage, 3 finished but some clips had trouble (align: there is "
+    "no answer), 130 interrupted (serve and --watch end so)."
     "\n\n"
     "Environment: EARSIGHT_HOME, where weights are kept (default: earsight in XDG_CACHE_HOME or "
     "~/.cache); EARSIGHT_WEIGHTS, a folder of weights to look in before any network; "

@@ -4,8 +4,9 @@ import json
 import re
 import sys
 from contextlib import nullcontext
-from enum import StrEnum
+from difflib import get_close_matches
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,12 +19,30 @@ if TYPE_CHECKING:
     from earsight.library.search import Answer
 
 
-class Modality(StrEnum):
-    """A choice on the command line."""
+_MODALITIES = ("audio", "visual", "text")
+_MEANT = {
+    "audio": ("sound", "sounds", "ear", "ears", "hear", "music", "noise"),
+    "visual": ("sight", "sights", "eye", "eyes", "see", "video", "image", "picture", "frame"),
+    "text": ("word", "words", "txt", "srt", "subtitles", "caption"),
+}
 
-    AUDIO = "audio"
-    VISUAL = "visual"
-    TEXT = "text"
+
+def _modality(given: str) -> str:
+    """Return a choice on the command line."""
+    if given in _MODALITIES:
+        return given
+    meant = next((name for name, words in _MEANT.items() if given.lower() in words), None)
+    meant = meant or next(iter(get_close_matches(given.lower(), _MODALITIES, n=1)), None)
+    hint = f" Did you mean {meant}?" if meant else ""
+    raise typer.BadParameter(f"it is one of {', '.join(_MODALITIES)}; got {given!r}.{hint}")
+
+
+def _begun(begun: str) -> list[str]:
+    """Return the choices that begin so, for a shell that completes."""
+    return [name for name in _MODALITIES if name.startswith(begun)]
+
+
+_CHOICE: Any = {"parser": _modality, "metavar": "[audio|visual|text]", "autocompletion": _begun}
 
 
 def search(
@@ -32,8 +51,10 @@ def search(
     ] = None,
     text: Annotated[str | None, typer.Option("--text", "-t", help="Words to search by.")] = None,
     library: LibraryOption = Path(),
-    by: Annotated[Modality | None, typer.Option(help="What of the query to use.")] = None,
-    for_: Annotated[Modality | None, typer.Option("--for", help="What to rank.")] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", help="What of the query to use.", **_CHOICE)
+    ] = None,
+    for_: Annotated[str | None, typer.Option("--for", help="What to rank.", **_CHOICE)] = None,
     top: Annotated[int, typer.Option("--top", "-n", min=1, help="How many answers.")] = 10,
     min_score: Annotated[float | None, typer.Option(help="Leave out lower scores.")] = None,
     moments: Annotated[
@@ -72,6 +93,8 @@ def search(
 
     A sound finds sights and a sight finds sounds; words find sights. --for turns it round. The
     text of a clip is the .txt or .srt file of its name beside it.
+
+    Paths are shown as seen from here; --json, --paths and -0 give absolute ones.
     """
     from earsight.library.search import search as run
 
@@ -103,9 +126,10 @@ def search(
 def _flags(message: str) -> str:
     """Return a message of the library with options as the command line has them.
 
-    >>> _flags('It has sound: by="audio". `min_score` is another, and so is text=…')
-    'It has sound: --by audio. --min-score is another, and so is --text'
+    >>> _flags('It has sound: by="audio". `min_score` is another, and so is text="two words"')
+    "It has sound: --by audio. --min-score is another, and so is --text 'two words'"
     """
+    message = re.sub(r'\btext="(.*?)"', lambda found: f"--text {quote(found[1])}", message)
     message = re.sub(r'\b(by|for)_?="(\w+)"', r"--\1 \2", message)
     message = re.sub(r"`(by|for|text|top|min_score|rhythm|moments)_?`", r"--\1", message)
     return message.replace("--min_score", "--min-score").replace("text=…", "--text")

@@ -25,7 +25,10 @@ def serve(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Open a page to search, play and index the clips, and the same as a JSON API."""
+    """Open a page to search, play and index the clips, and the same as a JSON API.
+
+    It goes on until Ctrl-C, exit code 130.
+    """
     from earsight.web.server import serve as run
 
     def said(url: str) -> None:

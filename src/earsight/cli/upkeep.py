@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from earsight.cli._show import clock, out, plural, printable, progress, say, short, size, warn
+from earsight.cli._show import busy, out, plural, printable, progress, say, short, size, warn
 from earsight.cli.library import Json, LibraryOption
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from earsight.library.status import LibraryStatus, Pending
 
 _NAMED = 5  # files named of each kind
+_CLASSES = 20  # classes named
 
 
 def status(library: LibraryOption = Path(), as_json: Json = False) -> None:
@@ -32,25 +33,26 @@ def status(library: LibraryOption = Path(), as_json: Json = False) -> None:
         places = {"library": str(found.library), "clips": str(found.clips)}
         out(json.dumps(asdict(found) | places, default=str))
         return
-    copies = found.n_clips - found.n_contents
-    what = [plural(found.n_clips, "clip")]
-    what += [f"{copies} of them copies"] if copies else []
-    what += [f"{count} with {_PERCEIVED.get(m, m)}" for m, count in found.has.items()]
-    _line(
-        "clips", f"{', '.join(what)}; {clock(found.seconds)} in all, in {short(str(found.clips))}"
-    )
+    _line("folder", short(str(found.clips)))
+    _line("clips", f"{found.n_clips}, {_span(found.seconds)} in all")
+    for modality, count in found.has.items():
+        _line("", f"{count} with {_PERCEIVED.get(modality, modality)}")
+    if copies := found.n_clips - found.n_contents:
+        _line("", f"{copies} {'is a copy' if copies == 1 else 'are copies'} of others")
     if len(found.folders) > 1:
-        _line("folders", ", ".join(f"{printable(name)} {n}" for name, n in found.folders.items()))
+        _line("folders", _counted(found.folders))
     if found.labels:
-        _line("labels", ", ".join(f"{printable(name)} {n}" for name, n in found.labels.items()))
+        _line("labels", f"{plural(len(found.labels), 'class', 'classes')}")
+        _line("", _counted(found.labels))
     if found.space is not None:
         _line("answers", f"{found.space}, made {found.made}; {found.n_vectors} vectors")
         _line("why", found.why)
         _line("features", found.read_by)
     if found.index != "embedded":
         _line("index", found.index_trouble or found.index)
-    parts = ", ".join(f"{name} {size(n)}" for name, n in found.bytes.items())
-    _line("on disk", f"{size(sum(found.bytes.values()))} ({parts}) in {short(str(found.library))}")
+    parts = ", ".join(f"{_KEPT.get(name, name)} {size(n)}" for name, n in found.bytes.items())
+    _line("on disk", f"{size(sum(found.bytes.values()))} in {short(str(found.library))}")
+    _line("", parts)
     if found.forgotten:
         _line("forgotten", _some(found.forgotten))
     _line("trouble", plural(len(found.trouble), "clip") if found.trouble else "none")
@@ -60,10 +62,30 @@ def status(library: LibraryOption = Path(), as_json: Json = False) -> None:
 
 
 _PERCEIVED = {"audio": "sound", "visual": "sight"}
+_KEPT = {"clips": "lists"}  # what is kept about them: the clips themselves are not in a library
 
 
 def _line(name: str, text: str) -> None:
-    out(f"{name + ':':<12}{text}")
+    out(f"{name + ':' if name else '':<12}{text}")
+
+
+def _span(seconds: float) -> str:
+    """Return seconds in words.
+
+    >>> _span(75.4), _span(7500)
+    ('1 min 15 s', '2 h 5 min')
+    """
+    minutes = int(seconds) // 60
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {int(seconds) % 60} s"
+
+
+def _counted(counts: dict[str, int]) -> str:
+    shown = [f"{printable(name)} {n}" for name, n in list(counts.items())[:_CLASSES]]
+    return ", ".join(shown) + (
+        f" and {len(counts) - _CLASSES} more" if len(counts) > _CLASSES else ""
+    )
 
 
 def _some(paths: list[str]) -> str:
@@ -104,6 +126,13 @@ def forget(
         bool, typer.Option("--undo", help="Let forgotten clips come back at the next index.")
     ] = False,
     listed: Annotated[bool, typer.Option("--list", help="List what was forgotten.")] = False,
+    folder: Annotated[
+        str | None,
+        typer.Option(
+            help="MACHINE:FOLDER of a library on S3, as status names it: its clips leave until it "
+            "is indexed again."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Let clips leave the library; their files stay where they are.
@@ -112,10 +141,10 @@ def forget(
     it back; --undo does. To leave out a folder or a name there is: index --exclude.
     """
     from earsight.library.forget import forget as run
-    from earsight.library.forget import forgotten, take_back
+    from earsight.library.forget import forget_folder, forgotten, take_back
 
-    if listed == bool(clips) or (listed and undo):
-        raise typer.BadParameter("give clips, or --list alone.")
+    if [bool(clips), listed, folder is not None].count(True) != 1 or (undo and not clips):
+        raise typer.BadParameter("give clips, or --list alone, or --folder alone.")
     if listed:
         paths = forgotten(library)
         if as_json:
@@ -124,10 +153,18 @@ def forget(
             for path in paths:
                 out(printable(path))
         return
-    done = (take_back if undo else run)(library, clips or [])
+    if folder is not None:
+        done = forget_folder(library, folder)
+    else:
+        done = (take_back if undo else run)(library, clips or [])
     if as_json:
         out(json.dumps(asdict(done)))
-    _told(done, undo)
+    if folder is None:
+        _told(done, undo)
+    else:
+        n = plural(len(done.paths), "clip")
+        say(f"{n} of {printable(folder)} left the library, {done.n_clips} stay in it. The files")
+        say("are untouched; the folder comes back if it is indexed again.")
 
 
 def _told(done: "Forgotten", undo: bool) -> None:
@@ -205,23 +242,32 @@ def _checks(library: Path | None) -> "Iterator[Finding]":
     from earsight.paths import home
 
     yield doctor.check_versions()
-    yield from doctor.check_packages()
-    weights = list(_check_weights())
+    with busy("Importing the packages"):
+        packages = doctor.check_packages()
+    yield from packages
+    with busy("Reading every file of weights"):
+        weights = list(_check_weights())
     yield from weights
     if all(finding.state == "fine" for finding in weights):
         from earsight.demo.clip import film
 
-        with tempfile.TemporaryDirectory(prefix="earsight-doctor-") as folder:
+        with (
+            busy("Drawing a clip and reading it"),
+            tempfile.TemporaryDirectory(prefix="earsight-doctor-") as folder,
+        ):
             clip = Path(folder, "drawn.mp4")
             film(clip, "siren", seed=0, index=0)
-            yield doctor.check_reading(clip, Sources())
+            read = doctor.check_reading(clip, Sources())
+        yield read
     yield doctor.check_room(home(), "room for weights")
     yield doctor.check_room(Path(tempfile.gettempdir()), "room for temporary files")
     if library is not None:
         place = named(library)
         if isinstance(place, Path):
             yield doctor.check_room(place, "room for the library")
-        yield from doctor.check_library(library)
+        with busy("Reading every table of the library"):
+            found = doctor.check_library(library)
+        yield from found
 
 
 def _check_weights() -> "Iterator[Finding]":

@@ -17,6 +17,7 @@ from earsight.library.beside import is_text, text_beside
 from earsight.library.clips import LibraryClip, listing
 from earsight.library.elsewhere import open_table
 from earsight.library.models import open_space
+from earsight.library.place import FOLDER
 from earsight.library.scan import content_of
 from earsight.library.seconds import Seconds
 from earsight.library.sources import (
@@ -248,10 +249,7 @@ class Opened:
         for path in (Path(query), *(root / query for root in roots)):
             if os.path.isfile(path):  # noqa: PTH113 - False where the name is no possible one
                 return Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they are
-        raise InputError(
-            f"There is no file {query}, neither here nor in {_listed(roots)}. "
-            "To search by words: text=…"
-        )
+        raise InputError(f'{_why_no_query(query, roots)} To search by words: text="{query}"')
 
     def _known_content(self, path: Path) -> str | None:
         """Return the content of a clip that is as it was indexed, without reading it."""
@@ -299,8 +297,17 @@ class Opened:
         return np.asarray(self.space.embed(modality, rows)[0])
 
 
-def _listed(roots: list[Path]) -> str:
-    return ", ".join(map(str, roots)) or "a folder of this machine that feeds the library"
+def _why_no_query(query: str, roots: list[Path]) -> str:
+    """Say why a query names no file; nothing is opened, since it may be a pipe."""
+    for path in (Path(query), *(root / query for root in roots)):
+        if os.path.isdir(path):  # noqa: PTH112 - False where the name is no possible one
+            inside = os.path.lexists(path / FOLDER)
+            own = f" To search in it: --library {path}." if inside else ""
+            return f"{path} is a folder, and a query is one file.{own}"
+        if os.path.exists(path):  # noqa: PTH110 - as above
+            return f"{path} is neither file nor folder."
+    where = ", ".join(map(str, roots)) or "a folder of this machine that feeds the library"
+    return f"There is no file {query}, neither here nor in {where}."
 
 
 def by(key: str, clips: Iterable[LibraryClip]) -> dict[str, list[LibraryClip]]:
