@@ -62,6 +62,24 @@ class PairedFeatures:
                     f"got {len(table)} clips of {table.dim} features."
                 )
 
+    def __repr__(self) -> str:
+        """Tell what it holds: rows, width and steps of each modality, classes and columns.
+
+        >>> views = {"audio": np.ones((4, 20)), "visual": np.ones((4, 30))}
+        >>> PairedFeatures(views, labels=["dog", "dog", "cat", "cat"], ids=["a", "b", "c", "d"])
+        PairedFeatures(audio: 4 × 20; visual: 4 × 30; paired; 2 classes; ids)
+        """
+        parts = []
+        for name, x in self.views.items():
+            own = f"{name}: {x.shape[0]} × {x.shape[1]}"
+            parts.append(f"{own}, {self.steps[name]!r}" if name in self.steps else own)
+        parts.append("paired" if self.paired else "unpaired")
+        if self.labels is not None:
+            every = self.labels.values() if isinstance(self.labels, Mapping) else [self.labels]
+            parts.append(f"{len(np.unique(np.concatenate([*every])))} classes")
+        parts += [name for name in COLUMNS[1:] if getattr(self, name) is not None]
+        return f"PairedFeatures({'; '.join(parts)})"
+
     @property
     def paired(self) -> bool:
         """Whether row i of every modality is one clip."""

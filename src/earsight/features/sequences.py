@@ -1,7 +1,7 @@
 """Sequences of feature vectors: of one clip, and of all clips of one modality."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -39,6 +39,21 @@ class FeatureSequence:
 
     def __len__(self) -> int:
         return len(self.times)
+
+    def __repr__(self) -> str:
+        """Tell what it is, not what it holds.
+
+        >>> FeatureSequence(np.zeros((3, 8)), np.array([0.5, 1.0, 1.5]))
+        FeatureSequence(3 × 8, 0.50 to 1.50 s, 2.00 a second)
+        >>> FeatureSequence(np.zeros((0, 8)), np.zeros(0))
+        FeatureSequence(0 × 8)
+        """
+        shape = f"{len(self)} × {self.dim}"
+        if not len(self):
+            return f"FeatureSequence({shape})"
+        first, last = float(self.times[0]), float(self.times[-1])
+        rate = f", {(len(self) - 1) / (last - first):.2f} a second" if last > first else ""
+        return f"FeatureSequence({shape}, {first:.2f} to {last:.2f} s{rate})"
 
     @property
     def dim(self) -> int:
@@ -151,6 +166,21 @@ class StepTable:
     def __len__(self) -> int:
         return len(self.bounds)
 
+    def __repr__(self) -> str:
+        """Tell what it is; no vector is read.
+
+        >>> StepTable.joined(np.ones((5, 2)), offsets=[0, 2, 5], times=[0, 1, 0, 1, 2])
+        StepTable(2 clips, 5 steps of 2 features, 1.00 a second)
+        """
+        rate = ""
+        gaps = self.lengths - 1
+        if len(self) and gaps.max() > 0:
+            longest = self.bounds[int(gaps.argmax())]
+            seconds = float(self.times[longest[1] - 1] - self.times[longest[0]])
+            rate = f", {gaps.max() / seconds:.2f} a second" if seconds > 0 else ""
+        steps = int(self.lengths.sum())
+        return f"StepTable({len(self)} clips, {steps} steps of {self.dim} features{rate})"
+
     def __getitem__(self, clip: int) -> FeatureSequence:
         start, stop = (int(bound) for bound in self.bounds[clip])
         return FeatureSequence(self.rows(start, stop), self.times[start:stop])
@@ -219,7 +249,7 @@ class StepTable:
 class ArrayRows:
     """Rows of a matrix that is in memory."""
 
-    values: FloatArray
+    values: FloatArray = field(repr=False)
 
     def __call__(self, start: int, stop: int) -> FloatArray:
         """Return the rows from `start` up to `stop`."""
