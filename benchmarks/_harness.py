@@ -122,11 +122,12 @@ def _ratio(own: Sequence[float], other: Sequence[float]) -> float:
 def answered(
     tasks: Mapping[str, Callable[[int], object]], questions: int, *, threads: int = 1
 ) -> dict[str, list[float]]:
-    """Put the same questions to each task in turns; the first tenth again, before it counts.
+    """Put the same questions to each task in turns, after a tenth as many that do not count.
 
     Args:
-        tasks: name → what answers a question, by its number from 0.
-        questions: How many there are.
+        tasks: name → what answers a question, by its number. From 0 on they count; those that do
+            not have the numbers from `questions` on.
+        questions: How many count.
         threads: BLAS and OpenMP threads.
 
     Returns:
@@ -134,7 +135,7 @@ def answered(
     """
     times: dict[str, list[float]] = {name: [] for name in tasks}
     with threadpool_limits(threads):
-        for number in [*range(-(-questions // 10)), *range(questions)]:
+        for number in [*range(questions, questions + -(-questions // 10)), *range(questions)]:
             for name, task in tasks.items():
                 start = time.perf_counter()
                 task(number)

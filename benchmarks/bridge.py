@@ -12,12 +12,12 @@ Speed is not measured here.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 
 import earsight
+from _harness import absent, report, sized
 from earsight.errors import WeightsError
 from earsight.extractors import FeatureExtractor, extract_all
 
@@ -30,24 +30,25 @@ VARIANTS = [
     ("yamnet", "i3d"),
     ("soundnet_scenes", "i3d_kinetics"),
     ("soundnet_objects", "i3d_kinetics"),
-]
+][: sized(None, 2)]
 RESAMPLES = 10_000
 
 
-def at_hand(pairs: list[tuple[str, str]]) -> dict[str, FeatureExtractor]:
-    """Make who names sounds and who names sights, as far as their weights can be had."""
+def at_hand(pairs: list[tuple[str, str]]) -> tuple[dict[str, FeatureExtractor], list[str]]:
+    """Make who names sounds and who names sights; and name those whose weights cannot be had."""
     asked = {ears: {"modality": "audio", "ears": ears} for ears, _ in pairs}
     asked |= {eyes: {"modality": "visual", "eyes": eyes} for _, eyes in pairs}
     made: dict[str, FeatureExtractor] = {}
+    gone = []
     for name, how in asked.items():
         kind = earsight.extractor("words", **how)
         try:
             kind.fetch_weights()
         except WeightsError:
-            print(f"left out: the weights of {name} cannot be had here")
+            gone.append(name)
         else:
             made[name] = kind
-    return made
+    return made, gone
 
 
 def hear_and_see(
@@ -90,9 +91,8 @@ def main() -> None:
     options = parser.parse_args()
     clips = sorted(options.clips.glob("*/*.mp4"))
     if not clips:
-        print(f"{options.clips} holds no folders with clips; nothing to compare")
-        return
-    made = at_hand([DEFAULT, *VARIANTS])
+        absent(f"there are no folders of real clips: no folder {options.clips.name}")
+    made, gone = at_hand([DEFAULT, *VARIANTS])
     means, labels = hear_and_see(clips, made)
 
     def ap(pair: tuple[str, str]) -> np.ndarray:
@@ -112,14 +112,14 @@ def main() -> None:
             "difference": "" if pair == DEFAULT else f"{(own - base).mean():+.3f}",
             "95 %": "" if pair == DEFAULT else f"{low:+.3f} … {high:+.3f}",
         }
-    title = f"MAP of the words bridge by who names, {len(labels)} real clips"
-    facts = {"clips": len(labels), "classes": len(set(labels))}
-    print(title)
-    for name, row in results.items():
-        print(f"  {name:34}" + "".join(f"{value:>20}" for value in row.values()))
-    options.out.mkdir(parents=True, exist_ok=True)
-    record = {"title": title, "results": results, "facts": facts}
-    (options.out / "bridge.json").write_text(json.dumps(record, indent=1))
+    facts = {"left out": f"{', '.join(gone)}: the weights cannot be had here"} if gone else {}
+    report(
+        f"MAP of the words bridge by who names, {len(labels)} real clips",
+        results,
+        options.out / "bridge.json",
+        classes=len(set(labels)),
+        **facts,
+    )
 
 
 if __name__ == "__main__":

@@ -105,12 +105,12 @@ def of_table(folder: Path, n: int, width: int, threads: int) -> tuple[Table, dic
     tasks, missing = contenders(held or LanceIndex(folder, "vectors"), folder, items, threads)
     right: dict[str, list[float]] = {name: [] for name in tasks}
 
-    def asked(name: str, i: int) -> None:
+    def asked(name: str, number: int) -> None:
+        i = number % len(questions)
         right[name].append(len(truth[i] & {*tasks[name](questions[i])}) / K)
 
-    times = answered(
-        {name: partial(asked, name) for name in tasks}, len(questions), threads=threads
-    )
+    ways = {name: partial(asked, name) for name in tasks}
+    times = answered(ways, len(questions), threads=threads)
     rows: Table = {}
     for name, row in percentiles(times).items():
         rows[f"{name}, {n:,} × {width}"] = row | {"recall": round(float(np.mean(right[name])), 4)}
