@@ -33,8 +33,10 @@ def test_it_says_where_it_is_and_ends_tidily(made: Path, tmp_path: Path) -> None
             assert json.load(reply)["n_clips"] == 9
         assert list(tmp_path.glob("earsight-uploads-*"))
         process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)  # the impatient do
         assert process.wait(60) == 130
-        assert "Traceback" not in process.stderr.read()
+        told = process.stderr.read()
+        assert "Traceback" not in told and told.count("earsight: stopped.") == 1
     assert not list(tmp_path.glob("earsight-uploads-*"))
 
 

@@ -139,6 +139,7 @@ def main() -> None:
         sys.stderr.write(f"earsight: {error}\n")
         sys.exit(1)
     except _Stopped:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends already
         sys.stderr.write("earsight: stopped. What was done is kept; the same command goes on.\n")
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
