@@ -81,7 +81,7 @@ def test_paths_are_relative_for_people_and_absolute_for_programs(made: Path) -> 
     ("names", "told"),
     [
         (["a.mp4", "b.mp4"], "No classes: every clip lies in the folder itself"),
-        (["x/a.mp4", "x/b.mp4", "y/c.mp4"], "each are needed; here are 1 of 2."),
+        (["x/a.mp4", "x/b.mp4", "y/c.mp4"], "each are needed; here: 1, of 2 in all."),
         (["x/a.mp4", "x/b.mp4", "y/c.mp4", "y/d.mp4", "e.mp4"], "Without a class: 1 of 5 clips"),
     ],
 )

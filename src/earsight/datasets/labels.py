@@ -37,7 +37,7 @@ def why_no_folder_labels(paths: Collection[str]) -> str:
     >>> why_no_folder_labels(["a.mp4", "b.mp4"])
     'No classes: every clip lies in the folder itself, and classes are the folders in it.'
     >>> why_no_folder_labels(["dog/a.mp4", "dog/b.mp4", "cat/c.mp4"])
-    'No classes: two folders with two clips each are needed; here are 1 of 2.'
+    'No classes: two folders with two clips each are needed; here: 1, of 2 in all.'
     >>> why_no_folder_labels(["dog/a.mp4", "dog/b.mp4", "cat/c.mp4", "cat/d.mp4", "e.mp4"])
     'Without a class: 1 of 5 clips, which lie in no folder.'
     """
@@ -49,8 +49,8 @@ def why_no_folder_labels(paths: Collection[str]) -> str:
     folders, large = set(labels.values()), _large(labels)
     if len(large) < 2:
         return (
-            "No classes: two folders with two clips each are needed; here are "
-            f"{len(large)} of {len(folders)}."
+            "No classes: two folders with two clips each are needed; here: "
+            f"{len(large)}, of {len(folders)} in all."
         )
     bare = len(paths) - len(labels)
     return f"Without a class: {bare} of {len(paths)} clips, which lie in no folder." if bare else ""
