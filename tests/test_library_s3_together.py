@@ -17,7 +17,7 @@ from earsight.library import build, sharing
 from earsight.library.build import index
 from earsight.library.settings import Settings
 from earsight.library.shared import SharedStore
-from earsight.library.tables import Tables, drop_others, embedding_table
+from earsight.library.tables import Tables, drop_embeddings, drop_others, embedding_table
 from earsight.storage import Remote
 from earsight.vectors import Records
 
@@ -276,8 +276,12 @@ def test_what_another_machine_is_making_stays_wherever_the_vectors_are(tmp_path:
     making = embedding_table(store.folder, f"embedding-{store.next_embedding()}")
     making.create(3)
     on_a_server = {"index": "milvus://here:19530", "table": "earsight_0123_5_4567"}
-    drop_others(store.folder, replace(current, info=current.info | on_a_server))
-    assert making.exists and not embedding_table(store.folder, current.table).exists
+    moved = replace(current, info=current.info | on_a_server)
+    mine = embedding_table(store.folder, current.table)
+    drop_others(store, moved)
+    assert making.exists and mine.exists, "another machine may be moving it back"
+    drop_embeddings(store, moved, moved=True)
+    assert making.exists and not mine.exists
 
 
 def test_a_leftover_of_a_killed_embedding_is_no_answer(tmp_path: Path) -> None:

@@ -159,8 +159,8 @@ def test_a_server_is_shared_and_nothing_of_others_is_touched(clips, kept, tmp_pa
     other = Path(shutil.copytree(kept, tmp_path / "other"))
     (other / "blue/c.mp4").unlink()
     milvus.client.create_collection("precious", dimension=4)
-    with Store.open(clips / FOLDER, write=True) as store:  # a list that a stranger wrote into
-        store.set("tables_elsewhere", [[milvus.address, "precious"]])
+    with Store.open(clips / FOLDER, write=True) as store:  # what a stranger wrote
+        store.set("made:precious", [milvus.address, 0])
     for folder in (clips, other):
         index(folder, index=milvus.address)
     assert not set(mine(milvus, clips)) & set(mine(milvus, other))

@@ -39,8 +39,10 @@ class StoppedError(Exception):
 class Day:
     """Runs `watch` on a clock of its own; between two looks, what was planned happens."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder, self.now = folder, 0.0
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, library: str | None = None
+    ) -> None:
+        self.folder, self.library, self.now = folder, library, 0.0
         self.plan: list[Any] = []
         self.reports: list[IndexReport] = []
         self.said: list[str] = []
@@ -69,7 +71,15 @@ class Day:
     def watch(self, *plan: Any) -> None:
         self.plan = list(plan)
         with pytest.raises(StoppedError):
-            watch(self.folder, self.reports.append, progress=self, workers=1, every=2, settle=5)
+            watch(
+                self.folder,
+                self.reports.append,
+                library=self.library,
+                progress=self,
+                workers=1,
+                every=2,
+                settle=5,
+            )
 
 
 @pytest.fixture

@@ -197,6 +197,7 @@ def _update(store: Store, work: _Work, progress: Progress, *, mended: bool = Fal
         settings.sources.prepare()  # weights that cannot be had are no setting to remember
     settings.keep(store)  # nothing is wrong with them; a killed run goes on as it was asked to
     features = settings.sources.fingerprint
+    store.reads_by(features)
     tables = Tables(store.folder, features, settings.sources.roles)
     if store.contents(features) and not tables.complete:
         progress.say("Tables of the library are missing; its clips are read again.")
@@ -237,9 +238,9 @@ def _update(store: Store, work: _Work, progress: Progress, *, mended: bool = Fal
         labelling.counts,
         found.passed_over,
         [as_text(folder) for folder in found.linked],
-        len(store.files()) - n_clips,
         [(as_text(path), what) for path, what in found.odd.items()],
         labelling.missing,
+        len(store.files()) - n_clips,
         forgotten,
         bool(why),
         current,
@@ -360,8 +361,7 @@ def _sweep(store: Store, current: Embedding | None, progress: Progress) -> None:
     """Remove what no longer answers. A kill before this costs disk only, until the next run."""
     if current is None:
         return
-    store.keep_features(current.features)
-    drop_others(store.folder, current)
+    drop_others(store, current)
     for left in drop_left(store, current):
         progress.say(left)
     models.drop_spaces(store.folder, current.id)

@@ -6,18 +6,22 @@ the library remembers what it made: nothing else on the server is ever looked at
 
 import re
 import secrets
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from earsight.errors import LibraryError
+from earsight.library.sharing import GRACE
 from earsight.library.store import Embedding, Store
-from earsight.library.tables import embedding_table
+from earsight.library.tables import embedding_table, may_be_made
 from earsight.vectors import EMBEDDED, VectorTable, reach
 
 FACTS = ("index", "table", "dim")
 """What an embedding's `info` holds of a table elsewhere."""
 
-_ID, _MADE = "id", "tables_elsewhere"
+_ID = "id"
+_MADE = "made:"  # and a table's name: its index, and when it was to be made; a fact for each
 _OURS = re.compile("earsight_[0-9a-f]{16}_[0-9]+_[0-9a-f]{8}")  # whatever a bucket says is ours
 
 
@@ -54,8 +58,19 @@ def new_place(store: Store, number: int, index: str) -> Place:
     own = store.get(_ID) or secrets.token_hex(8)
     store.set(_ID, own)
     place = Place(index, f"earsight_{own}_{number}_{secrets.token_hex(4)}")
-    store.set(_MADE, [*store.get(_MADE, []), [place.index, place.table]])
+    store.set(f"{_MADE}{place.table}", [place.index, time.time()])
     return place
+
+
+def leave(store: Store, place: Place) -> None:
+    """Remove a table that will not answer; what cannot be removed goes with the next move or index.
+
+    Only by who made it.
+    """
+    with suppress(LibraryError):
+        place.open(store).drop()
+        if place.index != EMBEDDED:
+            store.unset([f"{_MADE}{place.table}"])
 
 
 def open_table(store: Store, embedding: Embedding) -> VectorTable:
@@ -107,24 +122,34 @@ def _without(store: Store) -> str:
     return f"To do without that server: {store.index_command} --index embedded"
 
 
-def drop_left(store: Store, current: Embedding) -> list[str]:
+def drop_left(store: Store, current: Embedding, *, moved: bool = False) -> list[str]:
     """Remove the tables elsewhere that do not answer; return what could not be removed, for people.
 
     What could not be removed is told once and forgotten: its server may never come back. Where
-    several machines write, a table with a larger number is being made by another one just now.
+    several machines write, what another may be making stays; and what is not there may be about to
+    be made by one that does not know yet that it was overtaken, so it is looked for for an hour.
+
+    Args:
+        store: The library.
+        current: What answers.
+        moved: It was moved just now, by who asks.
     """
-    listed = [Place(*place) for place in store.get(_MADE, [])]
-    made = [place for place in listed if _OURS.fullmatch(place.table)]
-    stays = [place for place in made if place == Place(current.index, current.table)]
-    if store.shared:
-        stays += [place for place in made if place.number > current.id]
     told = []
-    for place in made:
-        if place in stays:
-            continue
-        try:
-            place.open(store).drop()
-        except LibraryError as error:
-            told.append(f"Collection {place.table} is left on {place.index}: {error}")
-    store.set(_MADE, [[place.index, place.table] for place in stays])
+    for name, (index, since) in store.facts(_MADE).items():
+        place = Place(index, name)
+        if _OURS.fullmatch(name):
+            if place == Place(current.index, current.table):
+                continue
+            if may_be_made(store, current, place.number, moved):
+                continue
+            try:
+                table = place.open(store)
+                may_come = not table.exists and store.shared and time.time() - since < GRACE
+                table.drop()
+            except LibraryError as error:
+                told.append(f"Collection {name} is left on {index}: {error}")
+            else:
+                if may_come:
+                    continue
+        store.unset([f"{_MADE}{name}"])
     return told

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from earsight.errors import InputError, LibraryError
 from earsight.library.beside import is_text, stem
-from earsight.library.place import find
+from earsight.library.feeders import OF_A_FOLDER
+from earsight.library.place import drop_own_folder, find
 from earsight.library.scan import File, Scan, content_of
 from earsight.library.store import Clip, Store, writing
 from earsight.paths import as_text
-from earsight.storage import Place
+from earsight.storage import Place, Remote
 
 _Places = dict[str, list[File]]  # content → the files that hold it, as last seen
 
@@ -71,6 +72,47 @@ def forget(library: str | Place, clips: Sequence[str | Path]) -> Forgotten:
             len(leaving) - len({(clip.folder, clip.path) for clip in named}),
             len(known) - len(leaving),
         )
+
+
+def forget_folder(library: str | Place, folder: str) -> Forgotten:
+    """Let a folder of clips leave a library on S3, as one whose machine is gone for good.
+
+    Its contents are not forgotten: what another folder holds of them stays, and the folder comes
+    back with all its clips when its machine indexes it again.
+
+    Args:
+        library: Its address.
+        folder: MACHINE:FOLDER, as `status` names it.
+
+    Raises:
+        InputError: No such folder feeds it, or the library lies on a disk.
+        LibraryError: No library, no other folder feeds it, or it cannot be written.
+    """
+    with writing(library) as store:
+        if not isinstance(store.folder, Remote):
+            raise InputError(
+                f"The library {store.folder} lies on a disk and has one folder of clips. To do "
+                "without it, delete that folder; the clips themselves are not in it."
+            )
+        found = [one for one, name in store.fed_by.items() if name == folder]
+        if not found:
+            raise InputError(
+                f"No folder {folder} feeds the library {store.folder}; nothing was changed. Those "
+                f"that do: {', '.join(store.fed_by.values())}."
+            )
+        files = store.everything()
+        gone = [file for file in files if file.folder in found]
+        if len(gone) == len(files):
+            raise LibraryError(
+                f"No other folder feeds the library {store.folder}. To do without it, delete what "
+                "is there; the clips themselves are not in it."
+            )
+        paths = [store.name_of(file) for file in gone if not is_text(file.path)]
+        store.drop(gone)  # first: what is left by a kill is still called by the folder's name
+        store.unset(f"{kind}:{one}" for kind in OF_A_FOLDER for one in found)
+        for one in found:
+            drop_own_folder(store.folder, one)
+        return Forgotten(paths, 0, len(store.clips()))
 
 
 def take_back(library: str | Place, clips: Sequence[str | Path]) -> Forgotten:

@@ -114,6 +114,20 @@ class LocalStore(Store):
         with self.writing() as db:
             db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
 
+    def facts(self, prefix: str) -> dict[str, Any]:
+        """Return the facts whose keys begin so, by the rest of their keys."""
+        rows = self._read("SELECT key, value FROM meta")
+        return {
+            row["key"].removeprefix(prefix): json.loads(row["value"])
+            for row in rows
+            if row["key"].startswith(prefix)
+        }
+
+    def unset(self, keys: Iterable[str]) -> None:
+        """Forget facts, those that are there."""
+        with self.writing() as db:
+            db.executemany("DELETE FROM meta WHERE key = ?", [(key,) for key in keys])
+
     @property
     def settings(self) -> dict[str, Any]:
         """What `index` was last asked for."""
@@ -280,11 +294,12 @@ class LocalStore(Store):
                 "INSERT OR REPLACE INTO meta VALUES ('settings', ?)", (json.dumps(settings),)
             )
 
-    def keep_features(self, features: str) -> None:
+    def keep_features(self, features: str) -> frozenset[str]:
         """Forget what other extractors read: their vectors are dropped after this."""
         if self._read("SELECT 1 FROM contents WHERE features != ? LIMIT 1", (features,)):
             with self.writing() as db:
                 db.execute("DELETE FROM contents WHERE features != ?", (features,))
+        return frozenset([features])
 
 
 def _insert_contents(db: sqlite3.Connection, features: str, contents: Iterable[Content]) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
 
 import numpy as np
@@ -15,6 +14,7 @@ from earsight.library.elsewhere import (
     Place,
     check_reachable,
     drop_left,
+    leave,
     new_place,
     open_table,
 )
@@ -90,13 +90,14 @@ def move(library: str | storage.Place, index: str, *, progress: Progress | None 
 
     Raises:
         InputError: No such index.
-        LibraryError: No library, none that answers yet, a server that does not answer, or rows
-            that arrived otherwise than they were sent.
+        LibraryError: No library, none that answers yet, a server that does not answer, rows that
+            arrived otherwise than they were sent; or another machine moves the library, or
+            embedded it anew meanwhile.
     """
     begun = time.monotonic()
     progress = progress or Silent()
     index = check_address(index)
-    with writing(library) as store:
+    with writing(library) as store, store.alone("moving") as check_alone:
         current = store.current()
         if current is None:
             raise LibraryError(
@@ -109,38 +110,50 @@ def move(library: str | storage.Place, index: str, *, progress: Progress | None 
         else:
             check_reachable(store, index)
             target = new_place(store, current.id, index)
-            n_rows, checksum = _copy(store, current, target, progress)
-            info = {name: one for name, one in current.info.items() if name not in FACTS}
-            current = replace(current, info=info | target.facts(target.open(store)))
-            store.relocate(current)
-        drop_embeddings(store.folder, current)
-        left = drop_left(store, current)
+            try:
+                n_rows, checksum = _copy(store, current, target, progress)
+                info = {name: one for name, one in current.info.items() if name not in FACTS}
+                current = replace(current, info=info | target.facts(target.open(store)))
+                check_alone()
+                store.relocate(current)
+            except BaseException as error:
+                leave(store, target)
+                if isinstance(error, LibraryError):
+                    _check_answers(store, current, error)
+                raise
+        drop_embeddings(store, current, moved=True)
+        left = drop_left(store, current, moved=True)
     return Moved(store.folder, before, index, n_rows, checksum, time.monotonic() - begun, left)
+
+
+def _check_answers(store: Store, current: Embedding, error: LibraryError) -> None:
+    """Word an error as what it comes from, where another embedding answers by now."""
+    later = store.current()
+    if later is not None and later.id != current.id:
+        raise LibraryError(
+            f"The library {store.folder} was embedded anew by another machine meanwhile, and is as "
+            "it left it. Run the same command again to move what answers now."
+        ) from error
 
 
 def _copy(store: Store, current: Embedding, place: Place, progress: Progress) -> tuple[int, str]:
     """Copy all rows to a table that is not there yet, and compare what arrived."""
     source, target = open_table(store, current), place.open(store)
-    try:
-        target.drop()  # what a killed move left
-        target.create(source.dim)
-        sent = _sums("Copying vectors, thousands", source, current, progress, target)
-        if sent.n_rows != current.n_rows:
-            raise LibraryError(
-                f"{sent.n_rows} rows are in the index {current.index}; {current.n_rows} were "
-                f"written. Make them anew: {store.index_command} --rebuild"
-            )
-        target.optimize()
-        arrived = _sums("Reading them back, thousands", target, current, progress)
-        if arrived != sent:
-            raise LibraryError(
-                f"{sent.n_rows} rows were sent to {place.index}, {arrived.n_rows} arrived, or with "
-                "other values; they were removed there. Nothing else was changed."
-            )
-    except BaseException:
-        with suppress(LibraryError):  # what cannot be removed now goes with the next move or index
-            target.drop()
-        raise
+    target.drop()  # what a killed move left
+    target.create(source.dim)
+    sent = _sums("Copying vectors, thousands", source, current, progress, target)
+    if sent.n_rows != current.n_rows:
+        raise LibraryError(
+            f"{sent.n_rows} rows are in the index {current.index}; {current.n_rows} were "
+            f"written. Make them anew: {store.index_command} --rebuild"
+        )
+    target.optimize()
+    arrived = _sums("Reading them back, thousands", target, current, progress)
+    if arrived != sent:
+        raise LibraryError(
+            f"{sent.n_rows} rows were sent to {place.index}, {arrived.n_rows} arrived, or with "
+            "other values; they were removed there. Nothing else was changed."
+        )
     return sent.n_rows, sent.checksum
 
 

@@ -121,6 +121,11 @@ def remember_folder(library: Remote, name: str, root: Path) -> None:
         raise LibraryError(f"{folder} could not be written: {error}.") from error
 
 
+def drop_own_folder(library: Remote, name: str) -> None:
+    """Note that this machine feeds a folder no more."""
+    (_list_of_folders(library) / name).unlink(missing_ok=True)
+
+
 def place_of_lock(library: Place, root: Path) -> Path:
     """Return the folder whose lock lets one process at a time work for a folder of clips.
 

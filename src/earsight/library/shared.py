@@ -8,13 +8,16 @@ that of a commit, which no other commit has, so that nobody needs a lock to coun
 import hashlib
 import json
 import os
-import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from earsight.errors import LibraryError
+from earsight.library import feeders
 from earsight.library.beside import is_text
+from earsight.library.feeders import chosen, fact_of, machine
+from earsight.library.lease import Lease
 from earsight.library.place import own_folders, remember_folder
 from earsight.library.shared_rows import (
     CLIP,
@@ -39,11 +42,6 @@ def is_there(library: Remote) -> bool:
     return State(library).exists
 
 
-def machine() -> str:
-    """Return what this machine is called: $EARSIGHT_MACHINE, or its host name."""
-    return os.environ.get("EARSIGHT_MACHINE") or socket.gethostname()
-
-
 class SharedStore(Store):
     """A library on S3, fed by folders of clips on any number of machines.
 
@@ -59,7 +57,7 @@ class SharedStore(Store):
         self.folder = library
         self._state = State(library)
         self._here = own_folders(library)  # id → folder of this machine
-        self._root = root or _chosen(list(self._here.values()))
+        self._root = root or chosen(list(self._here.values()))
         self._own: dict[bytes, Clip] | None = None  # of `root`: nobody else writes them
         self._numbers: Iterator[int] = iter(())
 
@@ -74,10 +72,7 @@ class SharedStore(Store):
         store._check_format()
         if store.get("format") is None:
             store.set("format", FORMAT)
-        store.set(
-            f"folder:{store._id}",
-            {"machine": machine(), "root": os.fsencode(store.root).hex()},
-        )
+        store.set(f"folder:{store._id}", fact_of(store.root))
         remember_folder(library, store._id, store.root)
         store._here = own_folders(library)
         return store
@@ -122,6 +117,20 @@ class SharedStore(Store):
         if self.get(key) != value:
             self._state.put([fact_row(key, value)])
 
+    def facts(self, prefix: str) -> dict[str, Any]:
+        """Return the facts whose keys begin so, by the rest of their keys."""
+        return self._state.facts(prefix)
+
+    def unset(self, keys: Iterable[str]) -> None:
+        """Forget facts, those that are there."""
+        self._state.remove([f"fact:{key}" for key in keys])
+
+    @contextmanager
+    def alone(self, doing: str) -> Iterator[Callable[[], None]]:
+        """Do what one machine at a time may do; give what checks that this one still may."""
+        with Lease(self._state.rows, doing, machine()) as lease:
+            yield lease.renew
+
     @property
     def settings(self) -> dict[str, Any]:
         """What `index` was last asked for: what holds for all, and for this folder of clips."""
@@ -156,10 +165,10 @@ class SharedStore(Store):
     @property
     def folders(self) -> dict[str, int]:
         """MACHINE:FOLDER → how many clips it has, of all folders that feed the library."""
-        counts = dict.fromkeys(self._told_folders(), 0)
+        counts = dict.fromkeys(self.fed_by, 0)
         for clip in self.clips():
             counts[clip.folder] = counts.get(clip.folder, 0) + 1
-        told = self._told_folders()
+        told = self.fed_by
         return {told.get(name, name): count for name, count in counts.items()}
 
     @property
@@ -175,15 +184,10 @@ class SharedStore(Store):
         whole = machine().encode() + b"\0" + os.fsencode(self.root)
         return hashlib.sha256(whole).hexdigest()[:16]
 
-    def _told_folders(self) -> dict[str, str]:
-        """Return id → MACHINE:FOLDER."""
-        facts = {
-            key: value for key, value in self._state.facts().items() if key.startswith("folder:")
-        }
-        return {
-            key.removeprefix("folder:"): f"{one['machine']}:{as_text(bytes.fromhex(one['root']))}"
-            for key, one in sorted(facts.items())
-        }
+    @property
+    def fed_by(self) -> dict[str, str]:
+        """Folder → MACHINE:FOLDER, of all that feed the library."""
+        return feeders.told(self.facts("folder:"))
 
     # -- clips and contents ----------------------------------------------------------------------
 
@@ -211,12 +215,12 @@ class SharedStore(Store):
         if path.startswith("/") or ".." in path.split("/"):
             raise LibraryError(f"The library {self.folder} is damaged: a clip lies at {path!r}.")
         root = self.root_of(clip)
-        told = self._told_folders().get(clip.folder, clip.folder)
+        told = self.fed_by.get(clip.folder, clip.folder)
         return Path(told if root is None else root) / path
 
     def name_of(self, clip: Clip) -> str:
         """Return MACHINE:FOLDER/PATH: folders may hold clips of one name."""
-        told = self._told_folders().get(clip.folder, clip.folder)
+        told = self.fed_by.get(clip.folder, clip.folder)
         return f"{told}/{as_text(clip.path)}"
 
     def contents(self, features: str) -> dict[str, Content]:
@@ -306,19 +310,21 @@ class SharedStore(Store):
         """Forget contents; their vectors are dropped after this."""
         self._state.remove([content_key(features, content) for content in contents])
 
-    def keep_features(self, features: str) -> None:
-        """Forget what other extractors read: their vectors are dropped after this."""
+    def reads_by(self, features: str) -> None:
+        """Note by which extractors `root` is read, before anything is written."""
+        self.set(f"reads:{self._id}", features)
+
+    def keep_features(self, features: str) -> frozenset[str]:
+        """Forget what extractors read that no folder is read by any more."""
         rows = self._state.read(["key", "features"], kind="content")
-        self._state.remove([row["key"] for row in rows if row["features"] != features])
+        # After what was found: whoever wrote a row had told before by what it reads.
+        kept = frozenset([features, *self.facts("reads:").values()])
+        self._state.remove([row["key"] for row in rows if row["features"] not in kept])
+        return kept
 
     def forgotten(self) -> dict[str, Any]:
         """Return content → files that held it, of what was forgotten."""
-        facts = self._state.facts()
-        return {
-            key.removeprefix("forgotten:"): value
-            for key, value in facts.items()
-            if key.startswith("forgotten:")
-        }
+        return self.facts("forgotten:")
 
     def forget(self, files: Mapping[str, Any]) -> None:
         """Note contents as forgotten, each with the files that held it."""
@@ -367,12 +373,10 @@ class SharedStore(Store):
     def relocate(self, embedding: Embedding) -> None:
         """Let vectors be read from where `embedding` says, and be put there: one commit."""
         settings = self.get("settings", {}) | {"index": embedding.index}
-        self._state.put([embedding_row(embedding), fact_row("settings", settings)])
-
-
-def _chosen(roots: list[Path]) -> Path | None:
-    """Return the folder that is meant: the one that we are in, or the only one."""
-    here = Path.cwd()
-    inside = [root for root in roots if here.is_relative_to(root)]
-    found = inside or roots
-    return found[0] if len(found) == 1 else None
+        rows = [embedding_row(embedding), fact_row("settings", settings)]
+        current = self.current()  # asked for just now, and its row must still be there
+        is_still = current is not None and current.id == embedding.id
+        if not is_still or self._state.rows.renew(rows) < len(rows):
+            raise LibraryError(
+                f"Embedding {embedding.id} of the library {self.folder} answers no more."
+            )

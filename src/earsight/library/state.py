@@ -53,14 +53,19 @@ class State:
         """Remove rows."""
         self.rows.remove(keys)
 
-    def facts(self) -> dict[str, Any]:
-        """Return all facts about the library."""
+    def facts(self, prefix: str = "") -> dict[str, Any]:
+        """Return the facts about the library whose keys begin so, by the rest of their keys."""
 
         def read() -> dict[str, Any]:
             rows = self.read(["key", "value"], kind="fact")
             return {row["key"].removeprefix("fact:"): json.loads(row["value"]) for row in rows}
 
-        return self.known("fact", read)
+        known = self.known("fact", read)
+        return {
+            key.removeprefix(prefix): value
+            for key, value in known.items()
+            if key.startswith(prefix)
+        }
 
     def forget(self) -> None:
         """Let go of what was read."""

@@ -8,7 +8,7 @@ nothing. A clip is acknowledged by its row here, which is written after its vect
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,6 +134,28 @@ class Store(ABC):
     def set(self, key: str, value: Any) -> None:
         """Keep one fact; nothing is written where it is the same."""
 
+    @abstractmethod
+    def facts(self, prefix: str) -> dict[str, Any]:
+        """Return the facts whose keys begin so, by the rest of their keys."""
+
+    @abstractmethod
+    def unset(self, keys: Iterable[str]) -> None:
+        """Forget facts, those that are there."""
+
+    @contextmanager
+    def alone(self, doing: str) -> Iterator[Callable[[], None]]:
+        """Do what one machine at a time may do; give what checks that this one still may.
+
+        On a disk whoever holds the folder is alone.
+
+        Args:
+            doing: What it is, as in "moving".
+
+        Raises:
+            LibraryError: Another one does.
+        """
+        yield lambda: None
+
     @property
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -168,6 +190,11 @@ class Store(ABC):
     def folders(self) -> dict[str, int]:
         """Folder → how many clips it has, of all that feed the library."""
         return {str(self.root): len(self.clips())}
+
+    @property
+    def fed_by(self) -> dict[str, str]:
+        """`Clip.folder` → the name of that folder, of all that feed the library."""
+        return {"": str(self.root)}
 
     @property
     @abstractmethod
@@ -275,11 +302,24 @@ class Store(ABC):
         """Let the vectors of `embedding` be read from where it says, and later ones be put there.
 
         Both in one step.
+
+        Raises:
+            LibraryError: Another embedding answers by now.
         """
 
+    def reads_by(self, features: str) -> None:  # noqa: B027 - one folder is of one mind
+        """Note by which extractors the folder is read, before anything is written."""
+
     @abstractmethod
-    def keep_features(self, features: str) -> None:
-        """Forget what other extractors read: their vectors are dropped after this."""
+    def keep_features(self, features: str) -> frozenset[str]:
+        """Forget what extractors read that nobody uses: their vectors are dropped after this.
+
+        Args:
+            features: What answers.
+
+        Returns:
+            These, and those that other folders are read by.
+        """
 
 
 @contextmanager

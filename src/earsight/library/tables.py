@@ -25,7 +25,7 @@ from earsight.library.sources import (
 )
 from earsight.library.space import Space
 from earsight.library.store import Embedding, Store
-from earsight.storage import Place, Remote
+from earsight.storage import Place
 from earsight.vectors import (
     EMBEDDED,
     LanceIndex,
@@ -210,6 +210,7 @@ def write_embedding(
 ) -> int:
     """Embed every row of every modality into a new table; return how many rows there are."""
     table.drop()
+    is_made = False  # once: where another machine removes it, as overtaken, it stays removed
     n_rows = 0
     parts = [{c: contents[c] for c in some} for some in _chunks(contents)]
     work = [(modality, part) for modality in (*MODALITIES, TEXT) for part in parts]
@@ -217,7 +218,9 @@ def write_embedding(
     for modality, part in work:
         for piece in tables.read(modality, part):
             vectors = space.embed(modality, piece.vectors)
-            table.create(vectors.shape[1])
+            if not is_made:
+                table.create(vectors.shape[1])
+                is_made = True
             rows = [
                 Row(f"{row.key}:{modality}", row.content, modality, row.window, row.start, row.end)
                 for row in piece.rows
@@ -231,24 +234,40 @@ def write_embedding(
     return n_rows
 
 
-def drop_others(folder: Place, current: Embedding) -> None:
-    """Remove the tables of other extractors, and of embeddings that no longer answer."""
-    drop_embeddings(folder, current)
-    for name in table_names(folder / "vectors"):
-        if _number(name) < 0 and not name.endswith(f"-{current.features}"):
-            LanceIndex(folder / "vectors", name).drop()
+def drop_others(store: Store, current: Embedding) -> None:
+    """Remove what extractors read that nobody uses, and embeddings that no longer answer."""
+    folder = store.folder / "vectors"
+    names = table_names(folder)  # before it is asked by what folders are read
+    kept = tuple(f"-{features}" for features in store.keep_features(current.features))
+    drop_embeddings(store, current)
+    for name in names:
+        if _number(name) < 0 and not name.endswith(kept):
+            LanceIndex(folder, name).drop()
 
 
-def drop_embeddings(folder: Place, current: Embedding) -> None:
+def drop_embeddings(store: Store, current: Embedding, *, moved: bool = False) -> None:
     """Remove the tables of embeddings that no longer answer.
 
-    On S3, one with a larger number is being made by another machine just now.
+    Args:
+        store: The library.
+        current: What answers.
+        moved: It was moved just now, and is the number of no other table. Otherwise, on S3, a
+            table of its number or a larger one may be being written by another machine.
     """
-    for name in table_names(folder / "vectors"):
+    folder = store.folder / "vectors"
+    for name in table_names(folder):
         number = _number(name)
-        in_the_making = isinstance(folder, Remote) and number > current.id
-        if number >= 0 and name != current.table and not in_the_making:
-            LanceIndex(folder / "vectors", name).drop()
+        if number >= 0 and name != current.table and not may_be_made(store, current, number, moved):
+            LanceIndex(folder, name).drop()
+
+
+def may_be_made(store: Store, current: Embedding, number: int, moved: bool) -> bool:
+    """Whether another machine may be writing a table of an embedding's number just now.
+
+    One with a larger number than what answers is a new embedding; one with its number is where it
+    is being moved to, unless it was moved by whoever asks.
+    """
+    return store.shared and (number > current.id or (number == current.id and not moved))
 
 
 def _number(table: str) -> int:

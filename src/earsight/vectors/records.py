@@ -42,15 +42,41 @@ class Records(Table):
             table = pa.Table.from_pylist([dict(one) for one in records], schema=self._open().schema)
             return self._merge(table)
 
+    def add(self, record: Mapping[str, Any]) -> bool:
+        """Add a record unless its key is there; return whether it was added."""
+        with self._guard("write"):
+            made = self._open().merge_insert("key").when_not_matched_insert_all()
+            return bool(self._executed(made, [record]).num_inserted_rows)
+
+    def renew(self, records: Sequence[Mapping[str, Any]], value: str | None = None) -> int:
+        """Replace those records that are there, in one commit; return how many they were.
+
+        Args:
+            records: All that they become.
+            value: Only where this is what is there; None: whatever is there.
+        """
+        condition = None if value is None else f"target.{sql({'value': value}, ['value'])}"
+        with self._guard("write"):
+            made = self._open().merge_insert("key").when_matched_update_all(where=condition)
+            return int(self._executed(made, records).num_updated_rows)
+
+    def _executed(self, made: Any, records: Sequence[Mapping[str, Any]]) -> Any:
+        import pyarrow as pa
+
+        rows = pa.Table.from_pylist([dict(one) for one in records], schema=self._open().schema)
+        return in_turn(lambda: made.execute(rows))
+
     def read(self, where: Where, columns: Sequence[str]) -> list[dict[str, Any]]:
         """Return the records that pass, in no fixed order."""
         batches = self._scan(where, _BLOCK, list(columns))
         return [record for batch in batches for record in batch.to_pylist()]
 
-    def remove(self, keys: Sequence[str]) -> None:
-        """Remove the records of these keys, those that are there."""
+    def remove(self, keys: Sequence[str], value: str | None = None) -> None:
+        """Remove the records of these keys, those that are there (and hold this value)."""
         with self._guard("write"):
             for start in range(0, len(keys), _KEYS):
                 table = self._open()
-                condition = sql({"key": list(keys[start : start + _KEYS])}, table.schema.names)
+                which: Where = {"key": list(keys[start : start + _KEYS])}
+                which = which if value is None else {**which, "value": value}
+                condition = sql(which, table.schema.names)
                 in_turn(partial(table.delete, condition))
