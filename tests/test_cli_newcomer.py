@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,8 @@ from earsight.features import (
     write_features,
 )
 from earsight.library.build import index
+from earsight.library.place import find
+from earsight.library.store import Store
 from earsight.weights import progress as downloads
 
 
@@ -46,6 +49,7 @@ def test_a_folder_is_no_query_and_the_message_helps(made: Path) -> None:
     assert f"To search in it: --library {made}." in refused("search", made, "--library", made)
     told = refused("search", "two words", "--library", made)
     assert "There is no file two words" in told and told.endswith("words: --text 'two words'")
+    assert "Did you mean blue/c.mp4?" in refused("search", "c.mp4", "--library", made)
 
 
 def test_a_pipe_is_not_waited_for(made: Path, tmp_path: Path) -> None:
@@ -72,6 +76,16 @@ def test_paths_are_relative_for_people_and_absolute_for_programs(made: Path) -> 
     assert made.name in shown and str(made) not in shown
     assert str(made) in run(*ask, "--json", here=made.parent).stdout
     assert "give absolute ones" in CliRunner().invoke(app, ["search", "--help"]).stdout
+
+
+def test_a_command_that_a_message_gives_can_be_pasted(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.open(find(made)) as store:
+        assert shlex.split(store.index_command) == ["earsight", "index", str(made)]
+    monkeypatch.chdir(tmp_path)
+    told = refused("status")
+    assert told == f"{tmp_path} has not been indexed yet. Run: earsight index ."
 
 
 # ---------------------------------------------------------------- index

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from collections import namedtuple
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def test_a_damaged_table_is_found_and_its_cure_works(library: Path, damaged: str
         path.write_bytes(path.read_bytes()[:40])
     found = broken(library)
     assert found and all(
-        todo.endswith(f"earsight index {library} --rebuild") for todo in found.values()
+        todo.endswith(f"earsight index {quote(str(library))} --rebuild") for todo in found.values()
     )
     assert any(damaged in check or "answers" in check for check in found)
     if damaged != "sequences":
@@ -92,7 +93,7 @@ def test_other_weights_than_those_that_read_the_clips(
     monkeypatch.setattr(Sources, "fingerprint", "another")
     (finding,) = (one for one in check_library(made) if one.state != "fine")
     assert finding.state == "warning" and "weights" in finding.found
-    assert finding.todo == f"Read the clips anew: earsight index {made}"
+    assert finding.todo == f"Read the clips anew: earsight index {quote(str(made))}"
 
 
 def test_clips_that_are_away_are_worth_a_look(library: Path) -> None:
@@ -141,4 +142,4 @@ def test_the_command_ends_with_1_where_something_is_broken(
         upkeep.doctor(library)
     shown = capsys.readouterr()
     assert ended.value.exit_code == 1 and "BROKEN what answers" in shown.out
-    assert f"→ Make it anew: earsight index {library} --rebuild" in shown.out
+    assert f"→ Make it anew: earsight index {quote(str(library))} --rebuild" in shown.out

@@ -90,25 +90,16 @@ def clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-class Rate:
-    """How fast a step goes, always in the unit that was right when it was first told.
+def speed(done: float, seconds: float) -> str:
+    """Return a rate as it is put behind a count; nothing while it would mean nothing.
 
-    >>> slow = Rate()
-    >>> slow.told(1, 0.1), slow.told(3, 60.0), slow.told(300, 100.0)
-    ('', ', 3.0 a minute', ', 180.0 a minute')
-    >>> Rate().told(30, 10.0)
-    ', 3.0 a second'
+    >>> speed(30, 10.0), speed(3, 60.0), speed(1, 0.1)
+    (', 3.0 a second', ', 0.05 a second', '')
     """
-
-    _unit = ""
-
-    def told(self, done: float, seconds: float) -> str:
-        """Return a rate as it is put behind a count; nothing while it would mean nothing."""
-        if not done or seconds < _RATE_AFTER:
-            return ""
-        rate = done / seconds
-        self._unit = self._unit or ("second" if rate >= 1 else "minute")
-        return f", {rate if self._unit == 'second' else 60 * rate:.1f} a {self._unit}"
+    if not done or seconds < _RATE_AFTER:
+        return ""
+    rate = done / seconds
+    return f", {rate:.{1 if rate >= 1 else 2}f} a second"
 
 
 def size(n_bytes: float) -> str:
@@ -155,13 +146,11 @@ class Lines:
 
     def __init__(self) -> None:
         self._what, self._total, self._done = "", 0, 0
-        self._rate = Rate()
         self._begun = self._told = 0.0
 
     def start(self, what: str, total: int) -> None:
         """Begin a step."""
         self._what, self._total, self._done = what, total, 0
-        self._rate = Rate()
         self._begun = self._told = time.monotonic()
 
     def advance(self, note: str = "") -> None:
@@ -172,7 +161,7 @@ class Lines:
             self._told = now
             spent = now - self._begun
             left = spent / self._done * (self._total - self._done)
-            rate = self._rate.told(self._done, spent)
+            rate = speed(self._done, spent)
             say(f"{self._what}: {self._done} of {self._total}{rate}, {clock(left)} left")
 
     def finish(self) -> None:
@@ -180,7 +169,7 @@ class Lines:
         spent = time.monotonic() - self._begun
         if spent < _RATE_AFTER:
             return
-        rate = self._rate.told(self._done, spent)
+        rate = speed(self._done, spent)
         say(f"{self._what}: {self._done} of {self._total} in {spent:.1f} s{rate}")
 
     def say(self, text: str) -> None:
@@ -210,11 +199,9 @@ class Bar:
             TimeRemainingColumn,
         )
 
-        rate = Rate()
-
         class Speed(ProgressColumn):
             def render(self, task: Task) -> str:
-                return rate.told(task.completed, task.elapsed or 0.0).removeprefix(", ")
+                return speed(task.completed, task.elapsed or 0.0).removeprefix(", ")
 
         self.finish()
         self._bar = Progress(

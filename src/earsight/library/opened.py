@@ -249,7 +249,10 @@ class Opened:
         for path in (Path(query), *(root / query for root in roots)):
             if os.path.isfile(path):  # noqa: PTH113 - False where the name is no possible one
                 return Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they are
-        raise InputError(f'{_why_no_query(query, roots)} To search by words: text="{query}"')
+        why = _why_no_query(query, roots)
+        alike = [clip.path for clip in self.clips if clip.file.name == query]
+        meant = f" Did you mean {alike[0]}?" if alike else ""
+        raise InputError(f'{why}{meant} To search by words: text="{query}"')
 
     def _known_content(self, path: Path) -> str | None:
         """Return the content of a clip that is as it was indexed, without reading it."""

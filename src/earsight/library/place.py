@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TextIO
 
 from earsight.errors import LibraryError
@@ -52,7 +53,9 @@ def find(place: str | Place) -> Place:
             return folder
     if not place.exists():
         raise LibraryError(f"There is no folder {place}.")
-    raise LibraryError(f"{place} has not been indexed yet. Run: earsight index {place}")
+    raise LibraryError(
+        f"{place.absolute()} has not been indexed yet. Run: earsight index {quote(str(place))}"
+    )
 
 
 def stands(place: Place) -> bool:

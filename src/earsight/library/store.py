@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, ClassVar
 
 from earsight.library.beside import is_text
@@ -169,7 +170,8 @@ class Store(ABC):
     def index_command(self) -> str:
         """The command that brings this library up to date."""
         inside = self.folder == self.root / FOLDER
-        return f"earsight index {self.root}" + ("" if inside else f" --library {self.folder}")
+        index = f"earsight index {quote(str(self.root))}"
+        return index if inside else f"{index} --library {quote(str(self.folder))}"
 
     @property
     @abstractmethod
