@@ -5,10 +5,12 @@ curve's own peak, is highest at the offset that most of them favour. How high a 
 says little. Where exactly it lies is told by curves that look from frame to frame: what happens
 between two frames is seen in that very step.
 
-There is an answer where most witnesses agree, where no other offset fits as well, and where the
-clip's own sound, cut into pieces and put together in another order, fits worse.
+There is an answer where most witnesses agree, where no other offset fits as well, and none further
+off than is looked for fits better, and where the clip's own sound, cut into pieces and put together
+in another order, fits worse.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +48,7 @@ NEAR = 0.15  # seconds around the answer in which a witness agrees
 ENOUGH = 8  # of the ten
 CLEAR = 0.2  # how far the consensus must stand above any other lag, as a share of its height
 APART = 0.2  # seconds: what is nearer belongs to the same peak
+MORE = 5.0  # seconds beyond the reach, where another offset may fit better
 SHARED = 0.4  # of the largest overlap: at a lag that shares less, anything may fit
 SHUFFLES, PIECES = 19, 4  # other orders of the sound's own pieces, …
 CHANCE = 0.1  # … and the share of them that may fit as well
@@ -86,7 +89,8 @@ def estimate(sound: FeatureSequence, sight: FeatureSequence, *, reach: float = 2
 
     Returns:
         The offset, or why there is none: nothing sounds or moves, too little time in common, too
-        few witnesses agree, or another offset fits as well, as with a steady beat.
+        few witnesses agree, another offset fits as well, as with a steady beat, or one that is
+        up to 5 s beyond `reach` fits better.
 
     Raises:
         InputError: `reach` is not above 0, or the sequences are of other extractors.
@@ -103,15 +107,15 @@ def estimate(sound: FeatureSequence, sight: FeatureSequence, *, reach: float = 2
     if nothing:
         flat = np.zeros((len(WITNESSES), len(lags)))
         return Offset(None, 0.0, 0, nothing, lags, flat[0], flat)
-    sound, sight = _near(sound, sight, reach), _near(sight, sound, reach)
-    whole = curves(sound, sight, reach, sharper=True)
+    near, seen = _near(sound, sight, reach), _near(sight, sound, reach)
+    whole = curves(near, seen, reach, sharper=True)
     found = whole[: len(WITNESSES)]
     consensus = agreed(found)
     around = peak(consensus, lags)
-    votes = lags[found.argmax(axis=1)]
-    agreement = int((np.abs(votes - around) <= NEAR + 1e-9).sum())
-    why = _doubt(found, lags, around, agreement, shares(sound, sight, reach))
-    if not why and _shuffled_fits(found, sound, sight, reach):
+    agreement = _agreement(found, lags, around)
+    why = _further(sound, sight, reach, agreement)
+    why = why or _doubt(found, lags, around, agreement, shares(near, seen, reach))
+    if not why and _shuffled_fits(found, near, seen, reach):
         why = "The sound's own pieces, put together in another order, fit as well."
     here = np.abs(lags - around) <= NEAR
     best = peak(agreed(whole[list(PLACED)])[here], lags[here])
@@ -211,6 +215,29 @@ def peak(curve: FloatArray, lags: FloatArray) -> float:
     left, top, right = curve[i - 1 : i + 2]
     bend = left - 2 * top + right
     return float(lags[i] + (0.5 * (left - right) / bend if bend < 0 else 0.0) / RATE)
+
+
+def _agreement(found: FloatArray, lags: FloatArray, best: float) -> int:
+    """Return how many witnesses peak near an offset."""
+    votes = lags[found.argmax(axis=1)]
+    return int((np.abs(votes - best) <= NEAR + 1e-9).sum())
+
+
+def _further(sound: FeatureSequence, sight: FeatureSequence, reach: float, agreement: int) -> str:
+    """Say that an offset beyond the reach fits best; nothing where none does.
+
+    Where too few witnesses agree, there as well as within the reach, that is the better reason.
+    """
+    far = reach + MORE
+    lags = np.arange(-round(far * RATE), round(far * RATE) + 1) / RATE
+    found = curves(_near(sound, sight, far), _near(sight, sound, far), far)
+    best = peak(agreed(found), lags)
+    if abs(best) < reach or max(agreement, _agreement(found, lags, best)) < ENOUGH:
+        return ""
+    return (
+        f"It may be off by about {best:+.1f} s, more than the {reach:g} s looked for; "
+        f"earsight align --reach {math.ceil(abs(best) + 0.5)} looks further."
+    )
 
 
 def _doubt(
