@@ -69,6 +69,7 @@ def compare(
     threads: int = 1,
     scale: Mapping[str, float] = {},
     against: Mapping[str, str] = {},
+    peaks: bool = True,
 ) -> dict[str, dict[str, float]]:
     """Time each task `rounds` times in turns, after one round that does not count.
 
@@ -78,6 +79,7 @@ def compare(
         threads: BLAS and OpenMP threads.
         scale: name → what its time is multiplied by, where a task does a part of the work.
         against: name → the task that it is held against; those not named, against the first.
+        peaks: Measure memory, too, in a run more; of no use where others than Python allocate.
 
     Returns:
         name → seconds (median), ratio (median over rounds of its time over that of the task it is
@@ -93,8 +95,8 @@ def compare(
                 task()
                 if turn:
                     times[name].append((time.perf_counter() - start) * scale.get(name, 1.0))
-        peaks = {name: peak_mib(task) for name, task in tasks.items()}
-    return summary(times, peaks, against)
+        most = {name: peak_mib(task) for name, task in tasks.items()} if peaks else {}
+    return summary(times, most, against)
 
 
 def summary(
@@ -104,15 +106,13 @@ def summary(
 ) -> dict[str, dict[str, float]]:
     """Return the rows of a table from the seconds of each round."""
     first = next(iter(times))
-    return {
-        name: {
-            "seconds": statistics.median(own),
-            "ratio": _ratio(own, times[against.get(name, first)]),
-            "peak_mib": peaks[name],
-            "rounds": len(own),
-        }
-        for name, own in times.items()
-    }
+    rows: dict[str, dict[str, float]] = {}
+    for name, own in times.items():
+        ratio = _ratio(own, times[against.get(name, first)])
+        rows[name] = {"seconds": statistics.median(own), "ratio": ratio}
+        rows[name] |= {"peak_mib": peaks[name]} if name in peaks else {}
+        rows[name]["rounds"] = len(own)
+    return rows
 
 
 def _ratio(own: Sequence[float], other: Sequence[float]) -> float:

@@ -127,7 +127,7 @@ def main() -> None:
         print(peak_resident_mib())
         return
     tasks, missing = with_peers({name: make() for name, make in OURS.items()}, {PEER: zoo})
-    results = compare(tasks, rounds=options.rounds, threads=options.threads)
+    results = compare(tasks, rounds=options.rounds, threads=options.threads, peaks=False)
     for name, row in results.items():
         row["peak_mib"] = peak_of(name)
     dcca, trivial, s_dcca = (results[name] for name in OURS)

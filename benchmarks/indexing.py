@@ -31,7 +31,7 @@ from earsight.library.sources import Sources
 from earsight.media import Report
 
 PER_CLASS = sized(4, 1)
-SIZES = sized((125, 250, 500, 1000), (4, 8, 12, 16))
+SIZES = sized((60, 125, 250, 1000), (2, 3, 4, 5))
 
 
 def make(folder: Path, drawn: list[Path], n: int) -> None:
@@ -135,7 +135,7 @@ def main() -> None:
         warm = engine.default_workers() * len(drawn)
         again = [drawn[i % len(drawn)] for i in range(2 * warm + len(files))]
         network = all_of(networks, again, skip=2 * warm)
-        second = min(seconds(lambda: command(clips)) for _ in range(5))
+        second = min(seconds(lambda: command(clips)) for _ in range(sized(5, 1)))
         walking = min(seconds(lambda: walk(clips)) for _ in range(5))
     first = rows[-1]["seconds"]
     larger = max(decoding, network)

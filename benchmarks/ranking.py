@@ -7,7 +7,7 @@ many queries as ours holds at a time. Both run on a sample of the queries of eac
 to all of them; the table says how many. Aims: at least 10 times faster than scikit-learn, at most
 2 times the argsort, and the memory of a block.
 
-    python benchmarks/ranking.py [--threads 1] [--rounds 5] [--out build/benchmarks]
+    python benchmarks/ranking.py [--threads 1] [--rounds 3] [--out build/benchmarks]
 """
 
 import argparse
@@ -99,18 +99,18 @@ def measured(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("build/benchmarks"))
     options = parser.parse_args()
     n, many = sized((10_000, 100_000), (500, 2000))
     results, aims = measured(n, n, options.rounds, options.threads)
-    larger, more = measured(many, n, min(options.rounds, 3), options.threads)
+    larger, more = measured(many, n, min(options.rounds, 2), options.threads)
     z, _ = points(many, n)
     given = sum(x.nbytes for x in z.values()) / 2**20
     growth = grow(
         "ranking",
         "queries and items",
-        sized([2500, 5000, 10_000, 20_000], [100, 200, 400, 800]),
+        sized([1250, 2500, 5000, 10_000], [100, 200, 400, 800]),
         lambda size: evaluation(*points(size, size)),
         threads=options.threads,
     )

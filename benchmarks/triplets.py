@@ -50,17 +50,15 @@ def main() -> None:
         rounds = options.rounds if size < 1000 else 2
         tasks, missing = losses(size)
         one = dict.fromkeys(tasks, 1 / BATCHES[size])
-        found = compare(tasks, rounds=rounds, threads=options.threads, scale=one)
+        found = compare(tasks, rounds=rounds, threads=options.threads, scale=one, peaks=False)
         results |= {f"{name}, batch {size}": row for name, row in found.items()}
         if PEER in found:
             faster = found[PEER]["ratio"]
             aims.append(Aim(f"times faster than {PEER} at {size}", 2, faster, at_least=True))
-    found = compare(epochs(), rounds=options.rounds, threads=options.threads)
+    found = compare(epochs(), rounds=options.rounds, threads=options.threads, peaks=False)
     results |= found
     trivial = found["the same with a trivial loss"]["ratio"]
     aims.append(Aim("TNN: times the trivial step", 1.5, 1 / trivial))
-    for row in results.values():
-        del row["peak_mib"]  # it knows nothing of torch
     report(
         f"All triplets of a batch, {CLASSES} classes, {K} dimensions, margin {MARGIN}",
         results,

@@ -31,7 +31,7 @@ from disk import forget
 from earsight.nearest import top
 from earsight.vectors import HeldIndex, LanceIndex, Row
 
-K, BATCH = 10, sized(50_000, 500)
+K, BATCH, QUESTIONS = 10, sized(50_000, 500), sized(100, 5)
 CASES = sized(
     [(n, width) for n in (100_000, 1_000_000) for width in (10, 384, 394)],
     [(1_000, 10), (2_000, 10)],
@@ -43,7 +43,7 @@ Table = dict[str, dict[str, Any]]
 
 def drawn(rng: np.random.Generator, centres: np.ndarray, n: int) -> np.ndarray:
     x = centres[rng.integers(0, len(centres), n)]
-    x = x + 0.7 * rng.normal(size=x.shape).astype(np.float32)
+    x = x + 0.7 * rng.standard_normal(x.shape, dtype=np.float32)
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
@@ -61,7 +61,7 @@ def build(folder: Path, n: int, width: int) -> tuple[np.ndarray, np.ndarray, flo
         rows = [Row(f"{i:08d}", f"{i:08d}", "visual", 0, 0.0, 1.0) for i in range(start, stop)]
         index.upsert(rows, items[start:stop])
     index.optimize()
-    return items, drawn(rng, centres, sized(200, 5)), time.perf_counter() - begun
+    return items, drawn(rng, centres, QUESTIONS), time.perf_counter() - begun
 
 
 def contenders(
@@ -174,6 +174,7 @@ def main() -> None:
         options.out / "vectors.json",
         aims=aims,
         threads=options.threads,
+        questions=f"{QUESTIONS} a case, to each contender in turns",
         **missing,
     )
 
