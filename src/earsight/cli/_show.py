@@ -198,6 +198,7 @@ class Bar:
             TextColumn,
             TimeRemainingColumn,
         )
+        from rich.table import Column
 
         class Speed(ProgressColumn):
             def render(self, task: Task) -> str:
@@ -206,11 +207,12 @@ class Bar:
         self.finish()
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
-            Speed(),
+            Speed(table_column=Column(no_wrap=True)),
             TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[note]}", markup=True),
+            TextColumn("[dim]{task.fields[note]}", table_column=Column(no_wrap=True, ratio=1)),
+            expand=True,  # the note is cut, so that it all stays on one line
             console=self._console,
             transient=True,
         )
