@@ -4,6 +4,7 @@ import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -68,6 +69,39 @@ def s3_server(**more: str) -> Iterator[Server]:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+
+
+class Relay:
+    """A line to a server that counts what comes over it, and can be cut."""
+
+    def __init__(self, server: Server) -> None:
+        self._far = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.received = 0
+        self._is_cut = False
+        threading.Thread(target=self._answer, daemon=True).start()
+
+    def cut(self) -> None:
+        """Let nothing through any more."""
+        self._is_cut = True
+
+    def _answer(self) -> None:
+        while True:
+            near, _ = self._listener.accept()
+            far = socket.create_connection(self._far)
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
+
+    def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
+        with one, other:
+            try:
+                while (block := one.recv(1 << 16)) and not self._is_cut:
+                    other.sendall(block)
+                    self.received += len(block) if one.getpeername() == self._far else 0
+                other.shutdown(socket.SHUT_RDWR)
+            except OSError:  # the other way ended first
+                pass
 
 
 def _address(process: "subprocess.Popen[str]") -> str:

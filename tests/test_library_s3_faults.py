@@ -144,12 +144,13 @@ def test_the_server_dies_in_the_middle(
     assert answering() == believed()
 
 
-def test_a_model_that_was_changed(folder: Path) -> None:
+def test_a_model_that_was_changed(folder: Path, tmp_path: Path) -> None:
     index(folder, library=LIBRARY, **QUICK)
     current = opened().current()
     assert current is not None
     space = Remote.parse(f"{LIBRARY}/models/{current.id}/space.json")
-    space.write(json.dumps({"format": 1, "weight": 0.5, "bridge": "words"}).encode())
+    (tmp_path / "other").write_text(json.dumps({"format": 1, "weight": 0.5, "bridge": "words"}))
+    space.upload(tmp_path / "other")
     with pytest.raises(ModelFileError, match=r"is not what was written there.*--rebuild"):
         search(LIBRARY, folder / "300.wav")
     space.delete()

@@ -7,11 +7,15 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from _s3 import Server
-from earsight.experiments.partitions import matching
-from earsight.storage import Remote
+import earsight
+from _s3 import Relay, Server
+from earsight.errors import FeatureFileError, InputError, StorageError
+from earsight.experiments.partitions import fit_files, matching
+from earsight.features import FeatureBatches, PairedFeatures, write_features
+from earsight.storage import Ranged, Remote
 
 
 def test_an_upload_that_is_interrupted_leaves_no_half_object(
@@ -77,3 +81,61 @@ def test_a_star_stays_in_its_folder_as_on_a_disk(
     ):
         assert matching(f"s3://clips/{pattern}") == [Remote("clips", name) for name in found]
         assert matching(f"{tmp_path}/{pattern}") == [tmp_path / name for name in found]
+
+
+def test_a_fit_moves_the_rows_that_it_reads(
+    tmp_path: Path, s3: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each pass once, and a block to begin with, though four parts are cut from the file."""
+    rng, far, near = np.random.default_rng(0), Remote("clips", "rows.h5"), tmp_path / "rows.h5"
+    labels = rng.integers(0, 5, 40_000)
+    views = {m: rng.normal(size=(len(labels), d)).astype("f4") for m, d in (("a", 50), ("b", 99))}
+    write_features(near, PairedFeatures(views, labels=labels))
+    far.upload(near)
+    line = Relay(s3)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", line.url)
+    with pytest.raises(InputError, match=r"tnn cannot be fitted from parts"):
+        fit_files(earsight.method("tnn"), [far])
+    assert line.received == 0
+    for name, passes in (("cca", 1), ("cluster_cca", 2)):
+        line.received = 0
+        found, expected = earsight.method(name), earsight.method(name)
+        fit_files(found, [far])
+        fit_files(expected, [near])
+        for modality, weights in expected.weights_.items():
+            assert np.array_equal(found.weights_[modality], weights)
+        assert passes < line.received / near.stat().st_size < passes + 0.7
+    with Ranged(far) as source:
+        batches = iter(FeatureBatches(source)())
+        next(batches)
+        line.cut()
+        with pytest.raises(StorageError, match=r"rows.h5 could not be read"):
+            list(batches)
+
+
+def test_a_file_that_changes_while_it_is_read_and_one_that_is_none(
+    tmp_path: Path, s3: Server
+) -> None:
+    far, near = Remote("clips", "rows.h5"), tmp_path / "rows.h5"
+    near.write_bytes(b"no HDF5")
+    far.upload(near)
+    with pytest.raises(FeatureFileError, match=r"s3://clips/rows\.h5 cannot be read"):
+        fit_files(earsight.method("cca"), [far])
+    with pytest.raises(StorageError, match="There is no s3://clips/other"):
+        Ranged(Remote("clips", "other.h5"))
+    content = np.random.default_rng(0).bytes(1_000_000)
+    near.write_bytes(content)
+    far.upload(near)
+    source = Ranged(far)
+    for start, n in ((0, 10), (262_140, 9), (999_990, 50), (5, 600_000), (2_000_000, 1)):
+        source.seek(start)
+        assert source.read(n) == content[start : start + n]
+    assert source.seek(-3, os.SEEK_END) == source.tell() == 999_997
+    source.check()
+    near.write_bytes(content[:500_000])
+    far.upload(near)
+    with pytest.raises(StorageError, match="written anew while it was read"):
+        source.check()
+    source.seek(600_000)
+    with pytest.raises(StorageError):
+        source.read(5)

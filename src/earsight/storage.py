@@ -5,7 +5,9 @@ AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_PROFILE, AWS_REGION; AWS_ENDPOINT_
 of one's own. An object is whole or not there: a put that is cut off leaves what was there before.
 """
 
+import io
 import os
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +21,10 @@ _SCHEME = "s3://"
 _CONNECT, _REQUEST = 5, 60  # seconds; a server that is not there is told within a few
 _TRIES = 3
 _BLOCK = 8 << 20  # bytes; a part of an upload must have 5 MiB
+_PAGE, _PAGES = (
+    256 << 10,
+    32,
+)  # bytes that a small read of a part of a file takes; how many are kept
 
 
 @dataclass(frozen=True)
@@ -129,16 +135,6 @@ class Remote:
                 use_threads=False,
             )
 
-    def read(self) -> bytes:
-        """Return a small object."""
-        with self._guard("read") as files, files.open_input_stream(self._path) as source:
-            return bytes(source.read())
-
-    def write(self, content: bytes) -> None:
-        """Write a small object, in one step."""
-        with self._guard("written") as files, files.open_output_stream(self._path) as target:
-            target.write(content)
-
     def delete(self) -> None:
         """Remove the object; nothing happens where there is none."""
         with self._guard("removed") as files:
@@ -156,6 +152,86 @@ class Remote:
             if error.errno is not None and error.filename is not None:
                 raise  # of a local file
             raise StorageError(f"{self} could not be {done}: {_advice(self, error)}") from error
+
+
+class Ranged(io.RawIOBase):
+    """An object as a file to read in: what is read is moved, and no more than a page around it.
+
+    A container with a directory, as HDF5 is, is read so without its whole ever being here. Large
+    reads take themselves alone; small ones whole pages, of which the last few are kept.
+
+    Raises:
+        StorageError: From this and every read: as `Remote` has it.
+    """
+
+    def __init__(self, remote: Remote) -> None:
+        super().__init__()
+        self.remote, self.name = remote, remote.name
+        self._info, self._at = remote.info(), 0
+        with remote._guard("read") as files:
+            self._file = files.open_input_file(remote._path)
+            self._size = int(self._file.size())
+        self._pages: OrderedDict[int, bytes] = OrderedDict()
+
+    def __str__(self) -> str:
+        return str(self.remote)
+
+    def check(self) -> None:
+        """Check that it is still the object that was opened.
+
+        Raises:
+            StorageError: It was written anew, so that what was read may be of both.
+        """
+        if self.remote.info() != self._info:
+            raise StorageError(f"{self} was written anew while it was read. Run again.")
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the place of the next read."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place; return it."""
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer from here on; return how many bytes there were."""
+        wanted = memoryview(buffer).cast("B")
+        n = max(0, min(len(wanted), self._size - self._at))
+        if n >= _PAGE:
+            wanted[:n] = self._moved(self._at, n)
+        elif n:
+            for number in range(self._at // _PAGE, -(-(self._at + n) // _PAGE)):
+                start = number * _PAGE
+                first, last = max(start, self._at), min(start + _PAGE, self._at + n)
+                page = self._page(number)[first - start : last - start]
+                wanted[first - self._at : last - self._at] = page
+        self._at += n
+        return n
+
+    def _page(self, number: int) -> bytes:
+        if number not in self._pages:
+            start = number * _PAGE
+            self._pages[number] = self._moved(start, min(_PAGE, self._size - start))
+            if len(self._pages) > _PAGES:
+                self._pages.popitem(last=False)
+        self._pages.move_to_end(number)
+        return self._pages[number]
+
+    def _moved(self, start: int, n: int) -> bytes:
+        with self.remote._guard("read"):
+            found = bytes(self._file.read_at(n, start))
+        if len(found) < n:
+            raise StorageError(f"{self} is shorter than it was. Run again.")
+        return found
 
 
 Place = Path | Remote

@@ -11,8 +11,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from earsight import engine
 from earsight.errors import EngineError, FeatureFileError, InputError
@@ -22,7 +21,7 @@ from earsight.features import FeatureBatches, PairedFeatures
 from earsight.methods._base import JointEmbedding
 from earsight.methods._files import save_model
 from earsight.moments import BLOCK
-from earsight.storage import Remote
+from earsight.storage import Ranged, Remote
 
 MOST_BLOCKS = 64  # of a part: what a lost machine costs
 _PARTS_PER_CPU = 4
@@ -67,8 +66,8 @@ def fit_files(
 
     Args:
         model: A method such as cca, cluster_cca or mean_cca.
-        files: HDF5 files of the same modalities; one on S3 is copied while it is read. Where rows
-            are unpaired, every file is cut from the others, which changes the rounding.
+        files: HDF5 files of the same modalities; of one on S3, rows are moved as they are read.
+            Where rows are unpaired, every file is cut from the others, which changes the rounding.
         cluster: Where they are read; None: here, one after the other.
 
     Returns:
@@ -80,6 +79,8 @@ def fit_files(
         EngineError: A part was lost again and again, or the cluster is gone; the model is as it
             was before.
     """
+    if type(model).fit_parts is JointEmbedding.fit_parts:
+        model.fit_parts(())  # says why not, before a file is looked at
     counts = _counts(files, cluster)
     n_parts = _PARTS_PER_CPU * (cluster.cpus if cluster else 1)
     model.fit_parts(spans(files, counts, n_parts), cluster.merged if cluster else map)
@@ -95,8 +96,8 @@ class Span:
     def __call__(self) -> Iterator[Any]:
         """Read them."""
         for file, start, stop in self.pieces:
-            with _here(file) as path:
-                yield from FeatureBatches(path, start, stop)()
+            with _opened(file) as source:
+                yield from FeatureBatches(source, start, stop)()
 
 
 def spans(files: Sequence[File], counts: Sequence[dict[str, int]], n_parts: int) -> list[Span]:
@@ -165,8 +166,8 @@ def _counts(files: Sequence[File], cluster: engine.Cluster | None) -> list[dict[
 
 
 def _count(file: File) -> dict[str, int]:
-    with _here(file) as path:
-        counts, has_split = FeatureBatches(path).counts()
+    with _opened(file) as source:
+        counts, has_split = FeatureBatches(source).counts()
     if has_split:
         raise FeatureFileError(
             f"{file} keeps rows for testing (`split`); files that are fitted in parts must not, "
@@ -176,15 +177,11 @@ def _count(file: File) -> dict[str, int]:
 
 
 @contextmanager
-def _here(file: File) -> Iterator[Path]:
-    """Give a file as a local one."""
+def _opened(file: File) -> Iterator[Path | BinaryIO]:
+    """Give a file to read in, and check afterwards that it was one file all the time."""
     if isinstance(file, Path):
         yield file
         return
-    with TemporaryDirectory(prefix="earsight-") as folder:
-        local = Path(folder) / file.name
-        file.download(local)
-        try:
-            yield local
-        except FeatureFileError as error:
-            raise FeatureFileError(str(error).replace(str(local), str(file))) from error
+    with Ranged(file) as source:
+        yield cast(BinaryIO, source)
+        source.check()

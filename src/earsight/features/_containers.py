@@ -7,8 +7,8 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,9 @@ _DAMAGE: tuple[type[Exception], ...] = (
     *(OSError, EOFError, RuntimeError, KeyError, ValueError, MemoryError),
     *(zipfile.BadZipFile, zlib.error),
 )
+
+Source = Path | BinaryIO
+"""A file of this machine, or one that is open and has a `name`, wherever it lies."""
 
 Members = Mapping[str, npt.NDArray[Any] | StepTable]
 
@@ -62,17 +65,17 @@ class Container(Protocol):
 
 
 @contextmanager
-def open_container(path: Path) -> Iterator[Container]:
-    """Open a file for reading.
+def open_container(path: Source) -> Iterator[Container]:
+    """Open a file for reading; one that is open stays so.
 
     Raises:
         FeatureFileError: Missing, damaged, of an unknown kind, or with pickled objects.
     """
     check_ending(path)
-    if not path.is_file():
+    if isinstance(path, Path) and not path.is_file():
         raise FeatureFileError(f"{path} is missing.")
     try:
-        if path.suffix.lower() == ".npz":
+        if ending(path) == ".npz":
             # Not np.load, which leaves a damaged file open.
             with zipfile.ZipFile(path) as archive:
                 yield _Npz(archive)
@@ -117,13 +120,18 @@ def write_container(
         temporary.unlink(missing_ok=True)
 
 
-def check_ending(path: Path) -> None:
+def ending(path: Source) -> str:
+    """Return the end of a file's name, which says of which kind it is."""
+    return PurePath(path.name).suffix.lower()
+
+
+def check_ending(path: Source) -> None:
     """Check that a file's name says of which kind it is, before anything is done for it.
 
     Raises:
         FeatureFileError: It does not.
     """
-    if path.suffix.lower() not in _ENDINGS:
+    if ending(path) not in _ENDINGS:
         raise FeatureFileError(f"A feature file ends in {', '.join(_ENDINGS)}; got {path.name!r}.")
 
 
@@ -163,7 +171,7 @@ class _Npz:
 class _H5:
     """An HDF5 file. What HDF5 can point to, in this file or in others, is refused by name."""
 
-    def __init__(self, path: Path, file: Any) -> None:
+    def __init__(self, path: Source, file: Any) -> None:
         self.path, self.file = path, file
         self.attributes = {name: _json(value) for name, value in file.attrs.items()}
         self.names = []
@@ -215,7 +223,7 @@ def _refused(file: Any, name: str) -> str | None:
 class _H5Rows:
     """Rows of one array in an HDF5 file that is opened for each reading, so none stays open."""
 
-    path: Path
+    path: Source
     name: str
     scale: Scale | None
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from earsight.ahead import ahead
 from earsight.arrays import FloatArray
 from earsight.errors import FeatureFileError, InputError
-from earsight.features._containers import open_container
+from earsight.features._containers import ending, open_container
 from earsight.features.files import _Reader, scale_of
 from earsight.features.sequences import Rows
 
@@ -27,7 +27,8 @@ class FeatureBatches:
     come, those of a test part too.
 
     Attributes:
-        path: An .h5 or .hdf5 file in which every modality is an array (n, d).
+        path: An .h5 or .hdf5 file in which every modality is an array (n, d); or one that is
+            open for reading bytes and has a `name` (it is not closed, and cannot be pickled).
         start, stop: Rows from `start` up to `stop`; None: to the end.
         dequantise: As for `read_features`.
 
@@ -41,7 +42,7 @@ class FeatureBatches:
     [(4096, 3), (904, 3)]
     """
 
-    path: str | Path
+    path: str | Path | BinaryIO
     start: int = 0
     stop: int | None = None
     dequantise: str | None = None
@@ -97,8 +98,8 @@ class FeatureBatches:
 
     def _open(self) -> tuple[dict[str, int], dict[str, Rows], Any, Any, bool]:
         """Return rows and a reader of each modality, labels, groups, whether there is a split."""
-        path = Path(self.path)
-        if path.suffix.lower() == ".npz":
+        path = Path(self.path) if isinstance(self.path, str) else self.path
+        if ending(path) == ".npz":
             raise FeatureFileError(
                 f"{path}: an .npz file is read whole. Write it as .h5 to read it in batches."
             )
