@@ -215,6 +215,33 @@ def test_a_rank_that_dies_ends_the_run(file: Path, tmp_path: Path) -> None:
     assert [*states.glob("*.safetensors")]
 
 
+def test_a_rank_whose_machine_vanishes_is_not_waited_for_long(file: Path, tmp_path: Path) -> None:
+    """It says nothing any more, and its connection stays: as when a cable is pulled."""
+    method = f"tnn:epochs=4000,checkpoint={tmp_path / 'states'}"
+    model = tmp_path / "model"
+    command = [sys.executable, "-m", "earsight", "train", str(file), str(model), "-m", method]
+    shared = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    shared |= {"MASTER_PORT": str(free_port()), "EARSIGHT_RANK_TIMEOUT": "3"}
+    first, second = (started(command, RANK=rank, LOCAL_RANK=rank, **shared) for rank in "01")
+    try:
+        states = tmp_path / "states"
+        until(lambda: first.poll() is not None or any(states.glob("*.safetensors")), 120)
+        second.send_signal(signal.SIGSTOP)
+        _, trouble = done(first)
+    finally:
+        second.kill()
+        second.communicate()
+    assert first.returncode == 1 and not model.exists()
+    assert "rank 0 ends too" in trouble and "waited for 3 s; EARSIGHT_RANK_TIMEOUT" in trouble
+
+
+@pytest.mark.parametrize("given", ["0", "soon", "-1", "inf"])
+def test_a_wrong_timeout_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EARSIGHT_RANK_TIMEOUT", given)
+    with pytest.raises(InputError, match=f"must be seconds above 0; got '{given}'"):
+        _distributed._patience()
+
+
 def test_what_the_first_rank_computes_is_not_rounded(tmp_path: Path) -> None:
     where = f"file://{tmp_path / 'meeting'}"
     distributed.init_process_group("gloo", init_method=where, rank=0, world_size=1)

@@ -9,9 +9,11 @@ with the same batches, up to rounding.
 
 import atexit
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ from earsight.methods._network import Dropout, Network
 from earsight.methods._pooling import Encoder, Padded
 from earsight.methods._ranks import launched
 
+_PATIENCE = 300.0  # seconds for which the others are waited for; torch waits for 30 minutes
 _BY_ROW = (Network, Encoder)  # what maps each row of a batch by itself
 
 
@@ -104,7 +107,8 @@ def ranks(device: str) -> Alone:
         device: What trains, "cpu" (gloo connects) or "cuda" (nccl).
 
     Raises:
-        InputError: There are more ranks on this machine than GPUs.
+        InputError: There are more ranks on this machine than GPUs; or EARSIGHT_RANK_TIMEOUT, the
+            seconds for which the others are waited for, is no number above 0.
     """
     if not distributed.is_available() or launched()[1] == 1:
         return Alone()
@@ -117,10 +121,19 @@ def ranks(device: str) -> Alone:
             )
         torch.cuda.set_device(own)
     if not distributed.is_initialized():
+        patience = timedelta(seconds=_patience())
         with _together(launched()[0]):
-            distributed.init_process_group("nccl" if device == "cuda" else "gloo")
+            distributed.init_process_group("nccl" if device == "cuda" else "gloo", timeout=patience)
         atexit.register(_end)
     return Ranks(device)
+
+
+def _patience() -> float:
+    """Return for how many seconds the others are waited for."""
+    given = os.environ.get("EARSIGHT_RANK_TIMEOUT", str(_PATIENCE))
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", given) or float(given) == 0:
+        raise InputError(f"EARSIGHT_RANK_TIMEOUT must be seconds above 0; got {given!r}.")
+    return float(given)
 
 
 def _end() -> None:
@@ -134,6 +147,8 @@ def _together(rank: int) -> Iterator[None]:
         yield
     except RuntimeError as error:  # of gloo and nccl alike
         cause = str(error).partition(". ")[0]
+        if re.search("timed? ?out", cause, re.IGNORECASE):
+            cause += f" (they are waited for {_patience():g} s; EARSIGHT_RANK_TIMEOUT changes that)"
         raise TrainingError(
             f"Another rank of this training ended, or cannot be reached, so rank {rank} ends too: "
             f"{cause}. No model was written; a `checkpoint` is as after its "
