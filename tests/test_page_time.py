@@ -138,7 +138,7 @@ def test_by_rhythm_the_best_are_put_in_another_order(page: Page) -> None:
     page.until(lambda: "moment" in page.text("#said"))
     page.asked(lambda: page.click("#rhythm"))
     assert page.js("return document.getElementById('moments').checked") is False
-    page.until(lambda: "in the order of their timing" in page.text("#said"))
+    page.until(lambda: "where their timing fits" in page.text("#said"))
     asked = f"/api/search?clip={number}&by=audio&for=visual&top=24&rhythm=true"
     shown = [int(e.get_attribute("data-id")) for e in page.all("#answers .card")]
     assert shown == [one["id"] for one in api(page, asked)["answers"]] and shown[0] == number

@@ -25,6 +25,8 @@ LISTENED = 3  # of these, at each lag, the best
 LONGEST = 60.0  # seconds that are compared
 TRUST = 4.0  # others in one place count against so many of those in all places
 USUAL = 0.1  # how far correlations spread where there are no others
+CLEAR = 1.0  # spreads that a timing must stand out by before it counts, …
+GAIN = 0.1  # … and what each spread above counts beside a cosine
 TINY = 1e-9
 
 
@@ -146,6 +148,24 @@ def stand_out(
     scale = np.sqrt(square)[:, None]
     above = np.where(scale > TINY, (heights - mean[:, 0]) / np.maximum(scale, TINY), 0.0)
     return np.asarray(above.mean(axis=0))
+
+
+def raised(scores: FloatArray, timings: FloatArray) -> FloatArray:
+    """Return scores by which to rank, those raised whose timing clearly stands out.
+
+        score + 0.1·max(0, timing − 1)
+
+    Meaning keeps its order where nothing stands out, and a timing by chance does not lift what
+    means something else above what fits.
+
+    Args:
+        scores: (n,) cosines.
+        timings: (n,) what `stand_out` returned; NaN where there is none.
+
+    >>> raised(np.array([0.5, 0.4, 0.4]), np.array([0.9, 4.0, np.nan])).round(6).tolist()
+    [0.5, 0.7, 0.4]
+    """
+    return np.asarray(scores + GAIN * np.maximum(0.0, np.nan_to_num(timings, nan=0.0) - CLEAR))
 
 
 def part(

@@ -67,7 +67,7 @@ def search(
         bool,
         typer.Option(
             "--rhythm",
-            help="Put the first 100 in the order of their timing: whose sight caused this sound?",
+            help="Of the first 100 raise those that fit in timing: whose sight caused this?",
         ),
     ] = False,
     index_first: Annotated[

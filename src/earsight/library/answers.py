@@ -65,7 +65,7 @@ class Answer:
         notes: For people: choices that were made for them.
         point: (k,) the query in the joint space.
         content: Of the query's file; None: it has none.
-        timed: Whether the order is that of their timing.
+        timed: Whether their timing was looked at.
     """
 
     query: str

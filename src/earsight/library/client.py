@@ -201,8 +201,8 @@ class Library:
             moments: Rank moments of clips instead: each answer's `start` and `end` are the second
                 at which it begins to fit, and at which it ends. A clip may have several; they do
                 not overlap.
-            rhythm: Put the first hundred in the order of their timing: whose sight caused this
-                sound, or which sound belongs to this sight? Clips that were never asked about are
+            rhythm: Of the first hundred raise those whose timing stands out: whose sight caused
+                this sound, or which sound belongs to this sight? Clips never asked about are
                 read first, every frame of them, which takes a while.
             patience: Seconds that this reading may take, half of them for one clip; then what was
                 not read keeps its place. None: as long as it takes.

@@ -1,4 +1,4 @@
-"""Answers in the order of their timing: of the clips that fit by meaning, whose sight caused this?
+"""Answers that fit in timing, raised: of the clips that fit by meaning, whose sight caused this?
 
 What is compared is described in `alignment.rhythm`, and read by `library.timing`.
 """
@@ -16,7 +16,7 @@ from earsight.library.clips import LibraryClip
 from earsight.library.progress import Progress, Silent
 from earsight.library.timing import MAX_SECONDS, WIDTHS, Timing, Timings, empty, here
 
-CANDIDATES = 100  # answers that are put in another order
+CANDIDATES = 100  # answers whose timing is looked at
 OTHERS = 16  # clips whose sounds (or sights) say what any of them reaches
 SHORTEST = 1.0  # seconds that must be there to have a timing
 REACH = 0.5  # seconds by which a sound may be off
@@ -25,7 +25,7 @@ _NOTHING = {"audio": "begins to sound", "visual": "moves"}
 
 
 def candidates(top: int, *, moments: bool = False) -> int:
-    """Return how many answers are put in the order of their timing, to keep `top`.
+    """Return of how many answers the timing is looked at, to keep `top`.
 
     Raises:
         InputError: They would be moments; or `top` is not above 0.
@@ -52,7 +52,7 @@ class _Query:
 def in_rhythm(
     answer: Answer, timings: Timings, top: int, progress: Progress | None = None
 ) -> Answer:
-    """Put answers in the order of their timing, each with its score and offset.
+    """Raise answers whose timing stands out (see `alignment.rhythm.raised`); each says its own.
 
     Args:
         answer: Found by meaning.
@@ -76,11 +76,14 @@ def in_rhythm(
     known = timings.of(_short(answer, files), shown)
     parts = {id(one): _part(one, known, answer.for_, query.seconds) for one in answer}
     timed = [one for one in answer if _happens(parts[id(one)])]
-    rest = [one for one in answer if not _happens(parts[id(one)])]
     scores, offsets = _scored(query, [parts[id(one)] for one in timed], timed, known, answer)
-    order = np.argsort(-scores, kind="stable")
-    ranked = [replace(timed[k], timing=float(scores[k]), offset=float(offsets[k])) for k in order]
-    results = [replace(one, rank=k) for k, one in enumerate((ranked + rest)[:top], start=1)]
+    told = {
+        id(one): replace(one, timing=float(scores[k]), offset=float(offsets[k]))
+        for k, one in enumerate(timed)
+    }
+    every = [told.get(id(one), one) for one in answer]
+    order = np.argsort(-_raised(every), kind="stable")
+    results = [replace(every[k], rank=rank) for rank, k in enumerate(order[:top], start=1)]
     notes = [*answer.notes]
     if timings.unread:
         notes.append(
@@ -89,9 +92,16 @@ def in_rhythm(
         )
     if any(one.timing is None for one in results):
         notes.append(
-            "Answers without a timing (stills, silence, over 600 s, on another machine) come last."
+            "Answers without a timing (stills, silence, over 600 s, on another machine) rank by "
+            "meaning alone."
         )
     return replace(answer, results=results, notes=notes, timed=True)
+
+
+def _raised(results: Sequence[Result]) -> np.ndarray:
+    scores = np.array([one.score for one in results], dtype=np.float64)
+    timings = np.array([np.nan if one.timing is None else one.timing for one in results])
+    return rhythm.raised(scores, timings)
 
 
 def _short(

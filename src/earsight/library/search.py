@@ -54,7 +54,7 @@ def search(
         top: How many files, or moments.
         min_score: Leave out answers that score lower; a finite number.
         moments: Rank moments of clips instead, each with its start and end.
-        rhythm: Put the first hundred in the order of their timing: whose sight caused this sound?
+        rhythm: Of the first hundred raise those whose timing stands out: whose sight caused this?
         progress: Told of clips whose timing must be read.
 
     Raises:

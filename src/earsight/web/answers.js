@@ -119,7 +119,7 @@ function show() {
   const what = `${perceived[wanted]}s`;
   const n = found.answers.length;
   $("said").textContent = n
-    ? `${plural(n, $("moments").checked && wanted !== "text" ? "moment" : perceived[wanted])}, ${chosen("rhythm") ? "the best in the order of their timing" : "best first"}, in ${Math.max(1, Math.round(found.seconds * 1000))} ms.`
+    ? `${plural(n, $("moments").checked && wanted !== "text" ? "moment" : perceived[wanted])}, ${chosen("rhythm") ? "raised where their timing fits" : "best first"}, in ${Math.max(1, Math.round(found.seconds * 1000))} ms.`
     : `No ${what} answer that. Widen the class or the length.`;
   for (const id of ["csv", "json"]) $(id).disabled = !n;
 }

@@ -52,7 +52,7 @@ class Choices(Aim):
 
     moments: bool = Field(False, description="Rank moments of clips: start and end of each.")
     rhythm: bool = Field(
-        False, description="Put the first 100 in the order of their timing; each says its own."
+        False, description="Of the first 100, raise those whose timing fits; each says its own."
     )
     top: int = Field(20, ge=1, le=MAX_TOP)
     min_score: float | None = Field(None, ge=-1, le=1)
