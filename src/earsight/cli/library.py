@@ -149,7 +149,10 @@ def _labels(given: str | None) -> str | None:
     if given is None or given in ("folders", "none"):
         return given
     if not Path(given).is_file():
-        raise typer.BadParameter(f"folders, none, or a CSV file; {given} is none of them.")
+        raise typer.BadParameter(
+            f"it is folders, none, or a CSV file that is there; got {given!r}.",
+            param_hint="'--labels'",
+        )
     return str(Path(given).absolute())
 
 

@@ -102,7 +102,8 @@ class Library:
             with self._lock:
                 opened = self.opened()
                 answers = opened.embedding.info["space"]
-                return f"Library({str(self.root)!r}, {len(opened.clips)} clips, {answers})"
+                n = len(opened.clips)
+                return f"Library({str(self.root)!r}, {n} clip{'s' * (n != 1)}, {answers})"
         except EarsightError as error:  # closed, gone, or nothing answers yet
             return f"Library({str(self._place)!r}: {error})"
 
