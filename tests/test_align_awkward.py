@@ -105,6 +105,34 @@ def test_clips_that_share_too_little_have_no_answer() -> None:
     assert whole.seconds is None
 
 
+@pytest.mark.parametrize("lengths", [(40.0, 3.0), (3.0, 40.0), (9.0, 2.5)])
+@pytest.mark.parametrize("seed", range(3))
+def test_lengths_that_differ_much_make_up_no_offset(
+    lengths: tuple[float, float], seed: int
+) -> None:
+    sound, sight = lengths
+    found = estimate(sequence("onsets", sound, seed), sequence("motion", sight, seed + 90))
+    assert found.seconds is None and found.why
+
+
+@pytest.mark.parametrize("how", ["variable rate", "late track", "negative start"])
+def test_odd_timestamps_make_up_no_offset(how: str, tmp_path: Path) -> None:
+    def hum(t: np.ndarray) -> np.ndarray:
+        return 0.3 * np.sin(900 * t)
+
+    path = tmp_path / "clip.mkv"
+    given = {
+        "variable rate": {"frame_times": irregular(6.0)},
+        "late track": {"audio_start": 0.5},
+        "negative start": {},
+    }[how]
+    make_clip(path, 6.0, size=SIZE, draw=flashes, sound=hum, **given)  # type: ignore[arg-type]
+    if how == "negative start":
+        path = moved(path, tmp_path / "moved.nut", {"video": -0.5, "audio": -1.0})
+    found = align(path).offset
+    assert found.seconds is None and "Nothing begins to sound" in found.why
+
+
 @pytest.mark.parametrize(("sound", "sight"), [(None, 1), (0, None), (None, None)])
 def test_constant_sequences_have_no_answer(sound: int | None, sight: int | None) -> None:
     found = estimate(sequence("onsets", 8.0, sound), sequence("motion", 8.0, sight))
