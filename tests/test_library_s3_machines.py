@@ -201,7 +201,6 @@ def test_what_another_reads_by_new_extractors_during_an_embedding_stays(
     report = index(one, library=LIBRARY)
     assert (report.changes.again, report.rebuilt) == (1, True), "one's own clip alone is read"
     assert answering() == names(300, 400, 410)
-    index(two, library=LIBRARY, rebuild=True)
     features = {row["features"] for row in opened()._state.read(["features"], kind="content")}
     assert len(features) == 1, "what nobody reads by any more goes"
 
@@ -226,7 +225,6 @@ def test_a_folder_whose_machine_is_gone_leaves(
     assert f"2 clips of {name} left the library, 1 stay in it" in said.err
     assert list(status(LIBRARY).folders.values()) == [1]
     assert not any(name in repr(value) for value in opened().facts("").values())
-    index(one, library=LIBRARY)
     assert answering() == believed() == names(300), "what another folder holds stays"
     monkeypatch.setenv("EARSIGHT_MACHINE", "gone")
     assert index(two, library=LIBRARY).changes.added == 2  # it was not gone after all
