@@ -179,3 +179,11 @@ def test_a_benchmark_that_fails_is_told_on_the_page_and_stops_no_other(tmp_path:
     record = json.loads((tmp_path / "build/benchmarks/quick/good.json").read_text())
     assert record["results"]["ours"]["rounds"] == 1
     assert (tmp_path / "docs" / "benchmarks.md").read_text() == page
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", runpy.run_path(str(HERE / "__main__.py"))["names"]())
+def test_every_benchmark_runs_when_small(name: str, tmp_path: Path) -> None:
+    assert runpy.run_path(str(HERE / "__main__.py"))["run"](name, tmp_path, True)
+    record = json.loads((tmp_path / f"{name}.json").read_text())
+    assert "absent" in record or record["results"]
