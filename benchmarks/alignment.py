@@ -8,11 +8,16 @@ other clip's sight; whatever is answered there is wrong. Baseline: the plain cor
 energy with the global frame difference. Shifts are whole steps of 20 ms. Drawn clips are too easy
 to be a headline, and ten real clips decide little: intervals are a bootstrap over clips.
 
+Two of the real clips are fireworks, whose sound does come late. By how much was read by hand, as
+`HEARD_LATE` says; the same figure is given against that reading, too. Aims go by the plain one.
+
+Further off than what is looked for: true shifts of 1.3 to 3 s where 1 s is looked for. Whatever is
+answered there is wrong. Drawn clips last 3 to 4 s, so three of a class in a row make one here.
+
 What was looked at for choices: the ten witnesses and eight of them as enough were taken from
 measurements on 29 real clips, these ten probably among them; how they are placed from frame to
-frame, and the two gates (no rival, other orders of the sound's pieces), from drawn clips of seed 7.
-With witnesses that all look from frame to frame fewer real clips were within 200 ms (0.45 of ten,
-for 0.60), so the ten kept their votes and the sharper ones place what was voted for.
+frame, the two gates (no rival, other orders of the sound's pieces), and how far beyond what is
+asked for is looked, from drawn clips of seed 7.
 
     python benchmarks/alignment.py [--clips FOLDER] [--per-class 5] [--out build/benchmarks]
 """
@@ -20,7 +25,7 @@ for 0.60), so the ten kept their votes and the sharper ones place what was voted
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +43,22 @@ from earsight.media import AudioBlock, Decoder
 CLIPS = Path("../shared/data/clips")
 EVENTS = ("ball", "bird", "drum", "fireworks", "guitar", "hammer", "telephone")
 SEED, SHIFTS = 2026, 4
+LOOKED_FOR, FURTHER = 1.0, (1.3, 3.0)  # seconds
+FURTHER_OFF = "off by 1.3 to 3 s where 1 s is looked for, yet answered"
 NOISE = {"none": None, "20 dB": 20.0, "10 dB": 10.0, "0 dB": 0.0}
+FRAME = 1001 / 30000  # seconds
+HEARD_LATE = {
+    # (frame that shows a flash first, second at which its bang begins). Frames were looked at one
+    # by one. The first clip has four bursts; of the second all flashes that light the whole frame
+    # (its mean rises by 8 of 255 or more) but two that follow another within 0.17 s, whose bangs
+    # cannot be told apart. A bang begins where the power, in steps of 5 ms, rises by 7 dB above the
+    # 40 ms before. The delays are alike, 0.30–0.33 s and 0.34–0.39 s: 105 and 127 metres.
+    "video_02997.mp4": ((24, 1.115), (60, 2.305), (146, 5.170), (234, 8.135)),
+    "video_03051.mp4": (
+        (9, 0.665), (15, 0.850), (41, 1.745), (51, 2.045), (72, 2.785), (100, 3.680),
+        (107, 3.955), (127, 4.615), (176, 6.245), (196, 6.930), (211, 7.400), (275, 9.560),
+    ),
+}  # fmt: skip
 Pair = tuple[str, FeatureSequence, FeatureSequence]
 
 
@@ -99,11 +119,13 @@ def trials(
             yield pair[0], found.best - shift, plain, found.seconds is not None
 
 
-def drawn(per_class: int) -> list[list[str]]:
+def drawn(per_class: int) -> tuple[list[list[str]], str]:
+    """Return the rows of the table, and how often what is further off is answered."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        draw(Path(folder), per_class=per_class, seed=SEED)
-        paths = [path for label in EVENTS for path in sorted(Path(folder, label).glob("*.mp4"))]
+        draw(Path(folder), per_class=3 * per_class, seed=SEED)
+        every = [sorted(Path(folder, label).glob("*.mp4")) for label in EVENTS]
+        paths = [path for some in every for path in some[:per_class]]
         for name, ratio in NOISE.items():
             made = [sequences(path, ratio, seed) for seed, path in enumerate(paths)]
             found = list(trials([pair for pair in made if pair], 1.0, 1.5))
@@ -111,7 +133,47 @@ def drawn(per_class: int) -> list[list[str]]:
             answered = np.array([one[3] for one in found])
             rows.append([name, f"{len(found)}", f"{answered.mean():.2f}", *spread(ours[answered]),
                          *spread(ours), *spread(plain)])  # fmt: skip
-    return rows
+        whole = [[sequences(path, None, 0) for path in some] for some in every]
+        long = [one for some in whole for one in in_a_row([pair for pair in some if pair])]
+    return rows, beyond(long)
+
+
+def late(clip: str) -> float:
+    """Return by how many seconds the sound of a clip is late by itself, where that was read."""
+    read = HEARD_LATE.get(Path(clip).name, ((0, 0.0),))
+    return float(np.median([bang - FRAME * flash for flash, bang in read]))
+
+
+def in_a_row(pairs: Sequence[Pair], n: int = 3) -> list[Pair]:
+    """Return every n clips as one recording, named after the first."""
+    made = []
+    for start in range(0, len(pairs) - n + 1, n):
+        parts = [_both(pair) for pair in pairs[start : start + n]]
+        values = [np.concatenate(side) for side in zip(*parts, strict=True)]
+        times = np.arange(len(values[0])) / RATE
+        sound, sight = (FeatureSequence(side, times, 1 / RATE) for side in values)
+        made.append((pairs[start][0], sound, sight))
+    return made
+
+
+def _both(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values of both sides while both last."""
+    _, sound, sight = pair
+    begin, end = (f(sound.times[k], sight.times[k]) for f, k in ((max, 0), (min, -1)))
+    first, second = (one.between(begin - 1e-6, end + 1e-6).values for one in (sound, sight))
+    return first, second
+
+
+def beyond(pairs: Sequence[Pair]) -> str:
+    """Return the share of trials that are answered although the shift is more than looked for."""
+    rng = np.random.default_rng(SEED)
+    clips, answered = [], []
+    for pair in pairs:
+        for _ in range(SHIFTS):
+            shift = round(rng.choice([-1, 1]) * rng.uniform(*FURTHER) * RATE) / RATE
+            answered.append(estimate(*shifted(pair, shift), reach=LOOKED_FOR).seconds is not None)
+            clips.append(pair[0])
+    return f"{interval(np.array(answered), np.array(clips))} of {len(answered)}"
 
 
 def spread(errors: np.ndarray) -> tuple[str, str]:
@@ -138,7 +200,8 @@ def real(folder: Path) -> tuple[dict[str, str], list[Aim]]:
     clips = np.array([one[0] for one in found])
     ours, plain = (np.abs([one[i] for one in found]) for i in (1, 2))
     answered = np.array([one[3] for one in found])
-    far = np.array(["fireworks" in clip for clip in clips])
+    read = np.abs([one[1] - late(one[0]) for one in found])
+    far = np.array([Path(clip).name in HEARD_LATE for clip in clips])
     wrong = np.array([
         [i, estimate(a[1], b[2]).seconds is not None]
         for i, a in enumerate(pairs) for b in pairs if a is not b
@@ -150,9 +213,11 @@ def real(folder: Path) -> tuple[dict[str, str], list[Aim]]:
         ("answered", answered, clips, 0.4),
         ("of these within 200 ms", ours[answered] <= 0.2, clips[answered], 0.85),
         ("the same without fireworks", ours[close] <= 0.2, clips[close], None),
+        ("the same, fireworks as late as was read", read[answered] <= 0.2, clips[answered], None),
+        ("within 100 ms of that", read[answered] <= 0.1, clips[answered], None),
         ("mismatched, yet answered", wrong[:, 1], wrong[:, 0], 0.05),
     ]
-    facts, aims = {}, []
+    facts, aims = {f"real clips, {FURTHER_OFF}": beyond(pairs)}, []
     for name, values, of, limit in rows:
         facts[f"real clips, {name}"] = interval(values, of)
         if limit is not None and len(values):
@@ -188,13 +253,17 @@ def main() -> None:
     columns = ("trials", "answered", "median error", "within 40 ms", "all: median error",
                "all: within 40 ms", "baseline: median error", "baseline: within 40 ms")  # fmt: skip
     results, aims = {}, []
-    for name, *cells in drawn(options.per_class):
+    rows, further = drawn(options.per_class)
+    for name, *cells in rows:
         row = dict(zip(columns, cells, strict=True))
         results[f"drawn, noise {name}"] = row
         median, within = float(row["median error"].split()[0]), float(row["within 40 ms"])
         aims.append(Aim(f"drawn, noise {name}, answered: median error in ms", 20, median))
         aims.append(Aim(f"drawn, noise {name}, answered: within 40 ms", 0.95, within, True))
-    facts = {"milliseconds for the witnesses at 251 lags of 10 s": f"{cost():.1f}"}
+    facts = {
+        f"drawn clips, {FURTHER_OFF}": further,
+        "milliseconds for the witnesses at 251 lags of 10 s, and beyond": f"{cost():.1f}",
+    }
     if options.clips.is_dir():
         told, wished = real(options.clips)
         facts, aims = facts | told, aims + wished
