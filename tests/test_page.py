@@ -112,6 +112,29 @@ def test_one_answer_leads_to_the_next_and_back(page: Page) -> None:
     page.until(lambda: page.labels()[0] == "guitar")
 
 
+def test_a_clip_that_comes_late_does_not_push_aside_what_was_asked_since(page: Page) -> None:
+    page.open("#search?text=a+guitar&for=visual")
+    first = page.one("#answers .card").get_attribute("data-id")
+    page.js(
+        """
+        const [at, real] = [location.hash, window.fetch];
+        window.late = false;
+        window.fetch = async (where, ...rest) => {
+          const reply = await real(where, ...rest);
+          if (!String(where).includes("/clips/")) return reply;
+          await new Promise((done) => setTimeout(done, 500));
+          setTimeout(() => { window.late = true; }, 200);
+          return reply;
+        };
+        addEventListener("hashchange", () => { location.hash = at; }, { once: true });
+        location.hash = `#search?clip=${arguments[0]}&by=visual&for=visual`;
+        """,
+        first,
+    )
+    page.until(lambda: page.js("return window.late"))
+    assert page.one("#text").get_attribute("value") == "a guitar"
+
+
 def test_a_clip_is_picked_from_the_list_by_its_name(page: Page) -> None:
     page.click("#pick")
     page.says("#picker-said", "10 clips")

@@ -92,6 +92,7 @@ async function route() {
 }
 
 async function openSearch(parameters) {
+  const asked = location.hash;
   const [side, target] = [parameters.get("by"), parameters.get("for")];
   if (target) want(target);
   const common = { by: side, for: wanted() };
@@ -103,9 +104,10 @@ async function openSearch(parameters) {
     try {
       query = { kind: "clip", clip: await api.clip(Number(parameters.get("clip"))), ...common };
     } catch (error) {
-      tell($("failed"), error.message);
+      if (location.hash === asked) tell($("failed"), error.message);
       return;
     }
+    if (location.hash !== asked) return; // meanwhile somebody went on, or back
   } else if (parameters.has("file") && upload) {
     query = { kind: "file", file: upload, ...common };
   }
