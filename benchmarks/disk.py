@@ -150,8 +150,8 @@ def main() -> None:
             aims.append(Aim("peak at all rows over that at a tenth", 1.1, peaks[1] / peaks[0]))
         else:
             facts["left_out"] = (
-                f"{options.rows:,} rows: they need {NEEDED / 1e9:.0f} GB free in {folder}, and "
-                f"there are {free / 1e9:.0f}; set TMPDIR to a folder with more"
+                f"{options.rows:,} rows: they need {NEEDED / 1e9:.0f} GB free for temporary files, "
+                f"and there are {free / 1e9:.0f}; set TMPDIR to a folder with more"
             )
     report(
         f"CCA from disk, up to {options.rows:,} × ({P}, {Q}) float32",
