@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import earsight
 from _clips import Draw, Sound, make_clip
 from _server import serving
 from earsight.cli import app
-from earsight.engine import TookTooLong
+from earsight.engine import NoTimeLeft, TookTooLong, WorkerDied
 from earsight.errors import InputError, MediaError
 from earsight.library import timing
 from earsight.library.build import index
@@ -25,6 +26,7 @@ from earsight.library.rhythm import in_rhythm
 from earsight.library.search import Searcher, search
 from earsight.library.store import Store
 from earsight.library.tables import Tables, stored_tables
+from earsight.library.timing import Timings
 
 N = 4
 
@@ -253,22 +255,83 @@ def test_where_time_is_short_what_was_read_is_kept_and_the_rest_is_told(
     with earsight.Library(fresh) as library:
         number = next(clip.id for clip in library.clips() if clip.path == "2.mp4")
         for asked in ({"query": wild}, {"clip": number, "by": "audio"}):
-            with pytest.raises(MediaError, match=r"has no timing to search by.* within 1e-06 s"):
+            with pytest.raises(MediaError, match=r"has no timing to search by.* (within|of) [-\d]"):
                 library.search(**asked, rhythm=True, patience=1e-6)
         assert not kept(fresh).timing.exists or not kept(fresh).timing.count()
         whole = timing._read
 
-        def all_but_one(files: Any, patience: Any) -> Iterator[tuple[str, Any]]:
-            for content, found in whole(files, patience):
+        def all_but_one(files: Any, bounds: Any) -> Iterator[tuple[str, Any]]:
+            for content, found in whole(files, bounds):
                 late = files[content].path == "1.mp4"
-                yield content, TookTooLong("A broken decoder.") if late else found
+                yield content, NoTimeLeft("The others took it all.") if late else found
 
         monkeypatch.setattr(timing, "_read", all_but_one)
         answer = library.search(wild, rhythm=True, patience=300.0)
         told = {Path(one.path).name: one.timing is not None for one in answer}
         assert told["2.mp4"] and not told["1.mp4"]
-        assert "1 clips could not be read for their timing within 300 s" in answer.notes[0]
+        assert "1 clip could not be read for their timing within 300 s; ask" in answer.notes[0]
         assert kept(fresh).timing.count() == 2 * (N + 1)
+        monkeypatch.setattr(timing, "_read", whole)
+        again = library.search(wild, rhythm=True, patience=300.0)
+        assert not any("could not be read" in note for note in again.notes)
+        assert kept(fresh).timing.count() == 2 * (N + 2)
+
+
+def test_a_clip_that_takes_too_long_is_told_and_not_tried_again_for_a_while(
+    fresh: Path, wild: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = {"1.mp4": TookTooLong("Too long."), "3.mp4": WorkerDied("Crashed.")}
+    asked: list[list[str]] = []
+
+    def read(files: Any, _: Any) -> Iterator[tuple[str, Any]]:
+        asked.append(sorted(Path(clip.path).name for clip in files.values()))
+        for content, clip in files.items():
+            yield content, slow.get(Path(clip.path).name) or timing._do((content, clip))
+
+    monkeypatch.setattr(timing, "_read", read)
+    with earsight.Library(fresh) as library:
+        first = library.search(wild, rhythm=True, patience=300.0)
+        number = next(clip.id for clip in library.clips() if clip.path == "1.mp4")
+        assert {"1.mp4", "2.mp4", "3.mp4"} < set(asked.pop())
+        second = library.search(wild, rhythm=True, patience=200.0)
+        for answer, each in ((first, 150), (second, 100)):
+            told = f"2 clips took longer than {each} s to read for their timing, or crashed"
+            assert told in answer.notes[0] and "after 10 minutes" in answer.notes[0]
+            assert not any("ask again" in note for note in answer.notes)
+            assert {Path(one.path).name for one in answer if one.timing is None} >= set(slow)
+        with pytest.raises(MediaError, match=r"1\.mp4 has no timing to search by\. Too long\."):
+            library.search(clip=number, by="audio", rhythm=True, patience=300.0)
+        assert not any(asked)
+        library.search(wild, rhythm=True, patience=400.0)  # they are given more
+        assert asked == [sorted(slow)]
+        monkeypatch.setattr(timing, "AGAIN", 0.0)
+        library.search(wild, rhythm=True, patience=200.0)  # or had time to get over it
+        slow.clear()
+        assert library.search(wild, rhythm=True).notes == search(fresh, wild, rhythm=True).notes
+    assert kept(fresh).timing.count() == 2 * (N + 2)
+
+
+def test_the_query_and_the_clips_have_one_minute_together(
+    fresh: Path, wild: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+    clock = iter(range(1000, 9000, 10))  # who looks at it finds 10 s gone
+    real, within = timing._read, timing.engine.run_within
+    monkeypatch.setattr(timing, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    monkeypatch.setattr(timing, "_read", lambda f, b: given.append(b) or real(f, (600, 600)))
+
+    def apart(*work: Any, each: float, all_of_them: float, **more: Any) -> Any:
+        given.append((each, all_of_them))
+        return within(*work, each=600, all_of_them=600, **more)
+
+    with Store.open(fresh / FOLDER) as store:
+        searcher = Searcher(store)
+        answer = searcher.answer(wild)
+        timings = Timings(stored_tables(store, searcher.opened.embedding), wild, None, 1000.0)
+        monkeypatch.setattr(timing.engine, "run_within", apart)
+        assert in_rhythm(answer, timings, 10).timed
+    (each, left), (each_clip, left_then), *_ = given
+    assert each == each_clip == 500.0 and left_then < left < 1000.0
 
 
 def test_the_server_answers_by_timing_for_clips_and_for_files(clips: Path, wild: Path) -> None:

@@ -1,6 +1,6 @@
 """Where work runs: in worker processes of this machine, or on a Ray cluster."""
 
-from earsight.engine._base import TookTooLong, WorkerDied
+from earsight.engine._base import NoTimeLeft, TookTooLong, WorkerDied
 from earsight.engine.apart import Apart, run_within
 from earsight.engine.cluster import Cluster, connected
 from earsight.engine.processes import default_workers, run
@@ -8,6 +8,7 @@ from earsight.engine.processes import default_workers, run
 __all__ = [
     "Apart",
     "Cluster",
+    "NoTimeLeft",
     "TookTooLong",
     "WorkerDied",
     "connected",

@@ -16,3 +16,7 @@ class WorkerDied(EarsightError):  # noqa: N818 - it is what happened, told in th
 
 class TookTooLong(EarsightError):  # noqa: N818 - it is what happened, told in the message
     """Work was ended because its time was over."""
+
+
+class NoTimeLeft(TookTooLong):
+    """Work was ended, or not begun, because the time of all of it was over; it may be quick."""

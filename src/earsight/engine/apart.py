@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from multiprocessing.connection import Connection
 from typing import Any
 
-from earsight.engine._base import Item, Result, TookTooLong, WorkerDied
+from earsight.engine._base import Item, NoTimeLeft, Result, TookTooLong, WorkerDied
 from earsight.engine.processes import begin
 from earsight.errors import BusyError
 
@@ -113,7 +113,8 @@ def run_within(
         items: What to work on.
         workers: Number of processes, at least 1.
         each: Seconds after which work on one item is ended; the others go on.
-        all_of_them: Seconds after which everything is; what was not begun took too long as well.
+        all_of_them: Seconds after which everything is; what was at work then for less than `each`,
+            or was not begun, comes as `NoTimeLeft`, which is a `TookTooLong`.
         start: Called once in each new process.
     """
     until = time.monotonic() + all_of_them
@@ -124,15 +125,18 @@ def run_within(
 
     def one(item: Item) -> Result | TookTooLong | WorkerDied:
         apart = idle.get()
+        left = until - time.monotonic()
         try:
-            left = until - time.monotonic()
-            if left <= 0:
-                return TookTooLong(f"There was no time for it within {all_of_them:g} s.")
-            return apart.call(work, item, min(each, left))
-        except (TookTooLong, WorkerDied) as error:
+            if left > 0:
+                return apart.call(work, item, min(each, left))
+        except WorkerDied as error:
             return error
+        except TookTooLong as error:
+            if each <= left:
+                return error
         finally:
             idle.put(apart)
+        return NoTimeLeft(f"There was no time left for it of {all_of_them:g} s.")
 
     with ThreadPoolExecutor(workers) as threads:
         try:

@@ -205,8 +205,9 @@ class Library:
             rhythm: Of the first hundred raise those whose timing stands out: whose sight caused
                 this sound, or which sound belongs to this sight? Clips never asked about are
                 read first, every frame of them, which takes a while.
-            patience: Seconds that this reading may take, half of them for one clip; then what was
-                not read keeps its place. None: as long as it takes.
+            patience: Seconds that this reading may take, half of them for one file; then what was
+                not read keeps its place. A file that takes longer is not tried again for ten
+                minutes, unless it is given more. None: as long as it takes.
 
         Raises:
             InputError: Not exactly one query, or it lacks what is asked for.

@@ -14,7 +14,7 @@ from earsight.features import FeatureSequence
 from earsight.library.answers import Answer, Result
 from earsight.library.clips import LibraryClip
 from earsight.library.progress import Progress, Silent
-from earsight.library.timing import MAX_SECONDS, WIDTHS, Timing, Timings, empty, here
+from earsight.library.timing import AGAIN, MAX_SECONDS, WIDTHS, Timing, Timings, empty, here
 
 CANDIDATES = 100  # answers whose timing is looked at
 OTHERS = 16  # clips whose sounds (or sights) say what any of them reaches
@@ -87,8 +87,14 @@ def in_rhythm(
     notes = [*answer.notes]
     if timings.unread:
         notes.append(
-            f"{timings.unread} clips could not be read for their timing within "
+            f"{_clips(timings.unread)} could not be read for their timing within "
             f"{timings.patience:g} s; ask again: what was read is kept."
+        )
+    if timings.slow:
+        notes.append(
+            f"{_clips(timings.slow)} took longer than {timings.each:g} s to read for their timing, "
+            f"or crashed their reader, and are tried again after {AGAIN / 60:g} minutes; "
+            "`earsight search --rhythm` has no such limit and keeps what it read."
         )
     if any(one.timing is None for one in results):
         notes.append(
@@ -96,6 +102,10 @@ def in_rhythm(
             "meaning alone."
         )
     return replace(answer, results=results, notes=notes, timed=True)
+
+
+def _clips(n: int) -> str:
+    return f"{n} clip{'s' * (n != 1)}"
 
 
 def _raised(results: Sequence[Result]) -> np.ndarray:

@@ -18,7 +18,7 @@ from earsight.library.sources import MODALITIES, TEXT
 from earsight.library.store import Store
 from earsight.library.strangers import Stranger
 from earsight.library.tables import stored_tables
-from earsight.library.timing import Timings
+from earsight.library.timing import Slow, Timings
 from earsight.storage import Place
 
 __all__ = ["Answer", "Result", "Searcher", "search"]
@@ -86,6 +86,7 @@ class Searcher:
         self._hold = hold
         self._version = -1
         self._opened: Opened | None = None
+        self._slow = Slow()
 
     @property
     def opened(self) -> Opened:
@@ -171,7 +172,7 @@ class Searcher:
         elif query is not None:
             file = opened.locate(str(query))
         tables = stored_tables(self._store, opened.embedding)
-        return Timings(tables, file, timing, patience)
+        return Timings(tables, file, timing, patience, self._slow)
 
     def timeline(
         self,

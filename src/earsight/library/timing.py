@@ -8,6 +8,7 @@ asked about timing.
 import hashlib
 import logging
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -30,6 +31,7 @@ from earsight.vectors import StoredSequence
 
 LOG = logging.getLogger(__name__)
 
+AGAIN = 600.0  # seconds after which a file is tried again that took too long, or crashed
 MAX_SECONDS = 600.0  # a longer file is not read for its timing
 WIDTHS = {"audio": 2, "visual": 4 * rhythm.PARTS}
 
@@ -71,6 +73,26 @@ def _version() -> str:
     return hashlib.sha256(repr(made).encode()).hexdigest()[:16]
 
 
+class Slow:
+    """What took too long to read, or crashed its reader, by content, and what was said of it.
+
+    For `AGAIN` seconds it is not tried with no more time than it had; a busy machine may have been
+    why, so then it is.
+    """
+
+    def __init__(self) -> None:
+        self._noted: dict[str, tuple[Exception, float, float]] = {}
+
+    def note(self, content: str, error: Exception, given: float) -> None:
+        """Remember what came of reading for `given` seconds."""
+        self._noted[content] = error, given, time.monotonic()
+
+    def still(self, content: str, given: float) -> Exception | None:
+        """Return what to expect of reading for `given` seconds; None: try."""
+        error, had, when = self._noted.get(content, (None, 0.0, 0.0))
+        return error if had >= given and time.monotonic() - when < AGAIN else None
+
+
 class Timings:
     """The timing of a library's clips, by content: kept, or read and then kept.
 
@@ -78,11 +100,15 @@ class Timings:
         tables: The library's.
         file: The query's, where it is here.
         timing: The query's own, where it was read elsewhere.
-        patience: Seconds that reading clips may take, half of them for a single one; None: as
-            long as it takes.
+        patience: Seconds from now that all reading may take, the query's and the clips', half of
+            them for a single file; None: as long as it takes.
+        slow: What is known of slow files; what is found out is noted there.
 
     Attributes:
-        unread: How many clips there was no time for, when they were last asked for.
+        patience: As it was given.
+        each: Seconds for a single file, None where there is no end.
+        unread: How many clips there was no time left for, when they were last asked for.
+        slow: How many took longer than `each`, or crashed, then or a while ago.
     """
 
     def __init__(
@@ -91,10 +117,14 @@ class Timings:
         file: Path | None,
         timing: Timing | None,
         patience: float | None = None,
+        slow: Slow | None = None,
     ) -> None:
         self._kept, self._file, self._timing = tables.timing, file, timing
+        self._known = slow or Slow()
+        self._until = time.monotonic() + (patience or 0.0)
         self.patience = patience
-        self.unread = 0
+        self.each = None if patience is None else patience / 2
+        self.unread = self.slow = 0
 
     def query(self, answer: Answer, progress: Progress) -> Timing:
         """Return the query's timing.
@@ -118,12 +148,14 @@ class Timings:
             raise InputError(
                 f"The timing of {answer.query} was not read with it; ask by a file that is here."
             )
-        if self.patience is None:
+        if self.each is None:
             return read_timing(self._file)
-        most = self.patience
-        ((_, timing),) = engine.run_within(
-            read_timing, [self._file], workers=1, each=most, all_of_them=most
-        )
+        timing: Timing | Exception | None = self._known.still(content, self.each)
+        if timing is None:
+            ((_, timing),) = engine.run_within(
+                read_timing, [self._file], workers=1, each=self.each, all_of_them=self._left()
+            )
+            self._note(content, timing)
         if isinstance(timing, Exception):
             raise MediaError(f"{answer.query} has no timing to search by. {timing}")
         return timing
@@ -138,7 +170,8 @@ class Timings:
         known = self._stored(files)
         missing = {c: file for c, file in files.items() if file is not None and c not in known}
         read, why = self._read(missing, progress) if missing else ({}, {})
-        self.unread = sum(isinstance(error, engine.TookTooLong) for error in why.values())
+        self.unread = sum(isinstance(error, engine.NoTimeLeft) for error in why.values())
+        self.slow = sum(map(_is_slow, why.values())) if self.each is not None else 0
         nothing = {side: empty(width) for side, width in WIDTHS.items()}
         return dict.fromkeys(files, nothing) | known | read
 
@@ -147,18 +180,34 @@ class Timings:
     ) -> tuple[dict[str, Timing], dict[str, Exception]]:
         """Read files and keep what was read; return it, and why others could not be read."""
         read: dict[str, Timing] = {}
+        bounds = None
         why: dict[str, Exception] = {}
+        if self.each is not None:
+            bounds = self.each, self._left()
+            found = {content: self._known.still(content, self.each) for content in files}
+            why = {content: error for content, error in found.items() if error is not None}
+            files = {content: clip for content, clip in files.items() if content not in why}
+        if not files:
+            return read, why
         progress.start("Reading when they sound and move", len(files))
-        for content, timing in _read(files, self.patience):
+        for content, timing in _read(files, bounds):
             if isinstance(timing, Exception):
                 LOG.info("%s: %s", files[content].file, timing)
                 why[content] = timing
             else:
                 read[content] = timing
+            self._note(content, timing)
             progress.advance(files[content].file.name)
         progress.finish()
         self._keep(read)
         return read, why
+
+    def _left(self) -> float:
+        return self._until - time.monotonic()
+
+    def _note(self, content: str, found: Timing | Exception) -> None:
+        if self.each is not None and isinstance(found, Exception) and _is_slow(found):
+            self._known.note(content, found, self.each)
 
     def _stored(self, contents: Iterable[str]) -> dict[str, Timing]:
         if not self._kept.exists:
@@ -182,20 +231,31 @@ class Timings:
             LOG.info("The timing of %d clips could not be kept: %s", len(read), error)
 
 
+def _is_slow(error: Exception) -> bool:
+    """Whether a file took longer than a file may, or crashed: another one need not wait for it."""
+    late = isinstance(error, engine.TookTooLong) and not isinstance(error, engine.NoTimeLeft)
+    return late or isinstance(error, engine.WorkerDied)
+
+
 def _read(
-    files: Mapping[str, LibraryClip], patience: float | None
+    files: Mapping[str, LibraryClip], bounds: tuple[float, float] | None
 ) -> Iterator[tuple[str, Timing | Exception]]:
-    """Yield each content with its timing, read in worker processes, or with why it has none."""
+    """Yield each content with its timing, read in worker processes, or with why it has none.
+
+    Args:
+        files: Content → clip.
+        bounds: Seconds for one of them, and for all; None: as long as it takes.
+    """
     workers = min(engine.default_workers(), len(files))
-    if patience is None:
+    if bounds is None:
         found = engine.run(_do, files.items(), workers=workers, start=_start_worker)
     else:
         found = engine.run_within(
             _do,
             files.items(),
             workers=workers,
-            each=patience / 2,
-            all_of_them=patience,
+            each=bounds[0],
+            all_of_them=bounds[1],
             start=_start_worker,
         )
     for (content, _), result in found:
