@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from _far import LIBRARY, answering, believed, opened, quick, sounds  # noqa: F4
 from _folders import QUICK
 from _milvus import MilvusServer
 from earsight.cli import app
-from earsight.errors import InputError, LibraryError
+from earsight.errors import InputError, LibraryError, OvertakenError, StorageError
 from earsight.library import build, elsewhere
 from earsight.library import move as moving
 from earsight.library.build import index
@@ -21,6 +22,8 @@ from earsight.library.elsewhere import drop_left, new_place
 from earsight.library.forget import forget_folder
 from earsight.library.lease import SILENCE, Lease
 from earsight.library.move import move
+from earsight.library.settings import Settings
+from earsight.library.shared import SharedStore
 from earsight.library.status import status
 from earsight.storage import Remote
 from earsight.vectors import EMBEDDED, Records
@@ -176,6 +179,95 @@ def test_two_that_move_and_one_that_indexes_meanwhile(
     move(LIBRARY, EMBEDDED)
     assert collections(milvus) == before and answering() == names(300, 310, 400)
     assert not opened().get("moving")
+
+
+class StoppedError(BaseException):
+    """What Ctrl-C raises."""
+
+
+@pytest.mark.parametrize(
+    ("broken", "came_to_be"),
+    [(StoppedError, True), (StorageError, True), (StorageError, False), (OvertakenError, False)],
+)
+def test_a_switch_that_is_broken_off_never_costs_what_answers(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    milvus: MilvusServer,
+    broken: type[BaseException],
+    came_to_be: bool,
+) -> None:
+    """It raises before or after its commit; nobody is told which."""
+    before = collections(milvus)
+    index(sounds(tmp_path / "one", 300, 310), library=LIBRARY, **QUICK)
+    real = SharedStore.relocate
+
+    def breaking(*arguments: Any) -> None:
+        if came_to_be:
+            real(*arguments)
+        raise broken
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SharedStore, "relocate", breaking)
+        with pytest.raises(broken):
+            move(LIBRARY, milvus.address)
+    assert len(collections(milvus) - before) == (came_to_be or broken is not OvertakenError)
+    assert opened().facts("made:").keys() == collections(milvus) - before, "what is left is known"
+    asked = answering_on(milvus) if came_to_be else answering()
+    assert asked == names(300, 310)
+    assert move(LIBRARY, milvus.address).n_rows == (0 if came_to_be else 2)
+    current = opened().current()
+    assert current is not None and collections(milvus) - before == {current.table}
+    assert answering_on(milvus) == names(300, 310)
+    move(LIBRARY, EMBEDDED)
+
+
+def test_a_switch_is_refused_or_whole_though_killed_half_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index(sounds(tmp_path / "one", 300), library=LIBRARY, **QUICK)
+    store, far = opened(), {"index": "milvus://here:19530", "table": "earsight_0_1_2", "dim": 3}
+    before = store.current()
+    assert before is not None
+    moved = replace(before, info=before.info | far)
+    with pytest.raises(OvertakenError):
+        store.relocate(moved, replace(before, n_rows=9))
+    assert (store.current(), store.settings["index"]) == (before, EMBEDDED), "nothing was changed"
+
+    def killed(*_: object) -> None:
+        raise StoppedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SharedStore, "set", killed)
+        with pytest.raises(StoppedError):
+            store.relocate(moved, before)
+    current = opened().current()
+    assert current is not None and current.table == "earsight_0_1_2"
+    assert opened().get("settings")["index"] == EMBEDDED
+    assert opened().settings["index"] == Settings.of(store).index == "milvus://here:19530"
+    replace(Settings.of(store), index=EMBEDDED).keep(store)
+    assert opened().settings["index"] == EMBEDDED, "asked for after it was moved"
+    store.relocate(current, current)
+    assert opened().settings["index"] == "milvus://here:19530"
+
+
+def test_a_switch_whose_reply_was_lost_is_no_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit is sent again, and finds what it wrote itself."""
+    index(sounds(tmp_path / "one", 300), library=LIBRARY, **QUICK)
+    store, real = opened(), Records.renew
+    before = store.current()
+    assert before is not None
+    moved = replace(before, info=before.info | {"table": "embedding-1-0a1b2c3d"})
+
+    def twice(*arguments: Any) -> int:
+        real(*arguments)
+        return real(*arguments)
+
+    monkeypatch.setattr(Records, "renew", twice)
+    store.relocate(moved, before)
+    current = opened().current()
+    assert current is not None and current.table == moved.table
 
 
 # Folders

@@ -22,6 +22,7 @@ from earsight.library.build import index
 from earsight.library.doctor import check_library
 from earsight.library.export import export
 from earsight.library.forget import forget
+from earsight.library.local import LocalStore
 from earsight.library.move import Sums, move
 from earsight.library.place import FOLDER
 from earsight.library.search import search
@@ -280,6 +281,31 @@ def test_kill_9_at_any_moment_leaves_one_whole_index(clips, milvus, moment, back
     assert len(mine(milvus, clips)) == (goal != EMBEDDED)
     assert embeddings_on_disk(clips) == (["embedding-1"] if goal == EMBEDDED else [])
     assert not index(clips).rebuilt
+
+
+class StoppedError(BaseException):
+    """What Ctrl-C raises."""
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_switch_that_is_stopped_after_its_commit_answers(clips, milvus, monkeypatch, back):
+    before, relocate = answers(clips), LocalStore.relocate
+    start, goal = (milvus.address, EMBEDDED) if back else (EMBEDDED, milvus.address)
+    move(clips, start)
+
+    def stopped(*arguments):
+        relocate(*arguments)
+        raise StoppedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "relocate", stopped)
+        with pytest.raises(StoppedError):
+            move(clips, goal)
+    assert status(clips).index == goal and answers(clips) == before
+    assert move(clips, goal).n_rows == 0
+    assert answers(clips) == before
+    assert len(mine(milvus, clips)) == (goal != EMBEDDED)
+    assert embeddings_on_disk(clips) == (["embedding-1"] if goal == EMBEDDED else [])
 
 
 @pytest.mark.parametrize("harm", ["gone", "wider", "fewer"])

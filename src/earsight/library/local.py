@@ -279,7 +279,7 @@ class LocalStore(Store):
             )
             db.execute("DELETE FROM embeddings WHERE id < ?", (embedding.id,))
 
-    def relocate(self, embedding: Embedding) -> None:
+    def relocate(self, embedding: Embedding, _before: Embedding) -> None:
         """Let the vectors of `embedding` be read from where it says, and later ones be put there.
 
         Both in one step.

@@ -2,13 +2,15 @@
 
 import hashlib
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 
 from earsight import storage
 from earsight.arrays import FloatArray
-from earsight.errors import LibraryError
+from earsight.errors import LibraryError, OvertakenError, StorageError
 from earsight.library.elsewhere import (
     FACTS,
     Place,
@@ -106,29 +108,58 @@ def move(library: str | storage.Place, index: str, *, progress: Progress | None 
             )
         before, n_rows, checksum = current.index, 0, ""
         if before == index:
-            store.relocate(current)  # another index may have been asked for in vain
+            store.relocate(current, current)  # another index may have been asked for in vain
         else:
             check_reachable(store, index)
             target = new_place(store, current.id, index)
             try:
                 n_rows, checksum = _copy(store, current, target, progress)
                 info = {name: one for name, one in current.info.items() if name not in FACTS}
-                current = replace(current, info=info | target.facts(target.open(store)))
+                moved = replace(current, info=info | target.facts(target.open(store)))
                 check_alone()
-                store.relocate(current)
             except BaseException as error:
                 leave(store, target)
                 if isinstance(error, LibraryError):
                     _check_answers(store, current, error)
                 raise
-        drop_embeddings(store, current, moved=True)
-        left = drop_left(store, current, moved=True)
+            _switch(store, current, moved, target)
+            current = moved
+        left = _tidy(store, current, check_alone)
     return Moved(store.folder, before, index, n_rows, checksum, time.monotonic() - begun, left)
+
+
+def _switch(store: Store, current: Embedding, moved: Embedding, target: Place) -> None:
+    """Let the new table answer.
+
+    Whatever breaks this off, it may have come to be, or come to be later on. So the new table stays
+    unless it was refused; one that does not answer goes with the next move or index.
+    """
+    try:
+        store.relocate(moved, current)
+    except OvertakenError as error:
+        with suppress(LibraryError, StorageError):
+            answering = store.current()
+            if answering is None or Place(answering.index, answering.table) != target:
+                leave(store, target)
+        _check_answers(store, current, error)
+        raise
+
+
+def _tidy(store: Store, current: Embedding, check_alone: Callable[[], None]) -> list[str]:
+    """Remove the old tables, unless another machine may be moving it again by now."""
+    try:
+        check_alone()
+    except (LibraryError, StorageError):
+        return []  # it is moved, and what is left goes with the next move or index
+    drop_embeddings(store, current, moved=True)
+    return drop_left(store, current, moved=True)
 
 
 def _check_answers(store: Store, current: Embedding, error: LibraryError) -> None:
     """Word an error as what it comes from, where another embedding answers by now."""
-    later = store.current()
+    later = None
+    with suppress(LibraryError, StorageError):  # what it comes from is told
+        later = store.current()
     if later is not None and later.id != current.id:
         raise LibraryError(
             f"The library {store.folder} was embedded anew by another machine meanwhile, and is as "

@@ -10,10 +10,11 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from earsight.errors import LibraryError
+from earsight.errors import LibraryError, OvertakenError
 from earsight.library import feeders
 from earsight.library.beside import is_text
 from earsight.library.feeders import chosen, fact_of, machine
@@ -34,6 +35,7 @@ from earsight.paths import as_text
 from earsight.storage import Remote
 
 FORMAT = 1
+_MOVED = "moved"  # where an embedding was moved to; and the last such that settings know of
 _BLOCK = 4096  # clips that one commit gives numbers to
 
 
@@ -135,11 +137,17 @@ class SharedStore(Store):
     def settings(self) -> dict[str, Any]:
         """What `index` was last asked for: what holds for all, and for this folder of clips."""
         own = self.get(f"settings:{self._id}", {}) if self._root else {}
-        return {**self.get("settings", {}), **own}
+        shared = dict(self.get("settings", {}))
+        known, current = shared.pop(_MOVED, None), self.current()
+        if current is not None and current.info.get(_MOVED) not in (None, known):
+            shared["index"] = current.index  # a move was killed before it could tell
+        return {**shared, **own}
 
     def keep_settings(self, shared: dict[str, Any], own: dict[str, Any]) -> None:
         """Remember settings of the library, and those of this folder of clips."""
-        self.set("settings", shared)
+        current = self.current()
+        known = {_MOVED: current.info[_MOVED]} if current and _MOVED in current.info else {}
+        self.set("settings", shared | known)
         self.set(f"settings:{self._id}", own)
 
     @property
@@ -370,13 +378,18 @@ class SharedStore(Store):
         rows = self._state.read(["key", "number"], kind="embedding")
         self._state.remove([row["key"] for row in rows if row["number"] < embedding.id])
 
-    def relocate(self, embedding: Embedding) -> None:
-        """Let vectors be read from where `embedding` says, and be put there: one commit."""
-        settings = self.get("settings", {}) | {"index": embedding.index}
-        rows = [embedding_row(embedding), fact_row("settings", settings)]
-        current = self.current()  # asked for just now, and its row must still be there
-        is_still = current is not None and current.id == embedding.id
-        if not is_still or self._state.rows.renew(rows) < len(rows):
-            raise LibraryError(
-                f"Embedding {embedding.id} of the library {self.folder} answers no more."
+    def relocate(self, embedding: Embedding, before: Embedding) -> None:
+        """Let vectors be read from where `embedding` says: one commit; and be put there: another.
+
+        Of one alone, `settings` knows that it came after them.
+        """
+        embedding = replace(embedding, info=embedding.info | {_MOVED: embedding.table})
+        known = str(embedding_row(before)["value"])
+        renewed = self._state.rows.renew([embedding_row(embedding)], known)
+        if not renewed and self.current() != embedding:  # else it came to be, its reply was lost
+            raise OvertakenError(
+                f"Embedding {embedding.id} of the library {self.folder} answers no more, or was "
+                "moved by another machine. Run the same command again."
             )
+        settings = {"index": embedding.index, _MOVED: embedding.table}
+        self.set("settings", self.get("settings", {}) | settings)

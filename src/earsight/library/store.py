@@ -300,13 +300,11 @@ class Store(ABC):
         """Let `embedding` answer from now on, unless a later one does; earlier ones' rows go."""
 
     @abstractmethod
-    def relocate(self, embedding: Embedding) -> None:
+    def relocate(self, embedding: Embedding, before: Embedding) -> None:
         """Let the vectors of `embedding` be read from where it says, and later ones be put there.
 
-        Both in one step.
-
         Raises:
-            LibraryError: Another embedding answers by now.
+            OvertakenError: What answers is not what it was before; nothing was changed.
         """
 
     def reads_by(self, features: str) -> None:  # noqa: B027 - one folder is of one mind
