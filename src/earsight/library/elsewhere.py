@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from earsight.errors import LibraryError
+from earsight.errors import LibraryError, StorageError
 from earsight.library.sharing import GRACE
 from earsight.library.store import Embedding, Store
 from earsight.library.tables import embedding_table, may_be_made
@@ -67,7 +67,7 @@ def leave(store: Store, place: Place) -> None:
 
     Only by who made it.
     """
-    with suppress(LibraryError):
+    with suppress(LibraryError, StorageError):
         place.open(store).drop()
         if place.index != EMBEDDED:
             store.unset([f"{_MADE}{place.table}"])
