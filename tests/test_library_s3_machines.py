@@ -26,7 +26,7 @@ from earsight.library.settings import Settings
 from earsight.library.shared import SharedStore
 from earsight.library.status import status
 from earsight.storage import Remote
-from earsight.vectors import EMBEDDED, Records
+from earsight.vectors import EMBEDDED, Records, table_names
 from test_watch import Day
 
 pytestmark = pytest.mark.usefixtures("s3", "quick")
@@ -219,6 +219,33 @@ def test_a_switch_that_is_broken_off_never_costs_what_answers(
     assert current is not None and collections(milvus) - before == {current.table}
     assert answering_on(milvus) == names(300, 310)
     move(LIBRARY, EMBEDDED)
+
+
+def test_who_lost_the_lease_touches_nothing_of_who_took_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, milvus: MilvusServer
+) -> None:
+    """One sleeps for too long; another moves the same embedding; then the first wakes."""
+    index(sounds(tmp_path / "one", 300, 310), library=LIBRARY, index=milvus.address, **QUICK)
+    real, times = moving._copy, list[float]()
+
+    def asleep(*arguments: Any) -> Any:
+        done = real(*arguments)
+        if not times:
+            times.append(time.time() + 2 * SILENCE)
+            with monkeypatch.context() as later:
+                later.setattr(time, "time", lambda: times[0])
+                assert move(LIBRARY, EMBEDDED).n_rows == 2
+        return done
+
+    with monkeypatch.context() as patch:
+        patch.setattr(moving, "_copy", asleep)
+        with pytest.raises(LibraryError, match="another one is moving the library"):
+            move(LIBRARY, EMBEDDED)
+    assert answering() == names(300, 310)
+    current = opened().current()
+    assert current is not None
+    left = {name for name in table_names(opened().folder / "vectors") if "embedding" in name}
+    assert left == {current.table}
 
 
 def test_a_switch_is_refused_or_whole_though_killed_half_way(

@@ -42,19 +42,22 @@ class Place:
         return embedding_table(store.folder, self.table, self.index)
 
     def facts(self, table: VectorTable) -> dict[str, Any]:
-        """Return what an embedding's `info` holds of it; nothing of the embedded index."""
+        """Return what an embedding's `info` holds of it; of the embedded index only its name."""
         if self.index == EMBEDDED:
-            return {}
+            return {"table": self.table}
         return dict(zip(FACTS, (self.index, self.table, table.dim), strict=True))
 
 
 def new_place(store: Store, number: int, index: str) -> Place:
     """Return where the vectors of embedding `number` are to be written.
 
-    It is remembered first, so that a kill leaves nothing on a server that nobody knows.
+    It is remembered first, so that a kill leaves nothing on a server that nobody knows. On S3 one
+    that was silent for long may still write when another one moves the same embedding: so what is
+    written, or dropped, there is nobody else's.
     """
     if index == EMBEDDED:
-        return Place(index, f"embedding-{number}")
+        mark = f"-{secrets.token_hex(4)}" if store.shared else ""
+        return Place(index, f"embedding-{number}{mark}")
     own = store.get(_ID) or secrets.token_hex(8)
     store.set(_ID, own)
     place = Place(index, f"earsight_{own}_{number}_{secrets.token_hex(4)}")

@@ -4,6 +4,7 @@ One table for each role ("words.audio", "visual", …) and one for the sequences
 fingerprint of the extractors that filled them, so that two sets can stand side by side.
 """
 
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +39,7 @@ from earsight.vectors import (
     table_names,
 )
 
+_EMBEDDING = re.compile("embedding-([0-9]+)(?:-[0-9a-f]{8})?")  # with a mark on S3
 _CHUNK = 4096  # windows read and embedded at a time
 
 
@@ -272,5 +274,5 @@ def may_be_made(store: Store, current: Embedding, number: int, moved: bool) -> b
 
 def _number(table: str) -> int:
     """Return the number of an embedding's table, -1 of another one."""
-    kind, _, number = table.rpartition("-")
-    return int(number) if kind == "embedding" and number.isdigit() else -1
+    found = _EMBEDDING.fullmatch(table)
+    return int(found[1]) if found else -1
