@@ -7,12 +7,20 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from earsight.web.security import url_of
+
+HALF = (  # of an upload whose rest never comes
+    b"POST /api/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n"
+    b"Content-Type: multipart/form-data; boundary=edge\r\n\r\n"
+    b'--edge\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF'
+)
 
 
 def earsight(*arguments: object, **more: object) -> "subprocess.Popen[str]":
@@ -32,9 +40,15 @@ def test_it_says_where_it_is_and_ends_tidily(made: Path, tmp_path: Path) -> None
         with urllib.request.urlopen(f"{address[1]}api/library", timeout=60) as reply:
             assert json.load(reply)["n_clips"] == 9
         assert list(tmp_path.glob("earsight-uploads-*"))
-        process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGINT)  # the impatient do
-        assert process.wait(60) == 130
+        with socket.create_connection(("127.0.0.1", urlsplit(address[1]).port)) as upload:
+            upload.sendall(HALF)
+            while not list(tmp_path.glob("earsight-uploads-*/*")):
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.5)  # the system makes one of two that come at once
+            assert process.poll() is None  # the upload has three seconds to end
+            process.send_signal(signal.SIGINT)  # the impatient do
+            assert process.wait(60) == 130
         told = process.stderr.read()
         assert "Traceback" not in told and told.count("earsight: stopped.") == 1
     assert not list(tmp_path.glob("earsight-uploads-*"))

@@ -1,5 +1,7 @@
 """Runs the application on this machine until it is stopped."""
 
+import asyncio
+import logging
 import re
 import secrets
 import socket
@@ -92,7 +94,7 @@ class _Server(uvicorn.Server):
 
 def configured(app: ASGIApp) -> uvicorn.Config:
     """Return how the application is run: it says nothing about itself, and keeps no log."""
-    return uvicorn.Config(
+    config = uvicorn.Config(
         app,
         http=TimedHeads,
         log_level="error",
@@ -103,6 +105,13 @@ def configured(app: ASGIApp) -> uvicorn.Config:
         timeout_graceful_shutdown=3,
         h11_max_incomplete_event_size=1 << 16,
     )
+    logging.getLogger("uvicorn.error").addFilter(_is_fault)  # once, however often it is added
+    return config
+
+
+def _is_fault(record: logging.LogRecord) -> bool:
+    """Whether something went wrong; that the end of the server cut off a question is no fault."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def listen(host: str, port: int) -> socket.socket:
