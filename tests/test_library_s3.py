@@ -47,6 +47,7 @@ def test_answers_are_those_of_a_library_on_a_disk(tmp_path: Path) -> None:
                 (r.score, r.path, r.label, r.start, r.end) for r in two
             ]
         assert there.labels() == {"blue": 2, "red": 2}
+        assert repr(there).startswith(f"Library({LIBRARY!r}, 4 clips, ")
         assert len({clip.id for clip in there.clips()}) == 4
         assert [clip.text is not None for clip in there.clips()] == [False, False, True, False]
         points = [library.embeddings("audio") for library in (near, there)]

@@ -103,7 +103,8 @@ class Library:
                 opened = self.opened()
                 answers = opened.embedding.info["space"]
                 n = len(opened.clips)
-                return f"Library({str(self.root)!r}, {n} clip{'s' * (n != 1)}, {answers})"
+                shown = str(self.root if isinstance(self._place, Path) else self._place)
+                return f"Library({shown!r}, {n} clip{'s' * (n != 1)}, {answers})"
         except EarsightError as error:  # closed, gone, or nothing answers yet
             return f"Library({str(self._place)!r}: {error})"
 
