@@ -55,6 +55,9 @@ def test_refusals(tmp_path: Path) -> None:
         train(DATA, "cca", tmp_path / "model", score=kept)
     with pytest.raises(InputError, match="There is no method 'ccaa'"):
         train(DATA, "ccaa", tmp_path / "model")
+    write_features(tmp_path / "part.h5", DATA)
+    with pytest.raises(InputError, match=r"tnn needs all rows at once.* `earsight join` makes of"):
+        command(f"{tmp_path}/*.h5", tmp_path / "model", method="tnn")
     assert not (tmp_path / "model").exists()
 
 

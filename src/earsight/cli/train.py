@@ -11,7 +11,6 @@ from earsight.cli._show import clock, out, say, show, table
 from earsight.cli.compare import Sparingly, opened
 from earsight.cli.extract import Address, Engine, check_engine
 from earsight.cli.library import Json
-from earsight.errors import InputError
 
 if TYPE_CHECKING:
     from earsight.experiments.train import Trained
@@ -57,12 +56,7 @@ def train(
         from earsight.experiments.partitions import matching, train_files
 
         files = matching(source)
-        try:
-            done = train_files(files, method, model, address=address, seed=seed, score=other)
-        except InputError as error:
-            instead = "give it one file, such as `earsight join` makes of parts"
-            error.args = (str(error).replace("call `fit`", instead),)
-            raise
+        done = train_files(files, method, model, address=address, seed=seed, score=other)
     else:
         done = run(opened(source).data, method, model, seed=seed, score=other, told=Sparingly())
     if rank > 0:

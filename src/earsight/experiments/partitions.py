@@ -79,12 +79,25 @@ def fit_files(
         EngineError: A part was lost again and again, or the cluster is gone; the model is as it
             was before.
     """
-    if type(model).fit_parts is JointEmbedding.fit_parts:
-        model.fit_parts(())  # says why not, before a file is looked at
+    check_closed(model)
     counts = _counts(files, cluster)
     n_parts = _PARTS_PER_CPU * (cluster.cpus if cluster else 1)
     model.fit_parts(spans(files, counts, n_parts), cluster.merged if cluster else map)
     return dict(sum(map(Counter, counts), Counter[str]()))
+
+
+def check_closed(model: JointEmbedding) -> None:
+    """Check that a method can learn from files of which not all rows are in memory at once.
+
+    Raises:
+        InputError: It is no closed form.
+    """
+    if type(model).fit_parts is JointEmbedding.fit_parts:
+        raise InputError(
+            f"{model.name} needs all rows at once, so it cannot be fitted to files in parts: give "
+            "it one file, such as `earsight join` makes of parts. The closed forms of the CCA "
+            "family, such as cca and cluster_cca, can."
+        )
 
 
 @dataclass(frozen=True)
