@@ -1,9 +1,8 @@
 """Whether the sound of a clip is in step with its sight, and copies in which it is.
 
 What was found is kept while the file is as it was; what took too long or crashed is tried again
-after a while: a busy machine may have been why. Copies lie in a
-private folder, few and small enough; the one that was asked for longest ago makes room, and all go
-with the server.
+after a while: a busy machine may have been why. Copies lie in a private folder, few and small
+enough; the one that was asked for longest ago makes room, and all go with the server.
 """
 
 import shutil
