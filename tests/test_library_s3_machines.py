@@ -1,10 +1,8 @@
-"""A library at s3:// with machines that come, go, die and move it at the same moment."""
+"""A library at s3:// with machines that come, go and die at the same moment."""
 
 import json
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +12,14 @@ from _far import LIBRARY, answering, believed, opened, quick, sounds  # noqa: F4
 from _folders import QUICK
 from _milvus import MilvusServer
 from earsight.cli import app
-from earsight.errors import InputError, LibraryError, OvertakenError, StorageError
+from earsight.errors import InputError, LibraryError
 from earsight.library import build, elsewhere
-from earsight.library import move as moving
 from earsight.library.build import index
 from earsight.library.elsewhere import drop_left, new_place
 from earsight.library.forget import forget_folder
-from earsight.library.lease import SILENCE, Lease
-from earsight.library.move import move
-from earsight.library.settings import Settings
-from earsight.library.shared import SharedStore
 from earsight.library.status import status
 from earsight.storage import Remote
-from earsight.vectors import EMBEDDED, Records, table_names
+from earsight.vectors import Records
 from test_watch import Day
 
 pytestmark = pytest.mark.usefixtures("s3", "quick")
@@ -100,201 +93,6 @@ def answering_on(milvus: MilvusServer) -> set[str]:
     assert current is not None and current.index == milvus.address
     have = {row.content for row in elsewhere.open_table(store, current).rows()}
     return {Path(store.name_of(clip)).name for clip in store.clips() if clip.content in have}
-
-
-# Moving
-
-
-def lease(who: str) -> Lease:
-    return Lease(Records(Remote.parse(f"{LIBRARY}/state"), "library"), "moving", who)
-
-
-def test_one_machine_at_a_time_and_a_dead_one_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = Records(Remote.parse(f"{LIBRARY}/state"), "library")
-    rows.create()
-
-    def at_once(n: int) -> tuple[list[Lease], list[str]]:
-        together, held, refused = threading.Barrier(n), list[Lease](), list[str]()
-
-        def take(number: int) -> None:
-            one = lease(f"machine {number}")
-            together.wait(60)
-            try:
-                held.append(one.__enter__())
-            except LibraryError as error:
-                refused.append(str(error))
-
-        with ThreadPoolExecutor(n) as pool:
-            list(pool.map(take, range(n)))
-        return held, refused
-
-    (first,), refused = at_once(3)
-    assert len(refused) == 2 and all(f"is moving the library {LIBRARY}. W" in r for r in refused)
-    now = time.time()
-    with monkeypatch.context() as patch:
-        patch.setattr(time, "time", lambda: now + SILENCE - 5)
-        first.renew()
-        patch.setattr(time, "time", lambda: now + 2 * SILENCE - 15)
-        with pytest.raises(LibraryError, match=r"Machine machine \d .*last sign of life 290 s ago"):
-            lease("another").__enter__()
-        patch.setattr(time, "time", lambda: now + 2 * SILENCE)
-        (second,), refused = at_once(3)
-    assert len(refused) == 2
-    with pytest.raises(LibraryError, match="another one is moving the library"):
-        first.renew()
-    first.__exit__()
-    second.renew()  # nobody took it from the second
-    second.__exit__()
-    assert rows.read({}, ["key"]) == []
-
-
-def test_two_that_move_and_one_that_indexes_meanwhile(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, milvus: MilvusServer
-) -> None:
-    one, two = sounds(tmp_path / "one", 300, 310), sounds(tmp_path / "two", 400)
-    before = collections(milvus)
-    index(one, library=LIBRARY, **QUICK)
-    real = moving._copy
-
-    def second(*arguments: Any) -> Any:
-        with pytest.raises(LibraryError, match=r"Machine .* is moving the library s3://"):
-            move(LIBRARY, milvus.address)
-        return real(*arguments)
-
-    def anew(*arguments: Any) -> Any:
-        done = real(*arguments)
-        index(two, library=LIBRARY)
-        return done
-
-    with monkeypatch.context() as patch:
-        patch.setattr(moving, "_copy", anew)
-        with pytest.raises(LibraryError, match="was embedded anew by another machine meanwhile"):
-            move(LIBRARY, milvus.address)
-    assert collections(milvus) == before and opened().facts("made:") == {}
-    assert opened().settings["index"] == EMBEDDED and answering() == names(300, 310, 400)
-    with monkeypatch.context() as patch:
-        patch.setattr(moving, "_copy", second)
-        move(LIBRARY, milvus.address)
-    assert answering_on(milvus) == names(300, 310, 400) and len(collections(milvus) - before) == 1
-    move(LIBRARY, EMBEDDED)
-    assert collections(milvus) == before and answering() == names(300, 310, 400)
-    assert not opened().get("moving")
-
-
-class StoppedError(BaseException):
-    """What Ctrl-C raises."""
-
-
-@pytest.mark.parametrize(
-    ("broken", "came_to_be"),
-    [(StoppedError, True), (StorageError, True), (StorageError, False), (OvertakenError, False)],
-)
-def test_a_switch_that_is_broken_off_never_costs_what_answers(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    milvus: MilvusServer,
-    broken: type[BaseException],
-    came_to_be: bool,
-) -> None:
-    """It raises before or after its commit; nobody is told which."""
-    before = collections(milvus)
-    index(sounds(tmp_path / "one", 300, 310), library=LIBRARY, **QUICK)
-    real = SharedStore.relocate
-
-    def breaking(*arguments: Any) -> None:
-        if came_to_be:
-            real(*arguments)
-        raise broken
-
-    with monkeypatch.context() as patch:
-        patch.setattr(SharedStore, "relocate", breaking)
-        with pytest.raises(broken):
-            move(LIBRARY, milvus.address)
-    assert len(collections(milvus) - before) == (came_to_be or broken is not OvertakenError)
-    assert opened().facts("made:").keys() == collections(milvus) - before, "what is left is known"
-    asked = answering_on(milvus) if came_to_be else answering()
-    assert asked == names(300, 310)
-    assert move(LIBRARY, milvus.address).n_rows == (0 if came_to_be else 2)
-    current = opened().current()
-    assert current is not None and collections(milvus) - before == {current.table}
-    assert answering_on(milvus) == names(300, 310)
-    move(LIBRARY, EMBEDDED)
-
-
-def test_who_lost_the_lease_touches_nothing_of_who_took_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, milvus: MilvusServer
-) -> None:
-    """One sleeps for too long; another moves the same embedding; then the first wakes."""
-    index(sounds(tmp_path / "one", 300, 310), library=LIBRARY, index=milvus.address, **QUICK)
-    real, times = moving._copy, list[float]()
-
-    def asleep(*arguments: Any) -> Any:
-        done = real(*arguments)
-        if not times:
-            times.append(time.time() + 2 * SILENCE)
-            with monkeypatch.context() as later:
-                later.setattr(time, "time", lambda: times[0])
-                assert move(LIBRARY, EMBEDDED).n_rows == 2
-        return done
-
-    with monkeypatch.context() as patch:
-        patch.setattr(moving, "_copy", asleep)
-        with pytest.raises(LibraryError, match="another one is moving the library"):
-            move(LIBRARY, EMBEDDED)
-    assert answering() == names(300, 310)
-    current = opened().current()
-    assert current is not None
-    left = {name for name in table_names(opened().folder / "vectors") if "embedding" in name}
-    assert left == {current.table}
-
-
-def test_a_switch_is_refused_or_whole_though_killed_half_way(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    index(sounds(tmp_path / "one", 300), library=LIBRARY, **QUICK)
-    store, far = opened(), {"index": "milvus://here:19530", "table": "earsight_0_1_2", "dim": 3}
-    before = store.current()
-    assert before is not None
-    moved = replace(before, info=before.info | far)
-    with pytest.raises(OvertakenError):
-        store.relocate(moved, replace(before, n_rows=9))
-    assert (store.current(), store.settings["index"]) == (before, EMBEDDED), "nothing was changed"
-
-    def killed(*_: object) -> None:
-        raise StoppedError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(SharedStore, "set", killed)
-        with pytest.raises(StoppedError):
-            store.relocate(moved, before)
-    current = opened().current()
-    assert current is not None and current.table == "earsight_0_1_2"
-    assert opened().get("settings")["index"] == EMBEDDED
-    assert opened().settings["index"] == Settings.of(store).index == "milvus://here:19530"
-    replace(Settings.of(store), index=EMBEDDED).keep(store)
-    assert opened().settings["index"] == EMBEDDED, "asked for after it was moved"
-    store.relocate(current, current)
-    assert opened().settings["index"] == "milvus://here:19530"
-
-
-def test_a_switch_whose_reply_was_lost_is_no_refusal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The commit is sent again, and finds what it wrote itself."""
-    index(sounds(tmp_path / "one", 300), library=LIBRARY, **QUICK)
-    store, real = opened(), Records.renew
-    before = store.current()
-    assert before is not None
-    moved = replace(before, info=before.info | {"table": "embedding-1-0a1b2c3d"})
-
-    def twice(*arguments: Any) -> int:
-        real(*arguments)
-        return real(*arguments)
-
-    monkeypatch.setattr(Records, "renew", twice)
-    store.relocate(moved, before)
-    current = opened().current()
-    assert current is not None and current.table == moved.table
 
 
 # Folders

@@ -2,7 +2,9 @@
 
 S3 has no lock that dies with its holder. So the holder gives a sign of life every minute, and one
 that was silent for five is taken for dead, and replaced, by one conditional commit. Clocks of the
-machines must agree within minutes.
+machines must agree within minutes. A reply that is lost on its way changes nothing: whose a row is
+tells the token in it. These rows have a table of their own, as readers take each commit of the
+other for a change of the library.
 """
 
 import json
@@ -10,6 +12,7 @@ import os
 import secrets
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from earsight.errors import LibraryError, StorageError
@@ -24,7 +27,7 @@ class Lease:
     """Held for as long as a `with` goes on.
 
     Args:
-        rows: The state of the library.
+        rows: Who does what alone.
         doing: What is done alone, as in "moving".
         who: The name of this machine.
 
@@ -40,21 +43,33 @@ class Lease:
         self._over = threading.Event()
 
     def __enter__(self) -> "Lease":
+        self._rows.create()
         ours = self._now()
-        if not self._rows.add(ours):
-            before = self._found()
-            if before is not None:
-                self._refuse_living(before)
-            if not (self._rows.renew([ours], before) if before else self._rows.add(ours)):
-                raise LibraryError(self._refusal("Another machine was faster"))
+        if not self._take(ours):
+            raise LibraryError(self._refusal("Another machine was faster"))
         self._held = ours
         threading.Thread(target=self._live, name="earsight-lease", daemon=True).start()
         return self
 
+    def _take(self, ours: dict[str, Any]) -> bool:
+        if self._rows.add(ours):
+            return True
+        before = self._found()
+        if before is None:
+            self._rows.add(ours)
+        elif not self._is_ours(before):
+            self._refuse_living(before)
+            self._rows.renew([ours], before)
+        return self._is_ours(self._found())
+
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        with self._turn:  # a dying one would be found by others, and be taken for dead
-            self._rows.remove([self._held["key"]], self._held["value"])
+        # What was done is done, or has its own error; a row that stays is soon taken for dead.
+        with self._turn, suppress(LibraryError, StorageError):
+            found = self._found()
+            if self._is_ours(found):
+                self._rows.remove([self._held["key"]], found)
+            self._rows.optimize()
 
     def renew(self) -> None:
         """Give a sign of life.
@@ -66,12 +81,22 @@ class Lease:
             if self._over.is_set():
                 return
             ours = self._now()
-            if not self._rows.renew([ours], self._held["value"]):
+            if not (self._rows.renew([ours], self._held["value"]) or self._renew_lost(ours)):
                 raise LibraryError(
                     f"This process gave no sign of life for {SILENCE / 60:.0f} minutes, and "
                     f"another one is {self._doing} the library {self._library} instead."
                 )
             self._held = ours
+
+    def _renew_lost(self, ours: dict[str, Any]) -> bool:
+        """Renew what is there if it is ours all the same: the reply to a sign of life was lost."""
+        found = self._found()
+        if not self._is_ours(found):
+            return False
+        return found == ours["value"] or bool(self._rows.renew([ours], found))
+
+    def _is_ours(self, value: str | None) -> bool:
+        return value is not None and json.loads(value)["token"] == self._holder["token"]
 
     def _live(self) -> None:
         while not self._over.wait(BEAT):

@@ -130,7 +130,7 @@ class SharedStore(Store):
     @contextmanager
     def alone(self, doing: str) -> Iterator[Callable[[], None]]:
         """Do what one machine at a time may do; give what checks that this one still may."""
-        with Lease(self._state.rows, doing, machine()) as lease:
+        with Lease(self._state.leases, doing, machine()) as lease:
             yield lease.renew
 
     @property

@@ -19,6 +19,7 @@ class State:
 
     def __init__(self, library: Remote) -> None:
         self.rows = Records(library / "state", "library")
+        self.leases = Records(library / "state", "leases")  # no commit of theirs changes a library
         self._seen, self._kept = -1, dict[tuple[str, ...], Any]()
 
     @property
