@@ -16,7 +16,9 @@ from earsight.errors import InputError, LibraryError
 from earsight.library import build, elsewhere
 from earsight.library.build import index
 from earsight.library.elsewhere import drop_left, new_place
+from earsight.library.feeders import machine
 from earsight.library.forget import forget_folder
+from earsight.library.shared import SharedStore
 from earsight.library.status import status
 from earsight.storage import Remote
 from earsight.vectors import Records
@@ -146,6 +148,30 @@ def test_a_folder_whose_machine_is_gone_leaves(
     monkeypatch.setenv("EARSIGHT_MACHINE", "gone")
     assert index(two, library=LIBRARY).changes.added == 2  # it was not gone after all
     assert answering() == names(300, 400)
+
+
+def test_a_folder_that_was_indexed_while_it_left_leaves_by_what_status_calls_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is a folder the only one because it alone has clips yet."""
+    one, two = sounds(tmp_path / "one", 300), sounds(tmp_path / "two", 400, 410)
+    index(one, library=LIBRARY, **QUICK)
+    name, real = f"{machine()}:{two}", build.read_changes
+
+    def meanwhile(*arguments: Any, **more: Any) -> Any:
+        forget_folder(LIBRARY, name)
+        return real(*arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "read_changes", meanwhile)
+        index(two, library=LIBRARY)
+    (number,) = set(status(LIBRARY).folders) - {f"{machine()}:{one}"}
+    assert name not in status(LIBRARY).folders and believed() == names(300, 400, 410)
+    done = forget_folder(LIBRARY, number)
+    assert (len(done.paths), done.n_clips) == (2, 1)
+    assert list(status(LIBRARY).folders) == [f"{machine()}:{one}"]
+    SharedStore.made(Remote.parse(LIBRARY), two)  # and no clip of it yet
+    assert forget_folder(LIBRARY, f"{machine()}:{one}").n_clips == 0
 
 
 def test_a_folder_is_followed_into_a_library_on_s3(

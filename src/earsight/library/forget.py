@@ -82,7 +82,7 @@ def forget_folder(library: str | Place, folder: str) -> Forgotten:
 
     Args:
         library: Its address.
-        folder: MACHINE:FOLDER, as `status` names it.
+        folder: MACHINE:FOLDER, or what else `status` names it.
 
     Raises:
         InputError: No such folder feeds it, or the library lies on a disk.
@@ -94,15 +94,17 @@ def forget_folder(library: str | Place, folder: str) -> Forgotten:
                 f"The library {store.folder} lies on a disk and has one folder of clips. To do "
                 "without it, delete that folder; the clips themselves are not in it."
             )
-        found = [one for one, name in store.fed_by.items() if name == folder]
+        files = store.everything()
+        # One that was being indexed while it left has clips, and a name no more.
+        feeding = {file.folder: file.folder for file in files} | store.fed_by
+        found = [one for one, name in feeding.items() if folder in (one, name)]
         if not found:
             raise InputError(
                 f"No folder {folder} feeds the library {store.folder}; nothing was changed. Those "
-                f"that do: {', '.join(store.fed_by.values())}."
+                f"that do: {', '.join(feeding.values())}."
             )
-        files = store.everything()
         gone = [file for file in files if file.folder in found]
-        if len(gone) == len(files):
+        if len(found) == len(feeding):
             raise LibraryError(
                 f"No other folder feeds the library {store.folder}. To do without it, delete what "
                 "is there; the clips themselves are not in it."
