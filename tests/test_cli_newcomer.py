@@ -46,7 +46,7 @@ def refused(*arguments: object) -> str:
 def test_a_folder_is_no_query_and_the_message_helps(made: Path) -> None:
     told = refused("search", "red", "--library", made)
     assert f"{made}/red is a folder" in told and told.endswith("To search by words: --text red")
-    assert f"To search in it: --library {made}." in refused("search", made, "--library", made)
+    assert f"To search in it: --library '{made}'." in refused("search", made, "--library", made)
     told = refused("search", "two words", "--library", made)
     assert "There is no file two words" in told and told.endswith("words: --text 'two words'")
     assert "Did you mean blue/c.mp4?" in refused("search", "c.mp4", "--library", made)

@@ -23,7 +23,9 @@ from earsight.library.export import export
 from earsight.library.forget import forget, forgotten, take_back
 from earsight.library.place import FOLDER
 from earsight.library.search import search
+from earsight.library.shared import SharedStore
 from earsight.library.status import status
+from earsight.storage import Remote
 
 pytestmark = pytest.mark.usefixtures("s3", "quick")
 
@@ -148,6 +150,8 @@ def test_clips_of_another_machine_are_named_and_not_opened(
     found = status(LIBRARY)
     assert found.pending is not None and found.pending.nothing
     assert found.index_command == f"earsight index CLIPS --library {LIBRARY}"
+    odd = SharedStore(Remote("clips", "my $library"), Path("/my clips"))
+    assert odd.index_command == "earsight index '/my clips' --library 's3://clips/my $library'"
 
 
 @pytest.mark.long

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -305,7 +306,7 @@ def _why_no_query(query: str, roots: list[Path]) -> str:
     for path in (Path(query), *(root / query for root in roots)):
         if os.path.isdir(path):  # noqa: PTH112 - False where the name is no possible one
             inside = os.path.lexists(path / FOLDER)
-            own = f" To search in it: --library {path}." if inside else ""
+            own = f" To search in it: --library {quote(str(path))}." if inside else ""
             return f"{path} is a folder, and a query is one file.{own}"
         if os.path.exists(path):  # noqa: PTH110 - as above
             return f"{path} is neither file nor folder."

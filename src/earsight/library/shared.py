@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from earsight.errors import LibraryError, OvertakenError
@@ -156,7 +157,7 @@ class SharedStore(Store):
         if self._root is None:
             raise LibraryError(
                 f"{len(self._here)} folders of this machine feed the library {self.folder}, so "
-                f"name one: earsight index CLIPS --library {self.folder}"
+                f"name one: earsight index CLIPS --library {quote(str(self.folder))}"
             )
         return self._root
 
@@ -182,7 +183,8 @@ class SharedStore(Store):
     @property
     def index_command(self) -> str:
         """The command that brings this library up to date."""
-        return f"earsight index {self._root or 'CLIPS'} --library {self.folder}"
+        root = quote(str(self._root)) if self._root else "CLIPS"
+        return f"earsight index {root} --library {quote(str(self.folder))}"
 
     @property
     def _id(self) -> str:
