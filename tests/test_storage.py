@@ -94,7 +94,7 @@ def test_a_fit_moves_the_rows_that_it_reads(
     far.upload(near)
     line = Relay(s3)
     monkeypatch.setenv("AWS_ENDPOINT_URL", line.url)
-    with pytest.raises(InputError, match=r"tnn cannot be fitted from parts"):
+    with pytest.raises(InputError, match=r"tnn .*cannot be fitted to files in parts"):
         fit_files(earsight.method("tnn"), [far])
     assert line.received == 0
     for name, passes in (("cca", 1), ("cluster_cca", 2)):
@@ -131,6 +131,12 @@ def test_a_file_that_changes_while_it_is_read_and_one_that_is_none(
         source.seek(start)
         assert source.read(n) == content[start : start + n]
     assert source.seek(-3, os.SEEK_END) == source.tell() == 999_997
+    with pytest.raises(ValueError, match="at least 0; got -1"):
+        source.seek(-1_000_001, os.SEEK_END)
+    assert source.tell() == 999_997
+    with Ranged(far) as other:
+        assert other.read(3) == content[:3]
+    assert other.closed and other._file.closed
     source.check()
     near.write_bytes(content[:500_000])
     far.upload(near)

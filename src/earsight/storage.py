@@ -21,10 +21,8 @@ _SCHEME = "s3://"
 _CONNECT, _REQUEST = 5, 60  # seconds; a server that is not there is told within a few
 _TRIES = 3
 _BLOCK = 8 << 20  # bytes; a part of an upload must have 5 MiB
-_PAGE, _PAGES = (
-    256 << 10,
-    32,
-)  # bytes that a small read of a part of a file takes; how many are kept
+_PAGE = 256 << 10  # bytes that a small read of a part of a file takes
+_PAGES = 32  # so many of them are kept
 
 
 @dataclass(frozen=True)
@@ -199,8 +197,18 @@ class Ranged(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to a place; return it."""
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        if at < 0:
+            raise ValueError(f"A place in a file must be at least 0; got {at}.")  # as files do
+        self._at = at
         return self._at
+
+    def close(self) -> None:
+        """Let go of the object."""
+        if not self.closed and hasattr(self, "_file"):  # it may not have come to be opened
+            self._file.close()
+            self._pages.clear()
+        super().close()
 
     def readinto(self, buffer: Any) -> int:
         """Fill a buffer from here on; return how many bytes there were."""
