@@ -39,7 +39,10 @@ _EPILOG = (
     "Environment: EARSIGHT_HOME, where weights are kept (default: earsight in XDG_CACHE_HOME or "
     "~/.cache); EARSIGHT_WEIGHTS, a folder of weights to look in before any network; "
     "EARSIGHT_THREADS, threads of each process (default: the cores); EARSIGHT_MILVUS_TOKEN, "
-    "user:password or API key for the Milvus server EARSIGHT_MILVUS_SERVER, host:port."
+    "user:password or API key for the Milvus server EARSIGHT_MILVUS_SERVER, host:port; "
+    "EARSIGHT_MACHINE, what this machine is called in libraries on S3 (default: its host name); "
+    "EARSIGHT_RANK_TIMEOUT, seconds that the processes of torchrun wait for each other "
+    "(default: 300)."
 )
 
 
