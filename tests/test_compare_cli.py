@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -15,13 +16,14 @@ from _clips import make_clip
 from earsight.datasets import synthetic
 from earsight.datasets.ave import FILES as AVE_FILES
 from earsight.errors import FeatureFileError, InputError
-from earsight.experiments import plots, reproduce
+from earsight.experiments import plots, reproduce, runs
 from earsight.experiments.compare import Wishes, compare
 from earsight.experiments.official import read_looks
 from earsight.experiments.protocol import Protocol
 from earsight.features import PairedFeatures, write_features
 from earsight.library.build import index
 from earsight.library.pairs import paired_features
+from earsight.methods import _torch
 
 WIKIPEDIA = Path(__file__).parents[2] / "shared" / "data" / "wikipedia"
 QUICK = Protocol(folds=2, seeds=1)
@@ -303,3 +305,15 @@ def test_the_papers_own_methods_on_a_small_set(tmp_path: Path) -> None:
     text = done.stdout.decode()
     assert done.returncode == 0, done.stderr.decode()
     assert all(value in text for value in ("32.43", "14.09", "70.34", "72.69"))
+
+
+def test_a_fit_is_timed_without_the_start_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(_torch, "start", lambda: done.append("torch"))
+    clock = SimpleNamespace(perf_counter=lambda: float(bool(done.append("clock"))))
+    monkeypatch.setattr(runs, "time", clock)
+    data = synthetic(n=60, dims=(8, 9), classes=3)
+    for spec, first in (("tnn:epochs=1", ["torch", "clock"]), ("cca", ["clock", "clock"])):
+        done.clear()
+        list(runs.runs(data, spec, QUICK, lambda _: None))
+        assert done[:2] == first

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -317,6 +318,15 @@ def _why(state: Standing, model: DeepEmbedding, held: object) -> str:
         else f"fewer than {_batches.MIN_UNITS} independent rows, so none held out"
     )
     return f"after all {model.epochs} epochs; never early: {reason}"
+
+
+@cache
+def start() -> None:
+    """Load what torch loads at its first step, so that no fit is timed with it: done once."""
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.AdamW([weight])
+    weight.sum().backward()
+    optimizer.step()
 
 
 def pick_device(wanted: str) -> str:
