@@ -9,6 +9,7 @@ round, no page.
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import time
@@ -21,16 +22,20 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 OUT = Path("build/benchmarks")
 PAGE = ROOT / "docs" / "benchmarks.md"
-LACKING = ("earsight.errors.WeightsError: ", "ModuleNotFoundError: No module named ")
+NO_MODULE = re.compile(r"ModuleNotFoundError: No module named '([^.']+)")
+NO_WEIGHTS = re.compile(r"earsight\.errors\.WeightsError: The weights .* could not be had")
+OTHER_WEIGHTS = "has the wrong "  # checksum, or git blob id: they were had, and were not the ones
 
 HEAD = """# Benchmarks
 
-Made by `make bench`; nothing here is typed by hand. Contenders run in one process, in turns, with
-the same number of threads, after a round that does not count. A ratio is the median over rounds of
-a contender's time over that of Earsight's own row above it, the one with 1.00, in the same round:
-above 1, Earsight is faster. Below 1 are floors: a part of the work, done alone. Seconds are
-medians and depend on the machine; ratios much less. Peak MiB is what Python and numpy allocate at
-most beside the data, unless a section says otherwise. Aims were set before; met or not, they stand.
+Made by `make bench`; no figure here is typed by hand, though `alignment` holds two against delays
+that were read by hand from the clips, which its script lists. Contenders run in one process, in
+turns, with the same number of threads, after a round that does not count. A ratio is the median
+over rounds of a contender's time over that of Earsight's own row above it, the one with 1.00, in
+the same round: above 1, Earsight is faster. Below 1 are floors: a part of the work, done alone.
+Seconds are medians and depend on the machine; ratios much less. Peak MiB is what Python and numpy
+allocate at most beside the data, unless a section says otherwise. Aims were set before; met or not,
+they stand.
 """
 
 
@@ -70,9 +75,9 @@ def run(name: str, out: Path, quick: bool) -> bool:
     record: dict[str, Any] = _read(file) if file.exists() else {"title": name}
     record["minutes"] = round((time.monotonic() - begun) / 60, 1)
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        kind = "absent" if lacks(done.returncode, last) else "failed"
-        record = {"title": name, kind: last, "minutes": record["minutes"]}
+        told = last_words(done.stderr)
+        kind = "absent" if lacks(done.returncode, told) else "failed"
+        record = {"title": name, kind: told.splitlines()[0], "minutes": record["minutes"]}
     elif not file.exists():
         record["failed"] = "it wrote nothing"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -80,10 +85,26 @@ def run(name: str, out: Path, quick: bool) -> bool:
     return "failed" not in record
 
 
-def lacks(code: int, last: str) -> bool:
-    """Return whether a benchmark ended because something is not there, by its last words."""
-    own = "No module named 'earsight"  # a mistake of ours
-    return code == ABSENT or (last.startswith(LACKING) and own not in last)
+def last_words(stderr: str) -> str:
+    """Return the message that a benchmark ended with; that of an error may have several lines."""
+    lines = stderr.strip().splitlines() or ["no message"]
+    begun = [n for n, line in enumerate(lines) if line.startswith("Traceback (most recent")]
+    if not begun:
+        return lines[-1]
+    after = range(begun[-1] + 1, len(lines))
+    return "\n".join(lines[next((n for n in after if lines[n][:1].strip()), -1) :])
+
+
+def lacks(code: int, told: str) -> bool:
+    """Return whether a benchmark ended because something is not there, by its last words.
+
+    A module of our own that is not there is a mistake, and weights that are others are a fault.
+    """
+    if code == ABSENT:
+        return True
+    if found := NO_MODULE.match(told):
+        return found[1] not in {"earsight", *(path.stem for path in HERE.glob("*.py"))}
+    return bool(NO_WEIGHTS.match(told)) and OTHER_WEIGHTS not in told
 
 
 def _read(file: Path) -> dict[str, Any]:

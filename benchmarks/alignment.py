@@ -12,7 +12,8 @@ Two of the real clips are fireworks, whose sound does come late. By how much was
 `HEARD_LATE` says; the same figure is given against that reading, too. Aims go by the plain one.
 
 Further off than what is looked for: true shifts of 1.3 to 3 s where 1 s is looked for. Whatever is
-answered there is wrong. Drawn clips last 3 to 4 s, so three of a class in a row make one here.
+answered there is wrong. Fireworks are left out of it, late as they are by themselves. Drawn clips
+last 3 to 4 s, so three of a class in a row make one here.
 
 What was looked at for choices: the ten witnesses and eight of them as enough were taken from
 measurements on 29 real clips, these ten probably among them; how they are placed from frame to
@@ -217,7 +218,9 @@ def real(folder: Path) -> tuple[dict[str, str], list[Aim]]:
         ("within 100 ms of that", read[answered] <= 0.1, clips[answered], None),
         ("mismatched, yet answered", wrong[:, 1], wrong[:, 0], 0.05),
     ]
-    facts, aims = {f"real clips, {FURTHER_OFF}": beyond(pairs)}, []
+    on_time = [pair for pair in pairs if Path(pair[0]).name not in HEARD_LATE]
+    facts, aims = {f"real clips without fireworks, {FURTHER_OFF}": beyond(on_time)}, []
+    facts["real clips, how late fireworks are"] = "read by hand, as HEARD_LATE in the script lists"
     for name, values, of, limit in rows:
         facts[f"real clips, {name}"] = interval(values, of)
         if limit is not None and len(values):

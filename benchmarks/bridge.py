@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import earsight
-from _harness import absent, report, sized
+from _harness import absent, only_absent, report, sized
 from earsight.errors import WeightsError
 from earsight.extractors import FeatureExtractor, extract_all
 
@@ -44,7 +44,8 @@ def at_hand(pairs: list[tuple[str, str]]) -> tuple[dict[str, FeatureExtractor], 
         kind = earsight.extractor("words", **how)
         try:
             kind.fetch_weights()
-        except WeightsError:
+        except WeightsError as error:
+            only_absent(error)
             gone.append(name)
         else:
             made[name] = kind

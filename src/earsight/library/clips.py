@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earsight.errors import InputError
-from earsight.library.beside import beside
+from earsight.library.beside import beside, is_text
 from earsight.library.sources import MODALITIES
 from earsight.library.store import Store
 from earsight.media import Status
@@ -94,8 +94,9 @@ class Filter:
 def listing(store: Store, features: str) -> list[LibraryClip]:
     """Return the clips of a library by path, with what the extractors `features` found in them."""
     contents = store.contents(features)
-    known = store.clips()
-    texts = beside(known, store.texts())
+    files = store.everything()
+    known = [file for file in files if not is_text(file.path)]
+    texts = beside(known, [file for file in files if is_text(file.path)])
     clips = []
     for clip in known:
         found = contents.get(clip.content)

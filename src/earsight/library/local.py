@@ -8,6 +8,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -137,9 +138,9 @@ class LocalStore(Store):
         """Remember settings; here those of the library and those of its one folder are one."""
         self.set("settings", shared | own)
 
-    @property
+    @cached_property
     def root(self) -> Path:
-        """The folder of the clips."""
+        """The folder of the clips; a library is told of it when it is made, and never after."""
         kept = Path(os.fsdecode(bytes.fromhex(self.get("root"))))
         return Path(os.path.normpath(self.folder / kept))
 
@@ -153,7 +154,7 @@ class LocalStore(Store):
     def files(self) -> list[Clip]:
         """Return all clips and the texts beside them, by path."""
         rows = self._read("SELECT * FROM clips ORDER BY path")
-        return [Clip(**dict(row)) for row in rows]
+        return [Clip(**row) for row in rows]
 
     def everything(self) -> list[Clip]:
         """Return the same: a library on a disk has one folder of clips."""
