@@ -16,7 +16,6 @@ from earsight.arrays import (
     as_views,
     check_same_length,
     labels_by_view,
-    unit_rows,
 )
 from earsight.errors import InputError, NotAvailableError, UnknownPairError
 from earsight.metrics import (
@@ -33,6 +32,7 @@ _Figures = TypeVar("_Figures", ClassFigures, OwnRanks)
 GRID = 2.0**20  # similarities are whole multiples of 1/GRID
 _FAR = 400  # exponents up to this have squares, and sums of them, within the range of float64
 _BLOCK = 1 << 17  # similarities held at a time: they stay in the cache from product to score
+_CACHED = 1 << 16  # numbers brought to unit length at a time, 512 KiB
 
 
 def distance_blocks(queries: FloatArray, items: FloatArray) -> Iterator[tuple[slice, Distances]]:
@@ -64,12 +64,19 @@ def near_border(width: int) -> float:
 
 def to_unit(x: FloatArray) -> FloatArray:
     """Return rows of length 1 in float64, whatever their length was; zeros stay zeros."""
-    rows = np.array(x, dtype=np.float64, order="C")
-    _, exponent = np.frexp(np.abs(rows).max(axis=1, keepdims=True))
-    if np.abs(exponent).max(initial=0) > _FAR:
-        # A power of two brings each row near 1, so that its squares neither overflow nor vanish.
-        rows = np.ldexp(rows, -exponent)
-    return unit_rows(rows)
+    rows: FloatArray = np.empty(x.shape)
+    few = max(1, _CACHED // rows.shape[1])
+    for start in range(0, len(rows), few):  # in the processor's cache from first to last
+        part = rows[start : start + few]
+        part[...] = x[start : start + few]
+        _, exponent = np.frexp(np.maximum(part.max(axis=1), -part.min(axis=1)))
+        if np.abs(exponent).max() > _FAR:
+            # A power of two brings each row near 1: its squares neither overflow nor vanish.
+            np.ldexp(part, -exponent[:, None], out=part)
+        norm = np.linalg.norm(part, axis=1, keepdims=True)
+        norm[norm == 0] = 1.0
+        part /= norm
+    return rows
 
 
 class AtK(Mapping[int, float]):
