@@ -21,7 +21,7 @@ from earsight.paths import as_text
 from earsight.storage import Place
 
 _BATCH_CLIPS = 32  # at most so many clips, or …
-_MERGE_EVERY = 200  # batches; each leaves a small file in every table
+_MERGE_EVERY = 20, 200  # batches, at first and later: each leaves a small file in every table
 _BATCH_SECONDS = 1.0  # … so many seconds a clip waits to be acknowledged
 
 
@@ -203,7 +203,7 @@ class _Writer:
         self._fresh: dict[str, Extracted] = {}
         self._files: list[tuple[File, str]] = []
         self._oldest = 0.0
-        self._flushes = 0
+        self._flushes = self._merged = 0
 
     def add(self, file: File, content: str, extracted: Extracted | None) -> None:
         if not self._files:
@@ -225,7 +225,11 @@ class _Writer:
             return
         self._tables.add(self._fresh)
         self._flushes += 1
-        if self._flushes % _MERGE_EVERY == 0:
+        # Small files slow every write, and merging takes as long as the tables are: a quarter more
+        # batches, and it is worth it again.
+        least, most = _MERGE_EVERY
+        if self._flushes - self._merged >= min(max(least, self._merged // 4), most):
+            self._merged = self._flushes
             self._tables.optimize()
             self._store.optimize()
         read = [
