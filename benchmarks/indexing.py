@@ -1,9 +1,9 @@
 """Indexing a folder of 1,000 clips, for the first and the second time.
 
 The clips are drawn, some dozens of them, and made a thousand contents by a few bytes at the end
-that no player reads. First time: against decoding alone, and against the networks alone (fed with
-blocks that were decoded before), both with as many processes. Second time, as a command: against a
-walk of the folder that asks for every file's size and time.
+that no player reads. First time, without learning and then with it: against decoding alone, and
+against the networks alone (fed with blocks that were decoded before), both with as many processes.
+Second time, as a command: against a walk of the folder that asks for every file's size and time.
 
     python benchmarks/indexing.py [--clips 1000] [--out build/benchmarks]
 """
@@ -117,7 +117,8 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=max(SIZES))
     parser.add_argument("--out", type=Path, default=Path("build/benchmarks"))
     options = parser.parse_args()
-    rows = []
+    rows: list[dict[str, float]] = []
+    parts: list[tuple[float, float]] = []  # reading, learning
     with tempfile.TemporaryDirectory() as name:
         top = Path(name)
         draw(top / "drawn", per_class=PER_CLASS)
@@ -127,9 +128,14 @@ def main() -> None:
             clips = top / f"clips-{n}"
             make(clips, drawn, n)
             grown = resident_extra_mib(
-                lambda clips=clips: rows.append(seconds(lambda: index(clips)))
+                lambda clips=clips: parts.append(
+                    (
+                        seconds(lambda: index(clips, learn="never")),
+                        seconds(lambda: index(clips, learn="auto")),
+                    )
+                )
             )
-            rows[-1] = {"size": n, "seconds": rows[-1], "peak_mib": grown}
+            rows.append({"size": n, "seconds": sum(parts[-1]), "peak_mib": grown})
         files = sorted(clips.rglob("*.mp4"))
         decoding = all_of(decode, files)
         warm = engine.default_workers() * len(drawn)
@@ -141,6 +147,8 @@ def main() -> None:
     larger = max(decoding, network)
     results = {
         "earsight, first time": {"seconds": first, "ratio": 1.0},
+        "of that, reading": {"seconds": parts[-1][0], "ratio": parts[-1][0] / first},
+        "of that, learning": {"seconds": parts[-1][1], "ratio": parts[-1][1] / first},
         "decoding alone": {"seconds": decoding, "ratio": decoding / first},
         "networks alone": {"seconds": network, "ratio": network / first},
         "earsight index again, the whole command": {"seconds": second, "ratio": second / first},

@@ -7,6 +7,7 @@ held out: better than the bridge alone in one of MAP by class and reciprocal ran
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +31,7 @@ MIN_CLIPS = 50
 MIN_PER_CLASS = 5
 WEIGHT = 0.5  # the bridge's share where a learned part stands beside it
 _LEVEL = 0.05
+_FEW = 1500  # clips, whose matrices are so small that two threads are slower than one
 
 
 @dataclass(frozen=True)
@@ -189,8 +191,9 @@ def choose(
     rows = rows.take(usable.mask)
     note += usable.note
     try:
-        alone, joined = _held_out(rows, method, sources, progress or Silent())
-        learned = fit_learned(rows, method)
+        with _threads_for(rows.n_clips):
+            alone, joined = _held_out(rows, method, sources, progress or Silent())
+            learned = fit_learned(rows, method)
     except (InputError, TrainingError) as error:
         why = f"{parse_spec(method)[0]} cannot learn from these clips: {error}"
         return Decision(sources.bridge, note + why), None
@@ -202,6 +205,14 @@ def choose(
         return Decision(sources.bridge, note + why, figures), None
     why = f"{name} beside the bridge is better on held-out clips."
     return Decision(f"{sources.bridge} + {name}", note + why, figures), learned
+
+
+def _threads_for(n_clips: int) -> AbstractContextManager[object]:
+    """Have few clips learned from on one thread: on more, small matrices wait for each other."""
+    from threadpoolctl import threadpool_limits
+
+    few = n_clips <= _FEW
+    return threadpool_limits(1, user_api="blas") if few else nullcontext()
 
 
 def fit_learned(rows: PairedRows, method: str) -> JointEmbedding:
