@@ -133,6 +133,11 @@ class Remote:
                 use_threads=False,
             )
 
+    def mark(self) -> None:
+        """Make an empty object."""
+        with self._guard("written") as files, files.open_output_stream(self._path):
+            pass
+
     def delete(self) -> None:
         """Remove the object; nothing happens where there is none."""
         with self._guard("removed") as files:

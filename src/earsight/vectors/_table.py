@@ -13,14 +13,8 @@ from typing import Any
 from earsight.errors import EarsightError, LibraryError
 from earsight.storage import Place, Remote
 from earsight.vectors._base import Where, conditions
-from earsight.vectors._database import (
-    LOG,
-    connect,
-    in_turn,
-    is_conflict,
-    is_missing,
-    keyed,
-)
+from earsight.vectors._database import LOG, connect, in_turn, is_conflict, is_missing, keyed
+from earsight.vectors._once import once
 
 _INDEXED_ROWS = 20_000  # from so many on, a write on S3 looks keys up instead of reading them all
 
@@ -123,11 +117,11 @@ class Table:
             if not isinstance(self.folder, Remote):
                 connect(self.folder).create_table(self.name, schema=schema)
                 return
-            try:
-                connect(self.folder).create_table(self.name, schema=keyed(schema))
-            except ValueError as error:  # another writer was faster
-                if "already exists" not in str(error):
-                    raise
+            once(
+                self.folder / f"{self.name}.making",
+                lambda: self.exists,
+                lambda: connect(self.folder).create_table(self.name, schema=keyed(schema)),
+            )
 
     def _schema(self) -> Any:
         with self._guard("read"):
