@@ -52,7 +52,7 @@ def as_matrix(x: ArrayLike, name: str, *, dim: int | None = None, min_rows: int 
             array = array.astype(np.float64)
     elif array.dtype not in (np.float32, np.float64):
         raise InputError(f"`{name}` must be real numbers; got dtype {array.dtype}.")
-    bad = _bad_rows(array)
+    bad = bad_rows(array)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise InputError(
@@ -62,8 +62,8 @@ def as_matrix(x: ArrayLike, name: str, *, dim: int | None = None, min_rows: int 
     return array
 
 
-def _bad_rows(array: FloatArray) -> npt.NDArray[np.bool_]:
-    """Tell which rows hold NaN or infinity, (n,)."""
+def bad_rows(array: FloatArray) -> npt.NDArray[np.bool_]:
+    """Tell which rows of floats (n, d) hold NaN or infinity, (n,)."""
     bad = np.zeros(len(array), dtype=bool)
     ones = np.ones(array.shape[1], dtype=array.dtype)
     step = max(1, _CHECKED // array.shape[1])

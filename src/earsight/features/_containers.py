@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from earsight.arrays import FloatArray
+from earsight.arrays import FloatArray, bad_rows
 from earsight.errors import EarsightError, FeatureFileError, InputError
 from earsight.features.sequences import ArrayRows, Rows, StepTable
 
@@ -268,11 +268,14 @@ def _floats(values: npt.NDArray[Any], scale: Scale | None, name: str, start: int
     """Return rows from `start` on as finite floats."""
     if values.dtype == np.uint8 and scale is not None:
         return scale.apply(values)
-    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    floats: FloatArray = values
+    if values.dtype not in (np.float32, np.float64):
+        with np.errstate(over="ignore"):  # what is beyond float64 is found below, as infinity
+            floats = values.astype(np.float32 if values.dtype == np.float16 else float)
+    bad = np.flatnonzero(bad_rows(floats))
     if len(bad):
         raise InputError(f"`{name}` must be finite; row {start + bad[0]} holds NaN or infinity.")
-    exact = values.dtype in (np.float32, np.float64)
-    return values if exact else values.astype(np.float32 if values.dtype == np.float16 else float)
+    return floats
 
 
 def _text(array: Any) -> npt.NDArray[Any]:
