@@ -113,10 +113,13 @@ def test_an_unmounted_disk_empties_nothing(folder: Path) -> None:
     assert answering() == believed() == {"300.wav", "310.wav"}
 
 
-def test_a_newer_library(folder: Path) -> None:
+def test_a_newer_library_and_an_older_one(folder: Path) -> None:
     index(folder, library=LIBRARY, **QUICK)
-    opened().set("format", 99)
-    everywhere(folder, LIBRARY, match="format 99; .* reads format 1. Update", kind=LibraryError)
+    store = opened()
+    store.set("format", 99)
+    everywhere(folder, LIBRARY, match="format 99; .* reads format 2. Update", kind=LibraryError)
+    store.set("format", 1)
+    everywhere(folder, LIBRARY, match="format 1; .* format 2. Delete s3://", kind=LibraryError)
 
 
 def test_the_server_dies_in_the_middle(

@@ -123,7 +123,7 @@ def test_a_reader_finishes_what_a_killed_writer_left(store: LocalStore) -> None:
 
 def test_a_newer_library_says_so(store: LocalStore) -> None:
     store.set("format", 99)
-    with pytest.raises(LibraryError, match=r"format 99; .* reads format 2\. Update Earsight"):
+    with pytest.raises(LibraryError, match=r"format 99; .* reads format 3\. Update Earsight"):
         Store.open(store.folder)
 
 

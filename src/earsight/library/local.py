@@ -16,7 +16,7 @@ from earsight.errors import LibraryError
 from earsight.library.beside import is_text
 from earsight.library.place import unwritten
 from earsight.library.schema import FORMAT, create_file
-from earsight.library.store import Clip, Content, Embedding, Store
+from earsight.library.store import Clip, Content, Embedding, Store, anew, check_format
 
 _FORGOTTEN = "forgotten"
 
@@ -63,15 +63,13 @@ class LocalStore(Store):
             found = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
         except sqlite3.Error as error:
             raise LibraryError(
-                f"{path} is not a readable library: {error}. {_anew(folder)}"
+                f"{path} is not a readable library: {error}. {anew(folder)}"
             ) from error
-        version = int(found[0]) if found else 0
-        if version != FORMAT:
+        try:
+            check_format(folder, int(found[0]) if found else 0, FORMAT)
+        except LibraryError:
             db.close()
-            raise LibraryError(
-                f"The library {folder} has format {version}; this Earsight reads format {FORMAT}. "
-                + ("Update Earsight." if version > FORMAT else _anew(folder))
-            )
+            raise
         return cls(folder, db)
 
     def close(self) -> None:
@@ -98,7 +96,7 @@ class LocalStore(Store):
             ) from error
         except sqlite3.DatabaseError as error:
             raise LibraryError(
-                f"The library {self.folder} is damaged: {error}. {_anew(self.folder)}"
+                f"The library {self.folder} is damaged: {error}. {anew(self.folder)}"
             ) from error
 
     # -- settings --------------------------------------------------------------------------------
@@ -311,7 +309,3 @@ def _insert_contents(db: sqlite3.Connection, features: str, contents: Iterable[C
             for c in contents
         ],
     )
-
-
-def _anew(folder: Path) -> str:
-    return f"Delete {folder} and index again; the clips themselves are not touched."

@@ -8,7 +8,7 @@ from pathlib import Path
 from earsight.errors import LibraryError
 from earsight.library.place import unwritten
 
-FORMAT = 2
+FORMAT = 3
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);

@@ -31,11 +31,11 @@ from earsight.library.shared_rows import (
     fact_row,
 )
 from earsight.library.state import State
-from earsight.library.store import Clip, Content, Embedding, Store, now
+from earsight.library.store import Clip, Content, Embedding, Store, check_format, now
 from earsight.paths import as_text
 from earsight.storage import Remote
 
-FORMAT = 1
+FORMAT = 2
 _MOVED = "moved"  # where an embedding was moved to; and the last such that settings know of
 _BLOCK = 4096  # clips that one commit gives numbers to
 
@@ -72,7 +72,7 @@ class SharedStore(Store):
         library.check_bucket()
         State(library).rows.create()
         store = cls(library, root.resolve())
-        store._check_format()
+        check_format(library, store.get("format", FORMAT), FORMAT)
         if store.get("format") is None:
             store.set("format", FORMAT)
         store.set(f"folder:{store._id}", fact_of(store.root))
@@ -84,16 +84,8 @@ class SharedStore(Store):
     def at(cls, library: Remote, root: Path | None = None) -> "SharedStore":
         """Open the library at an address."""
         store = cls(library, root and root.resolve())
-        store._check_format()
+        check_format(library, store.get("format", FORMAT), FORMAT)
         return store
-
-    def _check_format(self) -> None:
-        version = self.get("format", FORMAT)
-        if version != FORMAT:
-            raise LibraryError(
-                f"The library {self.folder} has format {version}; this Earsight reads format "
-                f"{FORMAT}. Update Earsight."
-            )
 
     def close(self) -> None:
         """Let go of what is in memory; nothing else is held."""

@@ -15,11 +15,31 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, ClassVar
 
+from earsight.errors import LibraryError
 from earsight.library.beside import is_text
 from earsight.library.place import FOLDER, find, locked
 from earsight.paths import as_text
 from earsight.storage import Place, Remote
 from earsight.vectors import EMBEDDED
+
+
+def check_format(library: Place, version: int, reads: int) -> None:
+    """Check that this Earsight reads what is there.
+
+    Raises:
+        LibraryError: It is of a newer or an older one.
+    """
+    if version != reads:
+        advice = "Update Earsight." if version > reads else anew(library)
+        raise LibraryError(
+            f"The library {library} has format {version}; this Earsight reads format {reads}. "
+            f"{advice}"
+        )
+
+
+def anew(library: Place) -> str:
+    """Say what to do where nothing else helps."""
+    return f"Delete {library} and index again; the clips themselves are not touched."
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ from earsight.retrieval import GRID, distance_blocks
 EXACT_ROWS = 100_000
 """Up to this many rows every one is compared with the query; above, an engine may approximate."""
 
+FILTERED = ("key", "content", "modality", "window")
+"""Columns that a filter may name."""
+
 Where = Mapping[str, str | int | Collection[str | int]]
 """A filter: each column equals the value, or is one of the values; all columns must agree."""
 

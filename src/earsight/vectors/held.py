@@ -1,7 +1,6 @@
 """Rows of a table held in memory, for a reader that asks many times."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +9,7 @@ from earsight.arrays import FloatArray, unit_rows
 from earsight.nearest import pair_distances, parts, rounding
 from earsight.retrieval import GRID
 from earsight.vectors._base import (
+    FILTERED,
     Hit,
     Row,
     VectorTable,
@@ -21,7 +21,6 @@ from earsight.vectors._base import (
 )
 
 Places = npt.NDArray[np.intp]
-_COLUMNS = tuple(field.name for field in fields(Row))
 _SHORT = 64  # dimensions
 _BLOCK = 8192  # rows taken to double precision at a time
 _NOWHERE = np.zeros(0, dtype=np.intp)
@@ -113,7 +112,7 @@ class HeldIndex:
     def _places(self, where: Where | None) -> Places | None:
         """Return where the rows that pass stand; None if all do."""
         passing = None
-        for column, values in conditions(where, _COLUMNS):
+        for column, values in conditions(where, FILTERED):
             by_value = self._by_value(column)
             if by_value.keys() <= set(values):
                 continue

@@ -1,7 +1,8 @@
 """The embedded index: vectors in a LanceDB table. A write is one commit, so write in batches."""
 
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, fields
+from dataclasses import astuple
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ from earsight.errors import InputError
 from earsight.storage import Place
 from earsight.vectors._base import (
     EXACT_ROWS,
+    FILTERED,
     Hit,
     Row,
     Where,
@@ -24,6 +26,7 @@ from earsight.vectors._base import (
 )
 from earsight.vectors._table import Table, sql
 
+_ROW = "row"  # the column that holds a whole row
 _BLOCK = 8192  # vectors compared at a time: 64 MiB of float64 at 1024 dimensions
 _INDEX_BYTES = 1 << 30  # of the index of a large table, held between searches
 _OVERSAMPLING = 2  # how many times k an approximate search hands over to exact scoring
@@ -31,6 +34,9 @@ _OVERSAMPLING = 2  # how many times k an approximate search hands over to exact 
 
 class LanceIndex(Table):
     """A `VectorIndex` in a folder.
+
+    A row lies there twice: its columns, by which it is found, and all of it as one JSON text, as
+    each column that is fetched for a few hits costs LanceDB a search of its own.
 
     Args:
         folder: Where the tables are; made when the table is created.
@@ -60,9 +66,9 @@ class LanceIndex(Table):
 
         if dim < 1:
             raise InputError(f"`dim` must be at least 1; got {dim}.")
-        columns = {"window": pa.int32(), "start": pa.float64(), "end": pa.float64()}
-        scalars = [pa.field(f.name, columns.get(f.name, pa.string()), False) for f in fields(Row)]
-        self._make(pa.schema([*scalars, pa.field("vector", pa.list_(pa.float32(), dim), False)]))
+        kinds = {name: pa.string() for name in (*FILTERED, _ROW)}
+        kinds |= {"window": pa.int32(), "vector": pa.list_(pa.float32(), dim)}
+        self._make(pa.schema([pa.field(name, kind, False) for name, kind in kinds.items()]))
         if self.dim != dim:
             raise InputError(
                 f"Table {self.name!r} holds vectors of width {self.dim}; got {dim}. "
@@ -91,8 +97,9 @@ class LanceIndex(Table):
             return
         width = self.dim
         flat = pa.array(np.ascontiguousarray(check_batch(rows, vectors, width)).ravel())
-        columns = [list(column) for column in zip(*map(astuple, rows), strict=True)]
-        arrays = [*columns, pa.FixedSizeListArray.from_arrays(flat, width)]
+        columns = [[getattr(row, name) for row in rows] for name in FILTERED]
+        packed = [json.dumps(astuple(row)) for row in rows]
+        arrays = [*columns, packed, pa.FixedSizeListArray.from_arrays(flat, width)]
         self._write(pa.table(arrays, schema=self._schema()))
 
     def search(self, queries: FloatArray, k: int, where: Where | None = None) -> list[list[Hit]]:
@@ -113,7 +120,7 @@ class LanceIndex(Table):
             table = self._searched()
             schema = table.schema
             matrix = check_query(queries, k, schema.field("vector").type.list_size)
-            condition = sql(where, schema.names)
+            condition = sql(where, FILTERED)
             n = table.count_rows(condition)
             # LanceDB answers a query of zeros with nothing at all.
             if n > EXACT_ROWS and matrix.any(axis=1).all():
@@ -122,14 +129,16 @@ class LanceIndex(Table):
 
     def read(self, where: Where | None = None) -> Iterator[tuple[list[Row], FloatArray]]:
         """Yield all rows with their vectors, (n, dim) float32, in batches, in no fixed order."""
-        for batch in self._scan(where, _BLOCK):
-            yield _rows(batch), _vectors(batch)
+        for batch in self._scan(where, _BLOCK, [_ROW, "vector"]):
+            with self._guard("read"):
+                found = _rows(batch), _vectors(batch)
+            yield found
 
     def rows(self, where: Where | None = None) -> list[Row]:
         """Return all rows without their vectors, sorted by key."""
-        names = [field.name for field in fields(Row)]
-        batches = self._scan(where, _BLOCK, names)
-        return sorted((row for b in batches for row in _rows(b)), key=lambda row: row.key)
+        with self._guard("read"):
+            batches = self._scan(where, _BLOCK, [_ROW])
+            return sorted((row for b in batches for row in _rows(b)), key=lambda row: row.key)
 
     def optimize(self, keep: timedelta = timedelta(minutes=10)) -> None:
         """Merge small files, remove versions older than `keep`, and index a large table."""
@@ -154,13 +163,15 @@ class LanceIndex(Table):
         return self._kept
 
     def _search_all(self, queries: FloatArray, k: int, where: Where | None) -> list[list[Hit]]:
-        batches = self._scan(where, _BLOCK)
+        batches = self._scan(where, _BLOCK, [_ROW, "vector"])
         blocks = ((partial(_taken, batch), _vectors(batch)) for batch in batches)
-        return rank_all(queries, k, blocks)
+        with self._guard("read"):
+            return rank_all(queries, k, blocks)
 
 
 def _search_index(table: Any, query: FloatArray, k: int, condition: str | None) -> list[Hit]:
     nearest = table.search(query.astype(np.float32)).distance_type("cosine")
+    nearest = nearest.select([_ROW, "vector", "_distance"])  # it warns where _distance is not named
     if condition:
         nearest = nearest.where(condition)
     hits: list[Hit] = []
@@ -182,5 +193,4 @@ def _taken(batch: Any, places: Any) -> list[Row]:
 
 
 def _rows(batch: Any) -> list[Row]:
-    columns = [batch.column(field.name).to_pylist() for field in fields(Row)]
-    return [Row(*values) for values in zip(*columns, strict=True)]
+    return [Row(*json.loads(packed)) for packed in batch.column(_ROW).to_pylist()]

@@ -16,6 +16,7 @@ from earsight.arrays import FloatArray, unit_rows
 from earsight.errors import InputError, LibraryError
 from earsight.vectors._base import (
     EXACT_ROWS,
+    FILTERED,
     Hit,
     Row,
     Where,
@@ -325,7 +326,7 @@ def _expression(where: Where | None) -> str | None:
         InputError: An unknown column, or a value that is neither a string nor a whole number.
     """
     parts = []
-    for column, values in conditions(where, _COLUMNS):
+    for column, values in conditions(where, FILTERED):
         if not values:
             return None
         parts.append(f"{column} in [{', '.join(map(_literal, values))}]")
