@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from earsight.features import FeatureSequence
-from earsight.library.learn import fit_bridge
+from earsight.library.held_out import fit_bridge
 from earsight.library.place import FOLDER
 from earsight.library.settings import Settings
 from earsight.library.sources import MODALITIES

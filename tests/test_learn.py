@@ -1,25 +1,20 @@
 """What answers: a learned embedding joins the bridge only where held-out clips say so."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
 
+from _plain import DIM, Plain
 from earsight.errors import TrainingError
-from earsight.library.learn import Scores, choose, compare, trainable
+from earsight.library.held_out import Scores
+from earsight.library.learn import choose, compare, trainable
 from earsight.library.paired import NO_LABEL, PairedRows
-from earsight.library.sources import Sources
 from earsight.library.space import Space
 from earsight.methods.zero_shot import ZeroShot
-
-DIM = 12
-
-
-class Plain(Sources):
-    """Sources whose bridge has a prior of 12 dimensions, and no weights."""
-
-    def priors(self) -> dict[str, Any]:
-        return {modality: np.zeros(DIM) for modality in ("audio", "visual", "text")}
 
 
 def drawn(
@@ -176,6 +171,37 @@ def test_a_training_that_diverges_leaves_the_bridge(monkeypatch: pytest.MonkeyPa
     def diverge(*_: object) -> None:
         raise TrainingError("The loss is NaN.")
 
-    monkeypatch.setattr("earsight.library.learn.fit_learned", diverge)
+    monkeypatch.setattr("earsight.library.held_out.fit_learned", diverge)
     decision, learned = choose(drawn(80, 4, features="class"), "s_dcca", Plain())
     assert learned is None and decision.why.endswith("The loss is NaN.")
+
+
+@pytest.mark.parametrize("method", ["cluster_cca", pytest.param("auto", marks=pytest.mark.long)])
+def test_side_by_side_is_one_after_another(method: str) -> None:
+    rows = drawn(404, 4, features="class")
+    once, twice = (choose(rows, method, Plain(), workers=workers) for workers in (1, 2))
+    assert once[0] == twice[0] and once[1] is not None and twice[1] is not None
+    for modality in ("audio", "visual"):
+        x = rows.vectors[modality]
+        np.testing.assert_array_equal(
+            once[1].transform(modality, x), twice[1].transform(modality, x)
+        )
+
+
+def test_what_goes_wrong_in_a_process_is_told() -> None:
+    rows = drawn(404, 4, features="class")
+    decision, learned = choose(rows, "cca:n_components=400", Plain(), workers=2)
+    assert learned is None and "cca cannot learn from these clips: `n_components`" in decision.why
+
+
+def test_few_rows_are_learned_from_on_one_thread_also_by_what_is_loaded_later() -> None:
+    code = (
+        "import numpy, threadpoolctl\n"
+        "from earsight.library.held_out import _threads_for\n"
+        "with _threads_for(400):\n"
+        "    import scipy.linalg\n"
+        "    print({one['num_threads'] for one in threadpoolctl.threadpool_info()})\n"
+    )
+    env = os.environ | {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
+    told = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert told.stdout.strip() == "{1}", told.stderr

@@ -226,7 +226,7 @@ def _update(store: Store, work: _Work, progress: Progress, *, mended: bool = Fal
                     "that folder, and index again."
                 )
             return _update(store, work, progress, mended=True)
-        current = _embed(store, settings, plan, tables, progress)
+        current = _embed(store, work, plan, tables, progress)
     if why or not store.shared:  # on S3 looking for what is left costs requests
         _sweep(store, current, progress)
     told = [(as_text(folder) + "/", "unreadable", why) for folder, why in found.closed.items()]
@@ -312,15 +312,13 @@ def _mend(store: Store, tables: Tables, progress: Progress) -> bool:
     return bool(lost or unread)
 
 
-def _embed(
-    store: Store, settings: Settings, plan: Plan, tables: Tables, progress: Progress
-) -> Embedding:
+def _embed(store: Store, work: _Work, plan: Plan, tables: Tables, progress: Progress) -> Embedding:
     """Make a new embedding beside the one that answers, and let it answer."""
     number = store.next_embedding()
     if store.shared:  # what others acknowledged before this number was taken is in it
-        plan = plan_of(store, plan.features, settings, agreed_labels(store.clips()))
+        plan = plan_of(store, plan.features, work.settings, agreed_labels(store.clips()))
     try:
-        store.switch(_make(store, settings, plan, tables, number, progress))
+        store.switch(_make(store, work, plan, tables, number, progress))
     except LibraryError:
         later = store.current()
         if not store.shared or later is None or later.id < number:
@@ -335,14 +333,23 @@ def _embed(
 
 def _make(
     store: Store,
-    settings: Settings,
+    work: _Work,
     plan: Plan,
     tables: Tables,
     number: int,
     progress: Progress,
 ) -> Embedding:
     """Write the model and the vectors of embedding `number`."""
-    space, decision = learn(tables, plan.windows, plan.labels, settings, progress, texts=plan.texts)
+    settings = work.settings
+    space, decision = learn(
+        tables,
+        plan.windows,
+        plan.labels,
+        settings,
+        progress,
+        texts=plan.texts,
+        workers=work.workers,
+    )
     kept = models.save_space(store.folder, number, space)
     place = new_place(store, number, settings.index)
     table = place.open(store)

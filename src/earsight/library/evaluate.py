@@ -14,7 +14,8 @@ import numpy as np
 from earsight.arrays import FloatArray
 from earsight.datasets import folds, n_folds_for
 from earsight.errors import LibraryError
-from earsight.library.learn import WEIGHT, bridge_views, choose, fit_bridge
+from earsight.library.held_out import WEIGHT, bridge_views, fit_bridge
+from earsight.library.learn import choose
 from earsight.library.paired import NO_LABEL, PairedRows
 from earsight.library.pairs import stored_pairs
 from earsight.library.progress import Progress, Silent

@@ -7,15 +7,14 @@ held out: better than the bridge alone in one of MAP by class and reciprocal ran
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from earsight.arrays import FloatArray, Labels
-from earsight.datasets import folds, n_folds_for
 from earsight.discovery import make, parse_spec
 from earsight.errors import InputError, TrainingError
+from earsight.library.held_out import WEIGHT, Scores, held_out
 from earsight.library.paired import NO_LABEL, PairedRows, load_pairs
 from earsight.library.progress import Progress, Silent
 from earsight.library.settings import Settings
@@ -24,14 +23,11 @@ from earsight.library.space import Space, method_name
 from earsight.library.tables import Tables
 from earsight.methods._base import JointEmbedding
 from earsight.metrics import paired_bootstrap
-from earsight.retrieval import evaluate
 
 LEARN_VERSION = 4  # raised when the same clips would give another embedding
 MIN_CLIPS = 50
 MIN_PER_CLASS = 5
-WEIGHT = 0.5  # the bridge's share where a learned part stands beside it
 _LEVEL = 0.05
-_FEW = 1500  # clips, whose matrices are so small that two threads are slower than one
 
 
 @dataclass(frozen=True)
@@ -49,19 +45,6 @@ class Decision:
     figures: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Scores:
-    """One figure a clip, on held-out clips: the mean of both directions.
-
-    Attributes:
-        ap: (n,) average precision by class; NaN where the clip has no class.
-        rr: (n,) reciprocal rank of the own half.
-    """
-
-    ap: FloatArray
-    rr: FloatArray
-
-
 def learn(
     tables: Tables,
     contents: Mapping[str, int],
@@ -70,6 +53,7 @@ def learn(
     progress: Progress,
     *,
     texts: Mapping[str, int],
+    workers: int = 1,
 ) -> tuple[Space, Decision]:
     """Fit the bridge, and what stands beside it if that helps; say which and why.
 
@@ -80,6 +64,7 @@ def learn(
         settings: What is to be learned, and the extractors.
         progress: Is told.
         texts: Content of a text → its number of windows; the bridge is centred on them too.
+        workers: Processes that learn side by side.
     """
     bridge = _fit_bridge(tables, {**contents, **texts}, settings.sources)
     if settings.learn == "never":
@@ -89,7 +74,12 @@ def learn(
     else:
         rows, note = load_pairs(tables, contents, labels)
         decision, learned = choose(
-            rows, settings.learn, settings.sources, note=note, progress=progress
+            rows,
+            settings.learn,
+            settings.sources,
+            note=note,
+            workers=workers,
+            progress=progress,
         )
         if learned is not None:
             progress.say(_told(decision))
@@ -106,13 +96,6 @@ def _fit_bridge(tables: Tables, contents: Mapping[str, int], sources: Sources) -
 
     bridge: JointEmbedding = make("methods", "zero_shot", {"prior": sources.priors()})
     return bridge.fit_batches(batches)
-
-
-def fit_bridge(views: Mapping[str, FloatArray], sources: Sources) -> JointEmbedding:
-    """Fit `zero_shot` to vectors of the bridge; with no rows it is centred by its prior alone."""
-    bridge = make("methods", "zero_shot", {"prior": sources.priors()})
-    fitted: JointEmbedding = bridge.fit(views) if views else bridge.fit_prior()
-    return fitted
 
 
 # -- is learning worth it? -------------------------------------------------------------------------
@@ -173,6 +156,7 @@ def choose(
     *,
     share: float = 1.0,
     note: str = "",
+    workers: int = 1,
     progress: Progress | None = None,
 ) -> tuple[Decision, JointEmbedding | None]:
     """Compare the bridge with and without `method` on held-out folds, and fit what won.
@@ -183,6 +167,7 @@ def choose(
         sources: The extractors (for the bridge's prior).
         share: The part of a library that these rows are (see `trainable`).
         note: Put before the reason.
+        workers: Processes that learn side by side.
         progress: Is told of each fold.
     """
     usable = trainable(rows, share)
@@ -191,9 +176,7 @@ def choose(
     rows = rows.take(usable.mask)
     note += usable.note
     try:
-        with _threads_for(rows.n_clips):
-            alone, joined = _held_out(rows, method, sources, progress or Silent())
-            learned = fit_learned(rows, method)
+        alone, joined, learned = held_out(rows, method, sources, workers, progress or Silent())
     except (InputError, TrainingError) as error:
         why = f"{parse_spec(method)[0]} cannot learn from these clips: {error}"
         return Decision(sources.bridge, note + why), None
@@ -205,67 +188,6 @@ def choose(
         return Decision(sources.bridge, note + why, figures), None
     why = f"{name} beside the bridge is better on held-out clips."
     return Decision(f"{sources.bridge} + {name}", note + why, figures), learned
-
-
-def _threads_for(n_clips: int) -> AbstractContextManager[object]:
-    """Have few clips learned from on one thread: on more, small matrices wait for each other."""
-    from threadpoolctl import threadpool_limits
-
-    few = n_clips <= _FEW
-    return threadpool_limits(1, user_api="blas") if few else nullcontext()
-
-
-def fit_learned(rows: PairedRows, method: str) -> JointEmbedding:
-    """Fit a method to the features of both modalities."""
-    name, parameters = parse_spec(method)
-    model: JointEmbedding = make("methods", name, dict(parameters))
-    labels = None if (rows.labels == NO_LABEL).any() else rows.labels
-    views = {modality: rows.vectors[modality] for modality in MODALITIES}
-    return model.fit(views, labels=labels, groups=rows.clips)
-
-
-def _held_out(
-    rows: PairedRows, method: str, sources: Sources, progress: Progress
-) -> tuple[Scores, Scores]:
-    """Score every clip while it is held out: by the bridge alone, and with the method beside it."""
-    alone, joined = [], []
-    n_folds = n_folds_for(rows.n_clips) or 2
-    progress.start("Learning, fold by fold", n_folds)
-    for train, test in folds(rows.labels, rows.clips, n_folds, seed=0):
-        fitted, held_out = rows.take(train), rows.take(test)
-        bridge = fit_bridge(bridge_views(fitted, sources), sources)
-        alone.append(score(Space(bridge, bridge_name=sources.bridge), held_out))
-        beside = Space(bridge, fit_learned(fitted, method), WEIGHT, sources.bridge)
-        joined.append(score(beside, held_out))
-        progress.advance()
-    progress.finish()
-    return _joined(alone), _joined(joined)
-
-
-def _joined(parts: list[Scores]) -> Scores:
-    return Scores(
-        np.concatenate([part.ap for part in parts]), np.concatenate([part.rr for part in parts])
-    )
-
-
-def bridge_views(rows: PairedRows, sources: Sources) -> dict[str, FloatArray]:
-    """Return modality → the vectors of the bridge."""
-    return {m: rows.vectors[bridge_role(sources.bridge, m)] for m in MODALITIES}
-
-
-def score(space: Space, rows: PairedRows) -> Scores:
-    """Rank clips against each other, sound and sight, and score each one as a query."""
-    rows = rows.one_per_clip()
-    embedded = {modality: space.embed(modality, rows.vectors) for modality in MODALITIES}
-    own = evaluate(embedded)
-    rr = np.mean([own[pair].reciprocal_ranks for pair in own], axis=0)
-    ap = np.full(len(rows), np.nan)
-    named = rows.labels != NO_LABEL
-    if named.any():
-        some = {modality: x[named] for modality, x in embedded.items()}
-        by_class = evaluate(some, labels=rows.labels[named])
-        ap[named] = np.mean([by_class[pair].ap for pair in by_class], axis=0)
-    return Scores(ap, rr)
 
 
 def compare(alone: Scores, joined: Scores) -> tuple[dict[str, float], bool]:
