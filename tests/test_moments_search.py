@@ -33,7 +33,9 @@ def pooled_slowly(sequence: FeatureSequence, n: int) -> list[np.ndarray | None]:
     reach = max([sequence.span, float(np.median(hops)) if hops else 0.0]) / 2
     found: list[np.ndarray | None] = []
     for second in range(n):
-        inside = [i for i, t in enumerate(times) if second - 2 <= t < second + 3]
+        start = min(max(second - 1, 0), max(n - 3, 0))
+        first, last = -1 if start == 0 else start, n + 1 if start + 3 >= n else start + 3
+        inside = [i for i, t in enumerate(times) if first <= t < last]
         if not inside and times:
             near = min(range(len(times)), key=lambda i: (abs(times[i] - second - 0.5), i))
             inside = [near] if abs(times[near] - second - 0.5) <= reach + 1e-9 else []

@@ -8,11 +8,14 @@ what is usual:
 
 A second peak counts as another moment only if the curve falls below its own half between them: p
 must be the highest of its own run. So the moments of a clip never overlap, and none need be merged.
+
+A sound that asks for sights, or the other way round, is first drawn to what goes with its like in
+this library (`library/company.py`).
 """
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Set
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +24,13 @@ from earsight.arrays import FloatArray
 from earsight.errors import InputError, LibraryError
 from earsight.library.answers import Result
 from earsight.library.clips import Filter, LibraryClip
+from earsight.library.company import FEW, drawn_to
 from earsight.library.opened import Asked, Opened, by
 from earsight.library.ranking import result
 from earsight.library.seconds import n_seconds
 from earsight.library.sources import TEXT
+
+COMPANY = 400_000  # seconds, 111 hours: a longer library is not looked through for a query's like
 
 _PEAKS = 64  # looked at for each moment wanted, before there are more
 
@@ -45,7 +51,7 @@ class Timeline:
 
     Attributes:
         times: (n,) the middle of each second, from the clip's start.
-        scores: (n,) cosines of the five seconds around it; NaN where there is nothing to hear or
+        scores: (n,) cosines of the three seconds around it; NaN where there is nothing to hear or
             see.
         by: "audio", "visual" or "text": what of the query was used.
         for_: "audio" or "visual": what of the clip.
@@ -154,7 +160,10 @@ def find_moments(
     clips = opened.by_content
     if not within.is_empty:
         clips = by("content", [clip for clip in opened.clips if within.passes(clip)])
-    searched, scores, bounds = _curves(opened, asked, wanted, clips)
+    asked = in_company(opened, asked, wanted)
+    durations = _durations(opened, {wanted})
+    searched, scores, bounds = _curves(opened, asked, wanted, durations, clips)
+    _tell_lost(opened, asked, len(searched), sum(content in clips for content in durations))
     found = [(peak, clips[searched[peak.curve]]) for peak in best_peaks(scores, bounds, top)]
     found.sort(key=lambda one: (-one[0].score, os.fsencode(one[1][0].file), one[0].start))
     return [
@@ -170,29 +179,87 @@ def _end(peak: Peak, clip: LibraryClip) -> float:
     return whole if peak.end == n_seconds(whole) else float(peak.end)
 
 
+def in_company(
+    opened: Opened, asked: Asked, wanted: str, own: tuple[str, float, float] | None = None
+) -> Asked:
+    """Return a query by sound for sights, or the other way round, drawn to what goes with its like.
+
+    Args:
+        opened: The library; its clips that have both are looked through, whatever is searched.
+        asked: The query.
+        wanted: What of the clips is to be ranked.
+        own: A content and the seconds of it, from and to, that are the query itself and are not
+            asked; default: all of the query's own content.
+    """
+    if asked.by == wanted or TEXT in (asked.by, wanted):
+        return asked
+    durations, both = _durations(opened, {asked.by}), _durations(opened, {asked.by, wanted})
+    if sum(map(n_seconds, both.values())) > COMPANY:
+        asked.notes.append(
+            "The library is too long to look through for what goes with the like of this query; "
+            "it is answered by itself."
+        )
+        return asked
+    contents, scores, bounds = _curves(opened, asked, asked.by, durations, both)
+    content, begin, end = own or (asked.content, 0.0, np.inf)
+    if content in contents:
+        at = contents.index(content)
+        middles = np.arange(bounds[at + 1] - bounds[at]) + 0.5
+        scores[bounds[at] : bounds[at + 1]][(middles > begin) & (middles < end)] = -np.inf
+    weights, points = [], []
+    for curve, second, score in alike(scores, bounds):
+        other = opened.seconds.of(wanted, contents[curve], durations[contents[curve]])
+        if other is not None and other.here[second]:
+            weights.append(score)
+            points.append(other.points[second])
+    if not points:
+        return asked
+    return replace(asked, vector=drawn_to(asked.vector, np.array(weights), np.stack(points)))
+
+
+def alike(scores: FloatArray, bounds: npt.NDArray[np.intp]) -> list[tuple[int, int, float]]:
+    """Return curve, second and score of the highest second of each of the ten best moments.
+
+    Args:
+        scores, bounds: As `best_peaks` takes them; what is not above 0 is not alike.
+    """
+    found = []
+    for peak in best_peaks(scores, bounds, FEW):
+        run = scores[bounds[peak.curve] + peak.start : bounds[peak.curve] + peak.end]
+        if peak.score > 0:
+            found.append((peak.curve, peak.start + int(run.argmax()), peak.score))
+    return found
+
+
 def _curves(
-    opened: Opened, asked: Asked, wanted: str, clips: Mapping[str, list[LibraryClip]]
+    opened: Opened,
+    asked: Asked,
+    modality: str,
+    durations: Mapping[str, float],
+    clips: Container[str],
 ) -> tuple[list[str], FloatArray, npt.NDArray[np.intp]]:
     """Return the contents that were searched, their scores one after another, and the bounds."""
-    durations = _durations(opened, wanted)
     contents: list[str] = []
     parts, lengths = [], []
-    for block in opened.seconds.blocks(wanted, durations, clips):
+    for block in opened.seconds.blocks(modality, durations, clips):
         ours = np.array([content in clips for content in block.contents], dtype=bool)
         each = np.diff(block.bounds)
         scores = block.scores(asked.vector)
         parts.append(scores if ours.all() else scores[np.repeat(ours, each)])
         lengths.append(each[ours])
         contents += [c for c, our in zip(block.contents, ours.tolist(), strict=True) if our]
-    here = sum(content in clips for content in durations)
-    if len(contents) < here:
-        what = _lost(opened, here - len(contents), here)
-        if not contents:
+    bounds = np.concatenate([[0], *lengths]).cumsum().astype(np.intp)
+    scale = opened.space.scale(asked.by, modality)
+    return contents, np.concatenate([np.zeros(0), *parts]) / scale, bounds
+
+
+def _tell_lost(opened: Opened, asked: Asked, found: int, here: int) -> None:
+    """Note that clips have no steps; raise if none has."""
+    if found < here:
+        what = _lost(opened, here - found, here)
+        if not found:
             raise LibraryError(what)
         asked.notes.append(what)
-    bounds = np.concatenate([[0], *lengths]).cumsum().astype(np.intp)
-    scale = opened.space.scale(asked.by, wanted)
-    return contents, np.concatenate([np.zeros(0), *parts]) / scale, bounds
 
 
 def _lost(opened: Opened, lost: int, of: int) -> str:
@@ -202,12 +269,12 @@ def _lost(opened: Opened, lost: int, of: int) -> str:
     )
 
 
-def _durations(opened: Opened, wanted: str) -> dict[str, float]:
-    """Return content → seconds, of those that have what is wanted."""
+def _durations(opened: Opened, wanted: Set[str]) -> dict[str, float]:
+    """Return content → seconds, of those that have all that is wanted."""
     return {
         content: clips[0].seconds or 0.0
         for content, clips in opened.by_content.items()
-        if wanted in clips[0].has
+        if wanted <= set(clips[0].has)
     }
 
 
@@ -236,6 +303,7 @@ def timeline(opened: Opened, asked: Asked, wanted: str, number: int, space: str)
     block = opened.seconds.of(wanted, clip.content, clip.seconds or 0.0)
     if block is None:
         raise LibraryError(_lost(opened, 1, 1))
-    scores = block.scores(asked.vector) / opened.space.scale(asked.by, wanted)
+    vector = in_company(opened, asked, wanted).vector
+    scores = block.scores(vector) / opened.space.scale(asked.by, wanted)
     scores = np.where(block.here, scores, np.nan)
     return Timeline(np.arange(len(scores)) + 0.5, scores, asked.by, wanted, space)

@@ -1,7 +1,7 @@
 """A point in the space for each second of each clip, from the sequences that the library stores.
 
-The point of a second is the mean of the steps in the five seconds around it, put into the space as
-a whole clip is: what a clip of these five seconds would be. Nothing more is stored for it.
+The point of a second is the mean of the steps in the three seconds around it, put into the space as
+a whole clip is: what a clip of these three seconds would be. Nothing more is stored for it.
 """
 
 import math
@@ -18,7 +18,7 @@ from earsight.library.space import Space
 from earsight.retrieval import GRID
 from earsight.vectors import SequenceStore
 
-AROUND = 5  # seconds that are heard and seen as one
+AROUND = 3  # seconds that are heard and seen as one
 MAX_BYTES = 600_000_000
 """Points of one modality that take more than this are not held: 108 hours of 384 dimensions."""
 
@@ -38,7 +38,10 @@ def n_seconds(duration: float) -> int:
 
 
 def pooled(sequence: FeatureSequence, n: int, around: int = AROUND) -> tuple[FloatArray, Flags]:
-    """Pool a sequence around each second i: Σ wₜ xₜ / Σ wₜ over t in [i − 2, i + 3).
+    """Pool a sequence around each second i: Σ wₜ xₜ / Σ wₜ over t in [i − 1, i + 2).
+
+    At the ends of a clip these are its first or its last three seconds, and a step that lies up to
+    a second beyond them; so each second of a clip of three stands for the whole clip.
 
     A second without a step of its own has the nearest one, if that is no further away than half of
     what a step sees or of what lies between two steps; otherwise it has nothing.
@@ -46,18 +49,20 @@ def pooled(sequence: FeatureSequence, n: int, around: int = AROUND) -> tuple[Flo
     Args:
         sequence: (n_steps, dim), its times ascending.
         n: How many seconds, from 0.
-        around: How many seconds count as one, odd; the formula has 5.
+        around: How many seconds count as one, odd; the formula has 3.
 
     Returns:
         (n, dim) float32, zeros where there is nothing, and (n,) whether there is something.
 
     >>> steps = FeatureSequence(np.eye(8, dtype=np.float32), np.arange(8) + 0.5)
-    >>> pooled(steps, 8)[0][3].round(1)
-    array([0. , 0.2, 0.2, 0.2, 0.2, 0.2, 0. , 0. ], dtype=float32)
+    >>> pooled(steps, 8)[0][3].round(2)
+    array([0.  , 0.  , 0.33, 0.33, 0.33, 0.  , 0.  , 0.  ], dtype=float32)
     """
-    times, aside = sequence.times, around // 2
-    low = np.searchsorted(times, np.arange(n) - aside)  # (n,) first step of each second
-    high = np.searchsorted(times, np.arange(n) + aside + 1)  # (n,) one past its last
+    times = sequence.times
+    begin = (np.arange(n) - around // 2).clip(0, max(0, n - around))
+    end = np.where(begin < n - around, begin + around, n + 1)
+    low = np.searchsorted(times, np.where(begin > 0, begin, -1))  # (n,) first step of each second
+    high = np.searchsorted(times, end)  # (n,) one past its last
     empty = np.flatnonzero(low == high)
     if len(empty):
         nearest, near = _nearest(sequence, empty + 0.5)

@@ -94,7 +94,7 @@ class Timeline(BaseModel):
     step: float = Field(description="Seconds from one score to the next.")
     times: list[float] = Field(description="The middle of each second, from the clip's start.")
     scores: list[float | None] = Field(
-        description="Cosines of the five seconds around it, as a moment's score; null: nothing "
+        description="Cosines of the three seconds around it, as a moment's score; null: nothing "
         "to hear or see there."
     )
 
