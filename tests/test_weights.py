@@ -29,7 +29,7 @@ from earsight.weights.entries import (
     Member,
     Weights,
 )
-from earsight.weights.net import Timeouts
+from earsight.weights.reach import Timeouts
 from earsight.weights.store import Store
 
 

@@ -5,7 +5,6 @@ import ssl
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,9 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import HTTPHandler, HTTPSHandler, Request, build_opener
 
 from earsight.weights.progress import Progress
+from earsight.weights.reach import Timeouts, UnavailableError
 
 _BLOCK = 1 << 18
-
-
-class UnavailableError(Exception):
-    """One source did not deliver; the text is the reason, and the next source is tried."""
-
-
-@dataclass(frozen=True)
-class Timeouts:
-    """Seconds to wait for a connection, and for the next bytes of an answer."""
-
-    connect: float = 5.0
-    read: float = 60.0
 
 
 class _Connection(http.client.HTTPConnection):

