@@ -6,11 +6,11 @@
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from earsight.errors import LibraryError
 from earsight.library.beside import is_text
@@ -19,6 +19,8 @@ from earsight.library.schema import FORMAT, create_file
 from earsight.library.store import Clip, Content, Embedding, Store, anew, check_format
 
 _FORGOTTEN = "forgotten"
+
+Kept = TypeVar("Kept")
 
 
 class LocalStore(Store):
@@ -30,6 +32,7 @@ class LocalStore(Store):
         self.folder = folder
         self._db = connection
         self._db.row_factory = sqlite3.Row
+        self._kept: dict[tuple[str, ...], tuple[Any, Any]] = {}
 
     # -- opening ---------------------------------------------------------------------------------
 
@@ -74,6 +77,7 @@ class LocalStore(Store):
 
     def close(self) -> None:
         """Close the file."""
+        self._kept.clear()
         self._db.close()
 
     @contextmanager
@@ -149,10 +153,22 @@ class LocalStore(Store):
 
     # -- clips and contents ----------------------------------------------------------------------
 
+    def _known(self, made: Callable[[], Kept], *what: str) -> Kept:
+        """Return what was made of the rows, made anew after any change, by whomever."""
+        now = (self.version, self._db.total_changes)
+        if self._kept.get(what, (None, None))[0] != now:
+            self._kept[what] = (now, made())
+        kept: Kept = self._kept[what][1]
+        return kept
+
     def files(self) -> list[Clip]:
         """Return all clips and the texts beside them, by path."""
-        rows = self._read("SELECT * FROM clips ORDER BY path")
-        return [Clip(**row) for row in rows]
+
+        def read() -> list[Clip]:
+            rows = self._read("SELECT * FROM clips ORDER BY path")
+            return [Clip(*row) for row in rows]
+
+        return list(self._known(read, "files"))
 
     def everything(self) -> list[Clip]:
         """Return the same: a library on a disk has one folder of clips."""
@@ -160,14 +176,19 @@ class LocalStore(Store):
 
     def contents(self, features: str) -> dict[str, Content]:
         """Return what has been read by the extractors with this fingerprint, by content."""
-        rows = self._read(
-            "SELECT content, status, duration, report, windows FROM contents WHERE features = ?",
-            (features,),
-        )
-        return {
-            row["content"]: Content(**{**dict(row), "report": json.loads(row["report"])})
-            for row in rows
-        }
+
+        def read() -> dict[str, Content]:
+            rows = self._read(
+                "SELECT content, status, duration, report, windows FROM contents "
+                "WHERE features = ?",
+                (features,),
+            )
+            return {
+                content: Content(content, status, duration, json.loads(report), windows)
+                for content, status, duration, report, windows in rows
+            }
+
+        return dict(self._known(read, "contents", features))
 
     def put_clips(
         self,
