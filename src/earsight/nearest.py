@@ -11,7 +11,7 @@ from earsight.errors import InputError
 from earsight.retrieval import GRID, distance_blocks, near_border, to_unit
 
 _ITEMS, _QUERIES = 8192, 1024  # of one block of similarities, 32 MiB
-_SPAN = 512  # items whose best decides whether any of them is looked at
+_SPAN = 256  # items of which the best alone is looked at for a first bound
 _PAIRS = 1 << 16  # numbers of single pairs held at a time
 _FEW = 16  # a k below a sixteenth of the gallery is found by a threshold
 _Distances = npt.NDArray[np.int64]
@@ -73,22 +73,22 @@ def _few(units: FloatArray, items: FloatArray, k: int) -> tuple[IntArray, _Dista
     floors = np.full(len(units), -np.inf, dtype=np.float32)
     slack = np.float32(rounding(units.shape[1]))
     rough = units.astype(np.float32)
+    size = min(_QUERIES, len(units)) * min(_ITEMS, len(items))
+    room, marks = np.empty(size, dtype=np.float32), np.empty(size, dtype=bool)
     for start in range(0, len(items), _ITEMS):
         block = to_unit(items[start : start + _ITEMS])
         columns = block.astype(np.float32).T
-        span = _SPAN if len(block) % _SPAN == 0 else len(block)
         for first in range(0, len(units), _QUERIES):
-            rows = slice(first, first + _QUERIES)
-            similar = rough[rows] @ columns  # (queries, items)
+            rows = slice(first, min(first + _QUERIES, len(units)))
+            shape = (rows.stop - first, len(block))
+            similar = np.matmul(rough[rows], columns, out=room[: math.prod(shape)].reshape(shape))
             if start == 0 and k <= len(block):
-                floors[rows] = np.partition(similar, -k, axis=1)[:, -k] - 2 * slack
-            spans = similar.reshape(-1, span)
-            floor = np.repeat(floors[rows], len(block) // span)
-            hot = np.flatnonzero(spans.max(axis=1) >= floor)
-            if not len(hot):
+                floors[rows] = _kth(similar, k) - 2 * slack
+            near_enough = marks[: similar.size].reshape(shape)
+            np.greater_equal(similar, floors[rows, None], out=near_enough)
+            row, column = np.divmod(np.flatnonzero(near_enough), len(block))
+            if not len(row):
                 continue
-            of_hot, within = np.nonzero(spans[hot] >= floor[hot, None])
-            row, column = np.divmod(hot[of_hot] * span + within, len(block))
             near = np.concatenate(
                 [
                     pair_distances(units[first + row[part]], block[column[part]])
@@ -101,6 +101,15 @@ def _few(units: FloatArray, items: FloatArray, k: int) -> tuple[IntArray, _Dista
             found[own], best[own] = _merged(known, (which, start + column, near), k)
             floors[own] = best[own, -1] / -GRID - slack
     return found, best
+
+
+def _kth(similar: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.float32]:
+    """Return what at least k numbers of each row reach, (n,): the k-th best, or little less."""
+    n_spans = similar.shape[1] // _SPAN
+    if k <= n_spans:  # the best of k spans are k numbers
+        similar = similar[:, : n_spans * _SPAN].reshape(len(similar), n_spans, _SPAN).max(axis=2)
+    kth: npt.NDArray[np.float32] = np.partition(similar, -k, axis=1)[:, -k]
+    return kth
 
 
 def pair_distances(x: FloatArray, y: FloatArray) -> _Distances:
