@@ -14,7 +14,7 @@ this library (`library/company.py`).
 """
 
 import os
-from collections.abc import Container, Mapping, Set
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -161,7 +161,7 @@ def find_moments(
     if not within.is_empty:
         clips = by("content", [clip for clip in opened.clips if within.passes(clip)])
     asked = in_company(opened, asked, wanted)
-    durations = _durations(opened, {wanted})
+    durations = _durations(opened, wanted)
     searched, scores, bounds = _curves(opened, asked, wanted, durations, clips)
     _tell_lost(opened, asked, len(searched), sum(content in clips for content in durations))
     found = [(peak, clips[searched[peak.curve]]) for peak in best_peaks(scores, bounds, top)]
@@ -193,8 +193,9 @@ def in_company(
     """
     if asked.by == wanted or TEXT in (asked.by, wanted):
         return asked
-    durations, both = _durations(opened, {asked.by}), _durations(opened, {asked.by, wanted})
-    if sum(map(n_seconds, both.values())) > COMPANY:
+    durations, having = _durations(opened, asked.by), opened.by_content
+    both = {one: long for one, long in durations.items() if wanted in having[one][0].has}
+    if sum(both.values()) > COMPANY:
         asked.notes.append(
             "The library is too long to look through for what goes with the like of this query; "
             "it is answered by itself."
@@ -269,12 +270,12 @@ def _lost(opened: Opened, lost: int, of: int) -> str:
     )
 
 
-def _durations(opened: Opened, wanted: Set[str]) -> dict[str, float]:
-    """Return content → seconds, of those that have all that is wanted."""
+def _durations(opened: Opened, wanted: str) -> dict[str, float]:
+    """Return content → seconds, of those that have what is wanted."""
     return {
         content: clips[0].seconds or 0.0
         for content, clips in opened.by_content.items()
-        if wanted <= set(clips[0].has)
+        if wanted in clips[0].has
     }
 
 
