@@ -1,13 +1,15 @@
 """The clips of a library as people meet them: where, how long, what is in them, what went wrong."""
 
 import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from earsight.errors import InputError
 from earsight.library.beside import beside, is_text
 from earsight.library.sources import MODALITIES
-from earsight.library.store import Store
+from earsight.library.store import Clip, Content, Store
 from earsight.media import Status
 from earsight.paths import as_text
 
@@ -93,10 +95,60 @@ class Filter:
 
 def listing(store: Store, features: str) -> list[LibraryClip]:
     """Return the clips of a library by path, with what the extractors `features` found in them."""
-    contents = store.contents(features)
-    files = store.everything()
-    known = [file for file in files if not is_text(file.path)]
-    texts = beside(known, [file for file in files if is_text(file.path)])
+    return _listed(store, store.clips_and_texts(), store.contents(features))
+
+
+class ByContent(Mapping[str, list[LibraryClip]]):
+    """Content → the clips that hold it: each is looked up, until all are gone through.
+
+    Args:
+        store: The library.
+        features: Fingerprint of the extractors.
+        clips: Returns all clips.
+    """
+
+    def __init__(
+        self, store: Store, features: str, clips: Callable[[], Iterable[LibraryClip]]
+    ) -> None:
+        self._store, self._features, self._clips = store, features, clips
+        self._found: dict[str, list[LibraryClip]] = {}
+
+    @cached_property
+    def _all(self) -> dict[str, list[LibraryClip]]:
+        return by("content", self._clips())
+
+    def __getitem__(self, content: str) -> list[LibraryClip]:
+        if "_all" in self.__dict__:
+            return self._all[content]
+        if content not in self._found:
+            files, read = self._store.around(content, self._features)
+            clips = [file for file in files if file.content == content and not is_text(file.path)]
+            texts = [file for file in files if is_text(file.path)]
+            self._found[content] = _listed(self._store, (clips, texts), read)
+        if not self._found[content]:
+            raise KeyError(content)
+        return self._found[content]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+
+def by(key: str, clips: Iterable[LibraryClip]) -> dict[str, list[LibraryClip]]:
+    """Return "content" or "text" → the clips that have it."""
+    found: dict[str, list[LibraryClip]] = {}
+    for clip in clips:
+        if (content := getattr(clip, key)) is not None:
+            found.setdefault(content, []).append(clip)
+    return found
+
+
+def _listed(
+    store: Store, files: tuple[list[Clip], list[Clip]], contents: Mapping[str, Content]
+) -> list[LibraryClip]:
+    known, texts = files[0], beside(*files)
     clips = []
     for clip in known:
         found = contents.get(clip.content)

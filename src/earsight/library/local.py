@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from earsight.errors import LibraryError
-from earsight.library.beside import is_text
+from earsight.library.beside import is_text, stem
 from earsight.library.place import unwritten
 from earsight.library.schema import FORMAT, create_file
 from earsight.library.store import Clip, Content, Embedding, Store, anew, check_format
 
 _FORGOTTEN = "forgotten"
+
+_CONTENTS = "SELECT content, status, duration, report, windows FROM contents"
 
 Kept = TypeVar("Kept")
 
@@ -178,17 +180,37 @@ class LocalStore(Store):
         """Return what has been read by the extractors with this fingerprint, by content."""
 
         def read() -> dict[str, Content]:
-            rows = self._read(
-                "SELECT content, status, duration, report, windows FROM contents "
-                "WHERE features = ?",
-                (features,),
-            )
-            return {
-                content: Content(content, status, duration, json.loads(report), windows)
-                for content, status, duration, report, windows in rows
-            }
+            return _by_content(self._read(f"{_CONTENTS} WHERE features = ?", (features,)))
 
         return dict(self._known(read, "contents", features))
+
+    def around(self, content: str, features: str) -> tuple[list[Clip], dict[str, Content]]:
+        """Return the files that hold a content, the texts beside them, and what was read of them.
+
+        What was read is of `features`, by content.
+        """
+        rows = self._read("SELECT * FROM clips WHERE content = ? ORDER BY path", (content,))
+        files = {row["path"]: Clip(*row) for row in rows}
+        for own in {stem(path) for path in files}:  # "/" is the byte after "."
+            rows = self._read(
+                "SELECT * FROM clips WHERE path >= ? AND path < ?", (own + b".", own + b"/")
+            )
+            beside = (Clip(*row) for row in rows)
+            files |= {one.path: one for one in beside if is_text(one.path)}
+        some = sorted({file.content for file in files.values()})
+        listed = ", ".join("?" * len(some))
+        read = self._read(
+            f"{_CONTENTS} WHERE features = ? AND content IN ({listed})", (features, *some)
+        )
+        return list(files.values()), _by_content(read)
+
+    def clip_at(self, file: Path) -> Clip | None:
+        """Return the clip or text that a file is, None where it is none."""
+        if not file.is_relative_to(self.root):
+            return None
+        path = os.fsencode(file.relative_to(self.root))
+        rows = self._read("SELECT * FROM clips WHERE path = ?", (path,))
+        return Clip(*rows[0]) if rows else None
 
     def put_clips(
         self,
@@ -320,6 +342,13 @@ class LocalStore(Store):
             with self.writing() as db:
                 db.execute("DELETE FROM contents WHERE features != ?", (features,))
         return frozenset([features])
+
+
+def _by_content(rows: Iterable[sqlite3.Row]) -> dict[str, Content]:
+    return {
+        content: Content(content, status, duration, json.loads(report), windows)
+        for content, status, duration, report, windows in rows
+    }
 
 
 def _insert_contents(db: sqlite3.Connection, features: str, contents: Iterable[Content]) -> None:

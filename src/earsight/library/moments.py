@@ -23,9 +23,9 @@ import numpy.typing as npt
 from earsight.arrays import FloatArray
 from earsight.errors import InputError, LibraryError
 from earsight.library.answers import Result
-from earsight.library.clips import Filter, LibraryClip
+from earsight.library.clips import Filter, LibraryClip, by
 from earsight.library.company import FEW, drawn_to
-from earsight.library.opened import Asked, Opened, by
+from earsight.library.opened import Asked, Opened
 from earsight.library.ranking import result
 from earsight.library.seconds import n_seconds
 from earsight.library.sources import TEXT

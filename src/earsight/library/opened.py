@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from earsight.arrays import FloatArray
 from earsight.errors import InputError, LibraryError, MediaError
 from earsight.extractors import extract_text
 from earsight.library.beside import is_text, text_beside
-from earsight.library.clips import LibraryClip, listing
+from earsight.library.clips import ByContent, LibraryClip, by, listing
 from earsight.library.elsewhere import open_table
 from earsight.library.models import open_space
 from earsight.library.place import FOLDER
@@ -100,7 +100,9 @@ class Opened:
     @cached_property
     def by_content(self) -> Mapping[str, list[LibraryClip]]:
         """The clips by their content."""
-        return by("content", self.clips)
+        if self._hold or self._store.shared:  # all of them are read once
+            return by("content", self.clips)
+        return ByContent(self._store, self.embedding.features, lambda: self.clips)
 
     @cached_property
     def seconds(self) -> Seconds:
@@ -258,10 +260,9 @@ class Opened:
     def _known_content(self, path: Path) -> str | None:
         """Return the content of a clip that is as it was indexed, without reading it."""
         here = path.stat()
-        for clip in self.clips:
-            if (clip.size, clip.mtime_ns, clip.file) == (here.st_size, here.st_mtime_ns, path):
-                return clip.content
-        return None
+        known = self._store.clip_at(path)
+        same = known and (known.size, known.mtime_ns) == (here.st_size, here.st_mtime_ns)
+        return known.content if known and same else None
 
     def _stored(self, content: str, modality: str) -> FloatArray | None:
         """Return a known content in the space, as one vector (k,); None where it is not here."""
@@ -312,12 +313,3 @@ def _why_no_query(query: str, roots: list[Path]) -> str:
             return f"{path} is neither file nor folder."
     where = ", ".join(map(str, roots)) or "a folder of this machine that feeds the library"
     return f"There is no file {query}, neither here nor in {where}."
-
-
-def by(key: str, clips: Iterable[LibraryClip]) -> dict[str, list[LibraryClip]]:
-    """Return "content" or "text" → the clips that have it."""
-    found: dict[str, list[LibraryClip]] = {}
-    for clip in clips:
-        if (content := getattr(clip, key)) is not None:
-            found.setdefault(content, []).append(clip)
-    return found

@@ -35,7 +35,7 @@ def plan_of(store: Store, features: str, settings: Settings, labels: Mapping[str
     read = {name: content.windows for name, content in contents.items() if content.windows}
     windows, texts = (
         {file.content: read[file.content] for file in files if file.content in read}
-        for files in (store.clips(), store.texts())
+        for files in store.clips_and_texts()
     )
     facts = [features, settings.learn, LEARN_VERSION, [(c, labels.get(c)) for c in sorted(windows)]]
     facts += [sorted(texts)]

@@ -6,8 +6,8 @@ from typing import Any
 
 from earsight.arrays import FloatArray
 from earsight.library.answers import Result
-from earsight.library.clips import Filter, LibraryClip
-from earsight.library.opened import Asked, Opened, by
+from earsight.library.clips import Filter, LibraryClip, by
+from earsight.library.opened import Asked, Opened
 from earsight.library.sources import TEXT
 from earsight.vectors import Hit
 

@@ -233,13 +233,35 @@ class Store(ABC):
     def everything(self) -> list[Clip]:
         """Return all clips and texts of the library, whichever folder they are in, by path."""
 
+    def around(self, _content: str, features: str) -> tuple[list[Clip], dict[str, Content]]:
+        """Return at least the files that hold a content, the texts beside them, what was read.
+
+        What was read is of `features`, by content.
+        """
+        return self.everything(), self.contents(features)
+
+    def clip_at(self, file: Path) -> Clip | None:
+        """Return the clip or text that a file of this machine is, None where it is none."""
+        found = (
+            one for one in self.everything() if self.root_of(one) and self.file_of(one) == file
+        )
+        return next(found, None)
+
+    def clips_and_texts(self) -> tuple[list[Clip], list[Clip]]:
+        """Return all clips of the library, and all texts beside them, by path."""
+        clips: list[Clip] = []
+        texts: list[Clip] = []
+        for file in self.everything():
+            (texts if is_text(file.path) else clips).append(file)
+        return clips, texts
+
     def clips(self) -> list[Clip]:
         """Return all clips of the library, by path."""
-        return [file for file in self.everything() if not is_text(file.path)]
+        return self.clips_and_texts()[0]
 
     def texts(self) -> list[Clip]:
         """Return all texts beside clips, by path."""
-        return [file for file in self.everything() if is_text(file.path)]
+        return self.clips_and_texts()[1]
 
     def root_of(self, _clip: Clip) -> Path | None:
         """Return the folder that a clip lies in, None where it is on another machine."""
