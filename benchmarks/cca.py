@@ -8,17 +8,32 @@ products, at least 4 times faster than cca-zoo, at most 64 MiB beside the data.
 """
 
 import argparse
+import time
 import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 import earsight
 from _growth import grow
 from _harness import Aim, Task, compare, report, sized, with_peers
+from earsight import arrays, linalg, moments, totals
 
 P, Q, K = 128, 1024, 10
 FLOOR, PEER = "three products alone, float32", "cca-zoo"
+ADDED, TOTALS = "shift, products, sums of columns", "sums in twice float64"
+STEPS = {
+    "looking for NaN and infinity": (arrays, "bad_rows"),
+    ADDED: (moments.Moments, "add"),
+    TOTALS: (totals.SymmetricTotal, "add"),
+    "covariances from the sums": (moments.Moments, "covariance"),
+    "whitening, singular values, weights": (linalg, "cca"),
+}
 
 
 def rows(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -47,6 +62,35 @@ def zoo(x: np.ndarray, y: np.ndarray) -> Task:
     return lambda: CCA(n_components=K).fit([x, y])
 
 
+def steps(task: Task, floor: Task, rounds: int, threads: int) -> str:
+    """Say what each step of a fit takes of the processor, and the floor: the least of all runs."""
+    spent: dict[str, float] = {}
+
+    def timed(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **keywords: Any) -> Any:
+            begun = time.process_time()
+            try:
+                return call(*args, **keywords)
+            finally:
+                spent[name] = spent.get(name, 0.0) + time.process_time() - begun
+
+        return wrapped
+
+    runs = []
+    with threadpool_limits(threads):
+        for _ in range(sized(rounds, 1)):
+            spent.clear()
+            timed("the products alone", floor)()
+            with ExitStack() as patched:
+                for name, (owner, routine) in STEPS.items():
+                    call = timed(name, getattr(owner, routine))
+                    patched.enter_context(patch.object(owner, routine, call))
+                timed("the whole fit", task)()
+            spent[ADDED] -= spent[TOTALS]  # which is done within
+            runs.append(dict(spent))
+    return "; ".join(f"{name} {1000 * min(one[name] for one in runs):.0f}" for name in runs[0])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=1)
@@ -55,8 +99,12 @@ def main() -> None:
     options = parser.parse_args()
     n = sized(20_000, 2000)
     x, y = rows(n)
+
+    def floor() -> object:
+        return x.T @ x, y.T @ y, x.T @ y
+
     tasks, missing = with_peers(
-        {"earsight": fit(x, y), FLOOR: lambda: (x.T @ x, y.T @ y, x.T @ y)},
+        {"earsight": fit(x, y), FLOOR: floor},
         {PEER: lambda: zoo(x, y)},
     )
     results = compare(tasks, rounds=options.rounds, threads=options.threads)
@@ -80,6 +128,7 @@ def main() -> None:
         aims=aims,
         growth=[growth],
         threads=options.threads,
+        milliseconds=steps(fit(x, y), floor, options.rounds, options.threads),
         **missing,
     )
 
