@@ -146,6 +146,25 @@ def test_noise_has_no_answer(seed: int) -> None:
     assert found.seconds is None and found.why
 
 
+def struck(kind: str, events: np.ndarray, late: float = 0.0) -> FeatureSequence:
+    """3.2 s in which all values rise and fall with each event."""
+    rng, times = np.random.default_rng(0), np.arange(160) / RATE
+    strokes = np.exp(-(((times[:, None] - events - late) / 0.04) ** 2) / 2).sum(axis=1)
+    values = strokes[:, None] * rng.uniform(0.5, 1.5, WIDTHS[kind])
+    return FeatureSequence((values + 0.02 * rng.random(values.shape)).astype(np.float32), times)
+
+
+@pytest.mark.parametrize("late", [0.3, -0.9])
+def test_what_repeats_itself_may_be_a_beat_further_off(late: float) -> None:
+    figure = np.array([0.37, 0.74, 1.05])
+    beat = np.concatenate([figure + 1.2 * k for k in range(-3, 5)])  # both lates look the same
+    found = estimate(struck("onsets", beat, late), struck("motion", beat), reach=1.5)
+    assert found.seconds is None and "repeat themselves every 1.2 s" in found.why
+    free = np.concatenate([beat[:9], beat[9:] + np.random.default_rng(1).uniform(0, 0.4, 15)])
+    told = estimate(struck("onsets", free, late), struck("motion", free), reach=1.5)
+    assert told.seconds == pytest.approx(late, abs=0.02), told.why
+
+
 def test_an_empty_sequence_has_no_answer() -> None:
     nothing = FeatureSequence(np.zeros((0, 16), np.float32), np.zeros(0))
     for sound, sight in (

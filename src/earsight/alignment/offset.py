@@ -6,8 +6,8 @@ says little. Where exactly it lies is told by curves that look from frame to fra
 between two frames is seen in that very step.
 
 There is an answer where most witnesses agree, where no other offset fits as well, and none further
-off than is looked for fits better, and where the clip's own sound, cut into pieces and put together
-in another order, fits worse.
+off than is looked for fits better, where sound and sight do not both repeat themselves in a steady
+beat, and where the clip's own sound, cut into pieces and put together in another order, fits worse.
 """
 
 import math
@@ -51,6 +51,7 @@ CLEAR = 0.2  # how far the consensus must stand above any other lag, as a share 
 APART = 0.2  # seconds: what is nearer belongs to the same peak
 MORE = 5.0  # seconds beyond the reach, where another offset may fit better
 SHARED = 0.4  # of the largest overlap: at a lag that shares less, anything may fit
+STEADY = 0.75  # of 1: how like themselves a while later sound and sight may be, one times the other
 SHUFFLES, PIECES = 19, 4  # other orders of the sound's own pieces, …
 CHANCE = 0.1  # … and the share of them that may fit as well
 QUIET = 0.2  # mean onset strength that a hum stays below
@@ -90,8 +91,8 @@ def estimate(sound: FeatureSequence, sight: FeatureSequence, *, reach: float = 2
 
     Returns:
         The offset, or why there is none: nothing sounds or moves, too little time in common, too
-        few witnesses agree, another offset fits as well, as with a steady beat, or one that is
-        up to 5 s beyond `reach` fits better.
+        few witnesses agree, another offset fits as well, as with a steady beat, one that is up to
+        5 s beyond `reach` fits better, or sound and sight both repeat themselves.
 
     Raises:
         InputError: `reach` is not above 0, or the sequences are of other extractors.
@@ -116,6 +117,10 @@ def estimate(sound: FeatureSequence, sight: FeatureSequence, *, reach: float = 2
     agreement = _agreement(found, lags, around)
     why = _further(sound, sight, reach, agreement)
     why = why or _doubt(found, lags, around, agreement, shares(near, seen, reach))
+    if not why and (beat := _beat(near, seen, reach)):
+        why = (
+            f"Sound and sight both repeat themselves every {beat:.1f} s: a beat more fits as well."
+        )
     if not why and _shuffled_fits(found, near, seen, reach):
         why = "The sound's own pieces, put together in another order, fit as well."
     here = np.abs(lags - around) <= NEAR
@@ -270,6 +275,24 @@ def _doubt(
             at = f"{1000 * best:+.0f} ms and {1000 * other:+.0f} ms"
             return f"{at} fit alike, as with a steady beat."
     return ""
+
+
+def _beat(sound: FeatureSequence, sight: FeatureSequence, reach: float) -> float:
+    """Return after how many seconds both sides repeat themselves; 0 where they do not.
+
+    What is like itself a while later on both sides fits as well a beat further off, even where the
+    pieces that are left by a large offset happen to fit better there.
+    """
+    onsets, difference = sound.values[:, :BANDS], sight.values[:, :BLOCKS]
+    n = min(len(onsets), len(difference))
+    steps = min(round(reach * RATE), int((1 - SHARED) * n))
+    both = np.ones(steps + 1)  # lags 0 … steps
+    for values in (onsets, difference):
+        x = smoothed(values).sum(axis=1, keepdims=True)
+        r = correlations(x, x, steps)[steps:, 0, 0]
+        both *= np.maximum(r / weight(Overlap.of(len(x), len(x), steps))[steps:], 0)
+    both[: round(APART * RATE) + 1] = 0
+    return float(both.argmax() / RATE) if both.max() > STEADY else 0.0
 
 
 def _shuffled_fits(
