@@ -3,6 +3,7 @@
 The clips are drawn, some dozens of them, and made a thousand contents by a few bytes at the end
 that no player reads. First time, without learning and then with it: against decoding alone, and
 against the networks alone (fed with blocks that were decoded before), both with as many processes.
+What is learned is also learned once more by one process, which is how it would be on one core.
 Second time, as a command: against a walk of the folder that asks for every file's size and time.
 
     python benchmarks/indexing.py [--clips 1000] [--out build/benchmarks]
@@ -136,6 +137,7 @@ def main() -> None:
                 )
             )
             rows.append({"size": n, "seconds": sum(parts[-1]), "peak_mib": grown})
+        alone = seconds(lambda: index(clips, rebuild=True, workers=1))
         files = sorted(clips.rglob("*.mp4"))
         decoding = all_of(decode, files)
         warm = engine.default_workers() * len(drawn)
@@ -149,6 +151,7 @@ def main() -> None:
         "earsight, first time": {"seconds": first, "ratio": 1.0},
         "of that, reading": {"seconds": parts[-1][0], "ratio": parts[-1][0] / first},
         "of that, learning": {"seconds": parts[-1][1], "ratio": parts[-1][1] / first},
+        "learning by one process": {"seconds": alone, "ratio": alone / first},
         "decoding alone": {"seconds": decoding, "ratio": decoding / first},
         "networks alone": {"seconds": network, "ratio": network / first},
         "earsight index again, the whole command": {"seconds": second, "ratio": second / first},
