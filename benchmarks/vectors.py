@@ -4,7 +4,9 @@
 exact), or else LanceDB's index, the answers scored in double precision. "LanceDB bare" is a search
 of the very table, kept open, returning keys and distances. FAISS flat and the product with every
 row have all vectors in memory, at unit length. All on one thread but LanceDB, which has its own.
-Vectors are drawn around 1,000 centres, as clips of classes are. Cold: the first question of a new
+Vectors are drawn around 1,000 centres, as clips of classes are; and once without any ("no groups":
+24 hidden numbers and noise of a quarter of the energy), where LanceDB's own 20 parts find too few,
+so that nothing is said of the time over it. Cold: the first question of a new
 process, straight to the table, after the system has been asked to forget its files; the import of
 LanceDB is not counted.
 
@@ -33,35 +35,44 @@ from earsight.vectors import HeldIndex, LanceIndex, Row
 
 K, BATCH, QUESTIONS = 10, sized(50_000, 500), sized(100, 5)
 CASES = sized(
-    [(n, width) for n in (100_000, 1_000_000) for width in (10, 384, 394)],
-    [(1_000, 10), (2_000, 10)],
+    [(n, width, True) for n in (100_000, 1_000_000) for width in (10, 384, 394)]
+    + [(300_000, 384, False)],
+    [(1_000, 10, True), (2_000, 10, False)],
 )
 P50 = {10: 5.0, 384: 20.0}  # milliseconds
 Ask = Callable[[np.ndarray], list[str]]
 Table = dict[str, dict[str, Any]]
 
 
-def drawn(rng: np.random.Generator, centres: np.ndarray, n: int) -> np.ndarray:
-    x = centres[rng.integers(0, len(centres), n)]
-    x = x + 0.7 * rng.standard_normal(x.shape, dtype=np.float32)
+def drawn(rng: np.random.Generator, shape: np.ndarray, n: int, grouped: bool) -> np.ndarray:
+    if grouped:
+        x = shape[rng.integers(0, len(shape), n)]
+        x = x + 0.7 * rng.standard_normal(x.shape, dtype=np.float32)
+    else:
+        x = rng.standard_normal((n, len(shape)), dtype=np.float32) @ shape / len(shape) ** 0.5
+        x += 0.5 * rng.standard_normal(x.shape, dtype=np.float32)
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-def build(folder: Path, n: int, width: int) -> tuple[np.ndarray, np.ndarray, float]:
+def build(folder: Path, n: int, width: int, grouped: bool) -> tuple[np.ndarray, np.ndarray, float]:
     """Write a table; return all vectors, questions, and the seconds that writing took."""
     rng = np.random.default_rng(0)
-    centres = rng.normal(size=(1000, width)).astype(np.float32)
+    shape = rng.normal(size=(1000 if grouped else 24, width)).astype(np.float32)
     items = np.empty((n, width), np.float32)
     index = LanceIndex(folder, "vectors")
     begun = time.perf_counter()
     index.create(width)
     for start in range(0, n, BATCH):
         stop = min(start + BATCH, n)
-        items[start:stop] = drawn(rng, centres, stop - start)
+        items[start:stop] = drawn(rng, shape, stop - start, grouped)
         rows = [Row(f"{i:08d}", f"{i:08d}", "visual", 0, 0.0, 1.0) for i in range(start, stop)]
         index.upsert(rows, items[start:stop])
     index.optimize()
-    return items, drawn(rng, centres, QUESTIONS), time.perf_counter() - begun
+    return items, drawn(rng, shape, QUESTIONS, grouped), time.perf_counter() - begun
+
+
+def case(n: int, width: int, grouped: bool) -> str:
+    return f"{n:,} × {width}" + ("" if grouped else ", no groups")
 
 
 def contenders(
@@ -95,9 +106,11 @@ def contenders(
     return with_peers(tasks, {"FAISS flat": flat})
 
 
-def of_table(folder: Path, n: int, width: int, threads: int) -> tuple[Table, dict[str, str]]:
+def of_table(
+    folder: Path, n: int, width: int, grouped: bool, threads: int
+) -> tuple[Table, dict[str, str]]:
     """Return the rows of one case, and which peers are missing."""
-    items, questions, written = build(folder, n, width)
+    items, questions, written = build(folder, n, width, grouped)
     truth = [{f"{i:08d}" for i in row} for row in top(questions, items, K)[0]]
     begun = time.perf_counter()
     held = HeldIndex.of(LanceIndex(folder, "vectors"))
@@ -113,7 +126,9 @@ def of_table(folder: Path, n: int, width: int, threads: int) -> tuple[Table, dic
     times = answered(ways, len(questions), threads=threads)
     rows: Table = {}
     for name, row in percentiles(times).items():
-        rows[f"{name}, {n:,} × {width}"] = row | {"recall": round(float(np.mean(right[name])), 4)}
+        rows[f"{name}, {case(n, width, grouped)}"] = row | {
+            "recall": round(float(np.mean(right[name])), 4)
+        }
     ours, bare, *_ = rows.values()
     ours["over bare ms"] = round(
         1000 * float(np.median(np.subtract(times["earsight"], times["LanceDB bare"]))), 2
@@ -159,15 +174,16 @@ def main() -> None:
     results: Table = {}
     aims = []
     missing: dict[str, str] = {}
-    for n, width in CASES:
+    for n, width, grouped in CASES:
         with tempfile.TemporaryDirectory() as folder:
-            rows, missing = of_table(Path(folder), n, width, options.threads)
+            rows, missing = of_table(Path(folder), n, width, grouped, options.threads)
         results |= rows
-        ours, case = next(iter(rows.values())), f"{n:,} × {width}"
-        aims.append(Aim(f"ms over LanceDB bare, {case}", 1.0, ours["over bare ms"]))
-        aims.append(Aim(f"recall, {case}", 0.99, ours["recall"], at_least=True))
+        ours, name = next(iter(rows.values())), case(n, width, grouped)
+        if grouped:
+            aims.append(Aim(f"ms over LanceDB bare, {name}", 1.0, ours["over bare ms"]))
+        aims.append(Aim(f"recall, {name}", 0.99, ours["recall"], at_least=True))
         if width in P50:
-            aims.append(Aim(f"ms, median, {case}", P50[width], ours["p50 ms"]))
+            aims.append(Aim(f"ms, median, {name}", P50[width], ours["p50 ms"]))
     report(
         f"the {K} best of a table on disk, one question at a time",
         results,

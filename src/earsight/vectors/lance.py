@@ -24,9 +24,11 @@ from earsight.vectors._base import (
     merge,
     rank_all,
 )
+from earsight.vectors._probes import SAMPLE, enough
 from earsight.vectors._table import Table, sql
 
 _ROW = "row"  # the column that holds a whole row
+_PROBES = "earsight:probes"  # into how many parts of the index a question looks
 _BLOCK = 8192  # vectors compared at a time: 64 MiB of float64 at 1024 dimensions
 _INDEX_BYTES = 1 << 30  # of the index of a large table, held between searches
 _OVERSAMPLING = 2  # how many times k an approximate search hands over to exact scoring
@@ -124,7 +126,8 @@ class LanceIndex(Table):
             n = table.count_rows(condition)
             # LanceDB answers a query of zeros with nothing at all.
             if n > EXACT_ROWS and matrix.any(axis=1).all():
-                return [_search_index(table, query, k, condition) for query in matrix]
+                parts = probes(schema)
+                return [_search_index(table, query, k, condition, parts) for query in matrix]
         return self._search_all(matrix, k, where)
 
     def read(self, where: Where | None = None) -> Iterator[tuple[list[Row], FloatArray]]:
@@ -151,8 +154,24 @@ class LanceIndex(Table):
 
             kinds = {"vector": IvfFlat(distance_type="cosine"), "modality": Bitmap()}
             there = {column for index in table.list_indices() for column in index.columns}
-            for column in kinds.keys() - there:
+            for column in sorted(kinds.keys() - there):
                 table.create_index(column, config=kinds[column])
+            if not probes(table.schema):
+                self._keep_probes(table)
+
+    def _keep_probes(self, table: Any) -> None:
+        """Find out how many parts of the index are enough, and write it into the table."""
+        n = table.count_rows()
+        places = np.random.default_rng(0).choice(n, min(SAMPLE, n), replace=False)
+        taken = table.take_offsets(sorted(places.tolist())).select([_ROW, "vector"]).to_arrow()
+        (sample,) = taken.combine_chunks().to_batches()
+        among = {}
+        for modality in sorted({row.modality for row in _rows(sample)}):
+            where = {"modality": modality}
+            found = self._scan(where, _BLOCK, ["vector"])
+            among[str(sql(where, FILTERED))] = map(_vectors, found)
+        parts = enough(table, _vectors(sample), among)
+        table.update_field_metadata({"path": "vector", "metadata": {_PROBES: str(parts)}})
 
     def _searched(self) -> Any:
         """Return the table in its newest state, kept open: its index is read once."""
@@ -169,11 +188,20 @@ class LanceIndex(Table):
             return rank_all(queries, k, blocks)
 
 
-def _search_index(table: Any, query: FloatArray, k: int, condition: str | None) -> list[Hit]:
+def probes(schema: Any) -> int:
+    """Return into how many parts of its index a question to a table looks; 0: not known."""
+    return int((schema.field("vector").metadata or {}).get(_PROBES.encode(), 0))
+
+
+def _search_index(
+    table: Any, query: FloatArray, k: int, condition: str | None, parts: int
+) -> list[Hit]:
     nearest = table.search(query.astype(np.float32)).distance_type("cosine")
     nearest = nearest.select([_ROW, "vector", "_distance"])  # it warns where _distance is not named
     if condition:
         nearest = nearest.where(condition)
+    if parts:  # without an index LanceDB looks at all
+        nearest = nearest.nprobes(parts)
     hits: list[Hit] = []
     for batch in nearest.limit(_OVERSAMPLING * k).to_batches():
         scores = cosines(query[None, :], _vectors(batch))[0]
