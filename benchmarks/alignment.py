@@ -18,9 +18,8 @@ last 3 to 4 s, so three of a class in a row make one here.
 What was looked at for choices: the ten witnesses and eight of them as enough were taken from
 measurements on 29 real clips, these ten probably among them; how they are placed from frame to
 frame, the two gates (no rival, other orders of the sound's pieces), and how far beyond what is
-asked for is looked, from drawn clips of seed 7; which of them place (not the two of loudness
-against all motion) and the third gate (no beat on both sides) from drawn clips of seeds 7 and 31 to
-39, without noise.
+asked for is looked, from drawn clips of seed 7; the third gate (no beat on both sides) from drawn
+clips of seeds 7 and 31 to 39, without noise.
 
     python benchmarks/alignment.py [--clips FOLDER] [--per-class 5] [--out build/benchmarks]
 """

@@ -43,8 +43,7 @@ SHARPER = (
     "onsets, flow rising from frame to frame",
     "CCA of onsets and difference rising from frame to frame",
 )
-PLACED = (0, 1, 2, 10, 11, 12, 13, 9)  # with the sharper ones in place of slopes; how loud it is in
-# all against how much moves in all is the slowest of the witnesses, and late for what falls
+PLACED = (0, 1, 2, 10, 11, 12, 6, 7, 13, 9)  # the ten, with the sharper ones in place of slopes
 NEAR = 0.15  # seconds around the answer in which a witness agrees
 ENOUGH = 8  # of the ten
 CLEAR = 0.2  # how far the consensus must stand above any other lag, as a share of its height
