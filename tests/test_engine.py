@@ -1,8 +1,9 @@
+import multiprocessing
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,15 @@ def test_a_worker_that_dies_while_an_item_is_drawn_loses_none() -> None:
 def test_an_error_is_raised_here() -> None:
     with pytest.raises(ValueError, match="three is refused"):
         list(engine.run(refuse_three, range(8), workers=2))
+
+
+def test_whoever_leaves_early_waits_for_nothing_that_is_at_work() -> None:
+    running = engine.run(sleep, [0.0, 600.0], workers=2)
+    assert next(running) == (0.0, "done") and isinstance(running, Generator)
+    running.close()
+    for child in multiprocessing.active_children():
+        child.join(60)
+        assert not child.is_alive()
 
 
 def test_items_are_drawn_only_as_fast_as_they_are_taken() -> None:

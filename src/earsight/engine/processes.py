@@ -72,6 +72,8 @@ def run(
         except BrokenProcessPool:
             suspects += pending.values()
         finally:
+            if pending:  # nobody waits for it any more, and the end of this process would
+                _stop(pool)
             pool.shutdown(wait=False, cancel_futures=True)
         yield from _alone(work, suspects, start, tick)
         suspects.clear()
@@ -102,6 +104,12 @@ def _alone(
 def _pool(workers: int, start: Callable[[], None] | None) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, mp_context=context, initializer=begin, initargs=(start,))
+
+
+def _stop(pool: ProcessPoolExecutor) -> None:
+    """End what a pool is at; `terminate_workers` does so from Python 3.14 on."""
+    for process in list((pool._processes or {}).values()):
+        process.terminate()
 
 
 def begin(start: Callable[[], None] | None) -> None:
