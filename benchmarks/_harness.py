@@ -121,22 +121,28 @@ def _ratio(own: Sequence[float], other: Sequence[float]) -> float:
 
 
 def answered(
-    tasks: Mapping[str, Callable[[int], object]], questions: int, *, threads: int = 1
+    tasks: Mapping[str, Callable[[int], object]],
+    questions: int,
+    *,
+    before: int = 0,
+    threads: int = 1,
 ) -> dict[str, list[float]]:
-    """Put the same questions to each task in turns, after a tenth as many that do not count.
+    """Put the same questions to each task in turns, after some that do not count.
 
     Args:
         tasks: name → what answers a question, by its number. From 0 on they count; those that do
             not have the numbers from `questions` on.
         questions: How many count.
+        before: How many do not; 0: a tenth of those that do.
         threads: BLAS and OpenMP threads.
 
     Returns:
         name → the seconds of each question.
     """
     times: dict[str, list[float]] = {name: [] for name in tasks}
+    before = before or -(-questions // 10)
     with threadpool_limits(threads):
-        for number in [*range(questions, questions + -(-questions // 10)), *range(questions)]:
+        for number in [*range(questions, questions + before), *range(questions)]:
             for name, task in tasks.items():
                 start = time.perf_counter()
                 task(number)

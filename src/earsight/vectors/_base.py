@@ -16,6 +16,8 @@ EXACT_ROWS = 100_000
 FILTERED = ("key", "content", "modality", "window")
 """Columns that a filter may name."""
 
+_PART = 1024  # scores of which the best is looked at first
+
 Where = Mapping[str, str | int | Collection[str | int]]
 """A filter: each column equals the value, or is one of the values; all columns must agree."""
 
@@ -140,9 +142,16 @@ def reaching(
     Those below `floor` are left out: k better ones are known already. Those within `slack` of the
     last are taken too.
     """
-    if len(scores) > k:
-        floor = max(floor, float(np.partition(scores, -k)[-k]) - slack)
-    return np.flatnonzero(scores >= floor)
+    if len(scores) <= k:
+        return np.flatnonzero(scores >= floor)
+    # The k-th best of the best of each part is no better than the k-th of all.
+    parts = scores[: len(scores) // _PART * _PART].reshape(-1, _PART).max(axis=1)
+    if len(parts) > k:
+        floor = max(floor, float(np.partition(parts, -k)[-k]) - slack)
+    places = np.flatnonzero(scores >= floor)
+    if len(places) > k:
+        floor = max(floor, float(np.partition(scores[places], -k)[-k]) - slack)
+    return places[scores[places] >= floor]
 
 
 def merge(known: list[Hit], found: Iterable[Hit], k: int) -> list[Hit]:
