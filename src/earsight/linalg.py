@@ -1,20 +1,14 @@
 """Whitening with a rank tolerance, CCA from covariances, shrinkage, and the signs of components."""
 
-import ctypes
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 import numpy as np
 from scipy import linalg
-from scipy.linalg import cython_blas
 
 from earsight.arrays import FloatArray, IntArray
 
 _FEW = 64  # rows of a matrix that are worked on at a time
-_SYRK = "void (char *, char *, int *, int *, X *, X *, int *, X *, X *, int *)"
 
 
 @dataclass(frozen=True)
@@ -177,41 +171,9 @@ def add_square(rows: FloatArray, square: FloatArray, *, keep: bool = True) -> No
             not touched.
         keep: False: write XᵀX over what was there.
     """
+    syrk = linalg.blas.ssyrk if rows.dtype == np.float32 else linalg.blas.dsyrk
     # BLAS reads column by column: both transposes, so the triangle that it calls the upper one.
-    unlocked = _unlocked_syrk(rows.dtype)
-    if unlocked is None:
-        syrk = linalg.blas.ssyrk if rows.dtype == np.float32 else linalg.blas.dsyrk
-        syrk(1.0, rows.T, 1.0 if keep else 0.0, square.T, overwrite_c=1)
-    else:
-        n, d = map(ctypes.c_int, rows.shape)
-        unlocked(b"U", b"N", d, n, np.ones(1, rows.dtype), rows, d,
-                 np.full(1, keep, rows.dtype), square, d)  # fmt: skip
-
-
-@cache
-def _unlocked_syrk(dtype: np.dtype[Any]) -> Callable[..., None] | None:
-    """Return BLAS's routine itself, which runs without Python's lock: a thread may read meanwhile.
-
-    scipy's wrapper holds the lock, but scipy hands out the routine (`cython_blas`). None where it
-    is of another form than is known here, as with 64-bit counts.
-    """
-    capsule = cython_blas.__pyx_capi__["ssyrk" if dtype == np.float32 else "dsyrk"]
-    api = ctypes.pythonapi
-    name_of = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(("PyCapsule_GetName", api))
-    form = name_of(capsule)
-    if re.sub(r"__pyx_t_\w+|float|double", "X", form.decode()) != _SYRK:
-        return None
-    pointer_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
-        ("PyCapsule_GetPointer", api)
-    )
-    text, count = ctypes.c_char_p, ctypes.POINTER(ctypes.c_int)
-    number = np.ctypeslib.ndpointer(dtype, 1, flags="C_CONTIGUOUS")
-    matrix = np.ctypeslib.ndpointer(dtype, 2, flags="C_CONTIGUOUS")
-    form_of = ctypes.CFUNCTYPE(
-        None, text, text, count, count, number, matrix, count, number, matrix, count
-    )
-    routine: Callable[..., None] = form_of(pointer_of(capsule, form))
-    return routine
+    syrk(1.0, rows.T, 1.0 if keep else 0.0, square.T, overwrite_c=1)
 
 
 def mean_variance(covariance: FloatArray) -> float:
