@@ -2,9 +2,11 @@ import multiprocessing
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -64,6 +66,28 @@ def test_whoever_leaves_early_waits_for_nothing_that_is_at_work() -> None:
     for child in multiprocessing.active_children():
         child.join(60)
         assert not child.is_alive()
+
+
+def hold_a_folder(seconds: float) -> str:
+    with TemporaryDirectory() as folder:
+        if not seconds:
+            return folder
+        (Path(folder) / "clip").write_bytes(b"sound")
+        time.sleep(seconds)
+    return folder
+
+
+def test_what_is_ended_leaves_no_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    running = engine.run(hold_a_folder, [0.0, 600.0], workers=2)
+    _, folder = next(running)
+    assert Path(folder).is_relative_to(tmp_path) and isinstance(running, Generator)
+    while not list(tmp_path.rglob("clip")):
+        time.sleep(0.05)
+    running.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_items_are_drawn_only_as_fast_as_they_are_taken() -> None:

@@ -6,12 +6,17 @@ and no worker outlives its parent.
 
 import multiprocessing
 import os
+import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from tempfile import TemporaryDirectory
 
 from earsight.engine._base import TICK, Item, Result, WorkerDied
+
+_GRACE = 5.0  # seconds that a process which is ended may take
 
 
 def default_workers() -> int:
@@ -44,9 +49,8 @@ def run(
     suspects: list[Item] = []
     more = True
     while more:
-        pool = _pool(workers, start)
         pending: dict[Future[Result], Item] = {}
-        try:
+        with _pool(workers, start, pending) as pool, suppress(BrokenProcessPool):
             while True:
                 while more and len(pending) < 2 * workers:
                     try:
@@ -69,12 +73,7 @@ def run(
                     result = future.result()
                     del pending[future]
                     yield item, result
-        except BrokenProcessPool:
-            suspects += pending.values()
-        finally:
-            if pending:  # nobody waits for it any more, and the end of this process would
-                _stop(pool)
-            pool.shutdown(wait=False, cancel_futures=True)
+        suspects += pending.values()
         yield from _alone(work, suspects, start, tick)
         suspects.clear()
 
@@ -86,35 +85,53 @@ def _alone(
     tick: Callable[[], None] | None,
 ) -> Iterator[tuple[Item, Result | WorkerDied]]:
     for item in items:
-        pool = _pool(1, start)
+        found: Result | WorkerDied
+        pending = [item]
         try:
-            future = pool.submit(work, item)
-            while not wait([future], timeout=TICK).done:
-                if tick is not None:
-                    tick()
-            yield item, future.result()
+            with _pool(1, start, pending) as pool:
+                future = pool.submit(work, item)
+                while not wait([future], timeout=TICK).done:
+                    if tick is not None:
+                        tick()
+                found = future.result()
+                pending.clear()
         except BrokenProcessPool as error:
-            died = WorkerDied("The process that read it crashed, twice.")
-            died.__cause__ = error
-            yield item, died
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            found = WorkerDied("The process that read it crashed, twice.")
+            found.__cause__ = error
+        yield item, found
 
 
-def _pool(workers: int, start: Callable[[], None] | None) -> ProcessPoolExecutor:
+@contextmanager
+def _pool(
+    workers: int, start: Callable[[], None] | None, pending: Collection[object]
+) -> Iterator[ProcessPoolExecutor]:
+    """Give processes; once they are left, what is pending ends, and their temporary files go."""
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=begin, initargs=(start,))
+    with TemporaryDirectory(prefix="earsight-work-", ignore_cleanup_errors=True) as scratch:
+        pool = ProcessPoolExecutor(
+            workers, mp_context=context, initializer=begin, initargs=(start, scratch)
+        )
+        try:
+            yield pool
+        finally:
+            if pending:  # nobody waits for it any more, and the end of this process would
+                _stop(pool)
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _stop(pool: ProcessPoolExecutor) -> None:
     """End what a pool is at; `terminate_workers` does so from Python 3.14 on."""
-    for process in list((pool._processes or {}).values()):
+    processes = list((pool._processes or {}).values())
+    for process in processes:
         process.terminate()
+    for process in processes:
+        process.join(_GRACE)
 
 
-def begin(start: Callable[[], None] | None) -> None:
-    """Begin the life of a worker, which ends with its parent's."""
+def begin(start: Callable[[], None] | None, scratch: str | None = None) -> None:
+    """Begin the life of a worker, which ends with its parent's; temporary files go to `scratch`."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    tempfile.tempdir = scratch
     if start is not None:
         start()
 
