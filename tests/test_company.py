@@ -62,9 +62,11 @@ class Library:
         self.space = SimpleNamespace(scale=lambda by, for_: 1.0)
         self._lost = lost
 
-    def of(self, modality: str, content: str, duration: float) -> Block | None:
-        if content == self._lost:
-            return None
+    def some(self, modality: str, durations: dict[str, float]) -> dict[str, Block]:
+        there = [content for content in durations if content != self._lost]
+        return {content: self.of(modality, content) for content in there}
+
+    def of(self, modality: str, content: str) -> Block:
         points = np.zeros((6 * KINDS, KINDS), np.float32)
         for second in range(6 * KINDS):
             if second % 3:
@@ -74,7 +76,7 @@ class Library:
 
     def blocks(self, modality, durations, only):  # type: ignore[no-untyped-def]
         for content in [one for one in "ab" if one in durations and one in only]:
-            yield Library().of(modality, content, durations[content])
+            yield self.of(modality, content)
 
 
 def asks(kind: int, by: str = "audio", content: str | None = None) -> Asked:
@@ -86,7 +88,7 @@ def asks(kind: int, by: str = "audio", content: str | None = None) -> Asked:
 def test_what_is_misnamed_is_found_by_what_goes_with_its_like(by: str, kind: int) -> None:
     other = {"audio": "visual", "visual": "audio"}[by]
     library = Library()
-    points = library.of(other, "a", 0).points
+    points = library.of(other, "a").points
     right = np.arange(6 * KINDS) // 3 % KINDS == kind
     alone = points @ asks(kind, by).vector
     assert right[alone.argmax()] == (kind < 2)

@@ -10,7 +10,7 @@ import pytest
 
 from _plain import DIM, Plain
 from earsight.errors import TrainingError
-from earsight.library.held_out import Scores
+from earsight.library.held_out import Scores, _goes_apart
 from earsight.library.learn import choose, compare, trainable
 from earsight.library.paired import NO_LABEL, PairedRows
 from earsight.library.space import Space
@@ -188,12 +188,18 @@ def test_side_by_side_is_one_after_another(method: str) -> None:
         )
 
 
+@pytest.mark.parametrize(("method", "apart"), [("auto", True), ("concord", True), ("tnn", False)])
+def test_networks_are_not_fitted_side_by_side(method: str, apart: bool) -> None:
+    assert _goes_apart(method) == apart
+
+
 def test_what_goes_wrong_in_a_process_is_told() -> None:
     rows = drawn(404, 4, features="class")
     decision, learned = choose(rows, "cca:n_components=400", Plain(), workers=2)
     assert learned is None and "cca cannot learn from these clips: `n_components`" in decision.why
 
 
+@pytest.mark.skipif(os.cpu_count() == 1, reason="one core has one thread anyway")
 def test_few_rows_are_learned_from_on_one_thread_also_by_what_is_loaded_later() -> None:
     code = (
         "import numpy, threadpoolctl\n"

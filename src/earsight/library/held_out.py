@@ -121,13 +121,24 @@ def held_out(
 
     progress.start("Learning, fold by fold", n_folds + 1)
     found: dict[int, Any] = {}
-    for number, result in _done(jobs(), workers if _APART <= len(rows) <= _FEW else 1):
+    apart = _APART <= len(rows) <= _FEW and _goes_apart(method)
+    for number, result in _done(jobs(), workers if apart else 1):
         found[number] = result
         progress.advance()
     progress.finish()
     learned = found.pop(n_folds)
     alone, joined = zip(*(found[number] for number in range(n_folds)), strict=True)
     return _joined(alone), _joined(joined), learned
+
+
+def _goes_apart(method: str) -> bool:
+    """Whether a method may be fitted in other processes: one of ours that needs no torch.
+
+    Networks take all cores, or the one GPU, themselves; what others wrote may not be sendable.
+    """
+    name, parameters = parse_spec(method)
+    model = make("methods", name, dict(parameters))
+    return type(model).__module__.startswith("earsight.") and not hasattr(model, "device")
 
 
 def _done(jobs: Iterator[_Job], workers: int) -> Iterator[tuple[int, Any]]:

@@ -30,8 +30,9 @@ class LocalStore(Store):
 
     folder: Path
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, folder: Path, connection: sqlite3.Connection, write: bool) -> None:
         self.folder = folder
+        self._keeps = write  # a writer asks for all rows many times, a reader once
         self._db = connection
         self._db.row_factory = sqlite3.Row
         self._kept: dict[tuple[str, ...], tuple[Any, Any]] = {}
@@ -75,7 +76,7 @@ class LocalStore(Store):
         except LibraryError:
             db.close()
             raise
-        return cls(folder, db)
+        return cls(folder, db, write)
 
     def close(self) -> None:
         """Close the file."""
@@ -157,6 +158,8 @@ class LocalStore(Store):
 
     def _known(self, made: Callable[[], Kept], *what: str) -> Kept:
         """Return what was made of the rows, made anew after any change, by whomever."""
+        if not self._keeps:
+            return made()
         now = (self.version, self._db.total_changes)
         if self._kept.get(what, (None, None))[0] != now:
             self._kept[what] = (now, made())
@@ -193,7 +196,8 @@ class LocalStore(Store):
         files = {row["path"]: Clip(*row) for row in rows}
         for own in {stem(path) for path in files}:  # "/" is the byte after "."
             rows = self._read(
-                "SELECT * FROM clips WHERE path >= ? AND path < ?", (own + b".", own + b"/")
+                "SELECT * FROM clips WHERE path >= ? AND path < ? ORDER BY path",
+                (own + b".", own + b"/"),
             )
             beside = (Clip(*row) for row in rows)
             files |= {one.path: one for one in beside if is_text(one.path)}

@@ -189,7 +189,7 @@ def in_company(
         asked: The query.
         wanted: What of the clips is to be ranked.
         own: A content and the seconds of it, from and to, that are the query itself and are not
-            asked; default: all of the query's own content.
+            asked; default: all of the query's own content. The benchmark of moments asks so.
     """
     if asked.by == wanted or TEXT in (asked.by, wanted):
         return asked
@@ -207,12 +207,14 @@ def in_company(
         at = contents.index(content)
         middles = np.arange(bounds[at + 1] - bounds[at]) + 0.5
         scores[bounds[at] : bounds[at + 1]][(middles > begin) & (middles < end)] = -np.inf
+    like = [(contents[curve], second, score) for curve, second, score in alike(scores, bounds)]
+    others = {one: both[one] for one, _, _ in like}
+    there = opened.seconds.some(wanted, others) if others else {}
     weights, points = [], []
-    for curve, second, score in alike(scores, bounds):
-        other = opened.seconds.of(wanted, contents[curve], durations[contents[curve]])
-        if other is not None and other.here[second]:
+    for content, second, score in like:
+        if content in there and there[content].here[second]:
             weights.append(score)
-            points.append(other.points[second])
+            points.append(there[content].points[second])
     if not points:
         return asked
     return replace(asked, vector=drawn_to(asked.vector, np.array(weights), np.stack(points)))

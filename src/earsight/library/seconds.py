@@ -135,6 +135,13 @@ class Block:
     points: FloatArray
     here: Flags
 
+    def of(self, content: str) -> "Block":
+        """Return the seconds of one of the contents."""
+        at = self.contents.index(content)
+        rows = slice(self.bounds[at], self.bounds[at + 1])
+        bounds = np.array([0, rows.stop - rows.start])
+        return Block([content], bounds, self.points[rows], self.here[rows])
+
     def scores(self, vector: FloatArray) -> FloatArray:
         """Return cosines with a point (k,): (n,) float64, −∞ where there is nothing.
 
@@ -183,13 +190,15 @@ class Seconds:
 
     def of(self, modality: str, content: str, duration: float) -> Block | None:
         """Return the seconds of one content, from memory if they are held; None: not stored."""
+        return self.some(modality, {content: duration}).get(content)
+
+    def some(self, modality: str, durations: Mapping[str, float]) -> dict[str, Block]:
+        """Return the seconds of a few contents, from memory if they are held, by content."""
         held = self._held.get(modality)
-        if held is not None and content in held.contents:
-            at = held.contents.index(content)
-            rows = slice(held.bounds[at], held.bounds[at + 1])
-            bounds = np.array([0, rows.stop - rows.start])
-            return Block([content], bounds, held.points[rows], held.here[rows])
-        return next(self._read(modality, {content: duration}), None)
+        if held is not None and all(content in held.contents for content in durations):
+            return {content: held.of(content) for content in durations}
+        blocks = list(self._read(modality, durations))
+        return {content: block.of(content) for block in blocks for content in block.contents}
 
     def _joined(self, modality: str, durations: Mapping[str, float]) -> Block:
         """Return all of it as one block; what is read goes where it stays."""

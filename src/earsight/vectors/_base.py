@@ -24,7 +24,7 @@ Where = Mapping[str, str | int | Collection[str | int]]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is known of one vector.
+    """What is known of one vector. The order of the fields is that of the embedded index's files.
 
     Attributes:
         key: Names the row; a row written under a key that stands replaces it.

@@ -7,6 +7,7 @@ made, some of the rows are asked as queries, and the number grows until nearly a
 are nearest to them are found.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from earsight.arrays import FloatArray, unit_rows
 
 SAMPLE = 100  # rows that are asked
-_NEAREST = 20  # so many are asked for
+_NEAREST = 40  # so many are asked for, as a question for ten clips does
 _RECALL = 0.995  # on the sample, so that .99 holds for other queries too
 _SLACK = 1e-6  # of a cosine in float32
 _FEWEST, _GROWTH = 8, 1.5
@@ -40,8 +41,20 @@ def enough(table: Any, queries: FloatArray, among: Mapping[str, Iterable[FloatAr
     return parts
 
 
+def scaled(parts: int, k: int, passing: int, measured: int) -> int:
+    """Return how many parts take the k nearest that pass a filter, where they lie as the others do.
+
+    Args:
+        parts: How many take the 40 nearest of all.
+        k: How many are wanted.
+        passing: Rows that pass.
+        measured: Rows among which the 40 were.
+    """
+    return math.ceil(parts * max(1.0, k * measured / (_NEAREST * passing)))
+
+
 def _nearest(units: FloatArray, blocks: Iterable[FloatArray]) -> FloatArray:
-    """Return the cosines of the nearest rows, (m, 20); −∞ where there are fewer."""
+    """Return the cosines of the nearest rows, (m, 40); −∞ where there are fewer."""
     best = np.full((len(units), _NEAREST), -np.inf, np.float32)
     for block in blocks:
         similar = units @ unit_rows(block.astype(np.float32, copy=False)).T

@@ -24,7 +24,7 @@ from earsight.vectors._base import (
     merge,
     rank_all,
 )
-from earsight.vectors._probes import SAMPLE, enough
+from earsight.vectors._probes import SAMPLE, enough, scaled
 from earsight.vectors._table import Table, sql
 
 _ROW = "row"  # the column that holds a whole row
@@ -126,8 +126,10 @@ class LanceIndex(Table):
             n = table.count_rows(condition)
             # LanceDB answers a query of zeros with nothing at all.
             if n > EXACT_ROWS and matrix.any(axis=1).all():
-                parts = probes(schema)
-                return [_search_index(table, query, k, condition, parts) for query in matrix]
+                parts = _parts(table, k, where or {}, n)
+                found = [_search_index(table, query, k, condition, parts) for query in matrix]
+                if all(len(hits) == min(k, n) for hits in found):  # or too few rows there pass
+                    return found
         return self._search_all(matrix, k, where)
 
     def read(self, where: Where | None = None) -> Iterator[tuple[list[Row], FloatArray]]:
@@ -193,6 +195,13 @@ def probes(schema: Any) -> int:
     return int((schema.field("vector").metadata or {}).get(_PROBES.encode(), 0))
 
 
+def _parts(table: Any, k: int, where: Where, passing: int) -> int:
+    """Return into how many parts a question for the k nearest looks, of so many rows that pass."""
+    measured = {name: value for name, value in where.items() if name == "modality"}
+    n = passing if measured == where else table.count_rows(sql(measured, FILTERED))
+    return scaled(probes(table.schema), k, passing, n)
+
+
 def _search_index(
     table: Any, query: FloatArray, k: int, condition: str | None, parts: int
 ) -> list[Hit]:
@@ -200,7 +209,7 @@ def _search_index(
     nearest = nearest.select([_ROW, "vector", "_distance"])  # it warns where _distance is not named
     if condition:
         nearest = nearest.where(condition)
-    if parts:  # without an index LanceDB looks at all
+    if parts:
         nearest = nearest.nprobes(parts)
     hits: list[Hit] = []
     for batch in nearest.limit(_OVERSAMPLING * k).to_batches():
