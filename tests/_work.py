@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 from earsight import engine
@@ -88,3 +89,12 @@ def in_a_process_apart(x: int) -> str:
 
 def refuse_by_name(_: object) -> None:
     raise UnknownNameError("method", "cka", ["cca"])
+
+
+def hold_a_folder(seconds: float) -> str:
+    with TemporaryDirectory() as folder:
+        if not seconds:
+            return folder
+        (Path(folder) / "clip").write_bytes(b"sound")
+        time.sleep(seconds)
+    return folder

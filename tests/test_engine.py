@@ -6,11 +6,10 @@ import tempfile
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
-from _work import die_at_three, double, refuse_three, sleep
+from _work import die_at_three, double, hold_a_folder, refuse_three, sleep
 from earsight import engine
 
 
@@ -66,15 +65,6 @@ def test_whoever_leaves_early_waits_for_nothing_that_is_at_work() -> None:
     for child in multiprocessing.active_children():
         child.join(60)
         assert not child.is_alive()
-
-
-def hold_a_folder(seconds: float) -> str:
-    with TemporaryDirectory() as folder:
-        if not seconds:
-            return folder
-        (Path(folder) / "clip").write_bytes(b"sound")
-        time.sleep(seconds)
-    return folder
 
 
 def test_what_is_ended_leaves_no_temporary_files(
