@@ -1,6 +1,7 @@
 """The embedded index: vectors in a LanceDB table. A write is one commit, so write in batches."""
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple
 from datetime import timedelta
@@ -30,7 +31,8 @@ from earsight.vectors._table import Table, sql
 _ROW = "row"  # the column that holds a whole row
 _PROBES = "earsight:probes"  # into how many parts of the index a question looks
 _BLOCK = 8192  # vectors compared at a time: 64 MiB of float64 at 1024 dimensions
-_INDEX_BYTES = 1 << 30  # of the index of a large table, held between searches
+_INDEX_BYTES = 2 << 30  # of the index of a large table, held between searches, at most, …
+_SHARE = 8  # … and at most an eighth of the memory
 _OVERSAMPLING = 2  # how many times k an approximate search hands over to exact scoring
 
 
@@ -178,7 +180,7 @@ class LanceIndex(Table):
     def _searched(self) -> Any:
         """Return the table in its newest state, kept open: its index is read once."""
         if self._kept is None or not self.exists:
-            self._kept = self._open(_INDEX_BYTES)
+            self._kept = self._open(_index_bytes())
         else:
             self._kept.checkout_latest()
         return self._kept
@@ -188,6 +190,11 @@ class LanceIndex(Table):
         blocks = ((partial(_taken, batch), _vectors(batch)) for batch in batches)
         with self._guard("read"):
             return rank_all(queries, k, blocks)
+
+
+def _index_bytes() -> int:
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(_INDEX_BYTES, memory // _SHARE)
 
 
 def probes(schema: Any) -> int:
