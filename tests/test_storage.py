@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,20 @@ def test_an_upload_that_is_interrupted_leaves_no_half_object(
     info = remote.info()
     assert info is not None and info.size in (len(b"what stood before"), size)
     assert [key for key, _ in Remote("clips").walk()] == ["a/file.h5"]
+
+
+def test_several_machines_may_remove_one_object_at_once(s3: Server) -> None:
+    for number in range(10):
+        remote, ready = Remote("clips", f"a/{number}"), threading.Barrier(4)
+        remote.mark()
+
+        def remove(_: int, remote: Remote = remote, ready: threading.Barrier = ready) -> None:
+            ready.wait(60)
+            remote.delete()
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(remove, range(4)))
+        assert remote.info() is None
 
 
 UPLOAD = """

@@ -9,7 +9,7 @@ import io
 import os
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -142,7 +142,8 @@ class Remote:
         """Remove the object; nothing happens where there is none."""
         with self._guard("removed") as files:
             if files.get_file_info(self._path).is_file:
-                files.delete_file(self._path)
+                with suppress(FileNotFoundError):  # another machine was faster
+                    files.delete_file(self._path)
 
     @contextmanager
     def _guard(self, done: str) -> Iterator[Any]:
