@@ -8,6 +8,7 @@ from pathlib import Path
 
 from earsight.errors import InputError
 from earsight.library.beside import beside, is_text
+from earsight.library.local import LocalStore
 from earsight.library.sources import MODALITIES
 from earsight.library.store import Clip, Content, Store
 from earsight.media import Status
@@ -102,13 +103,13 @@ class ByContent(Mapping[str, list[LibraryClip]]):
     """Content → the clips that hold it: each is looked up, until all are gone through.
 
     Args:
-        store: The library.
+        store: A library on a disk, which looks a content up faster than it reads all.
         features: Fingerprint of the extractors.
         clips: Returns all clips.
     """
 
     def __init__(
-        self, store: Store, features: str, clips: Callable[[], Iterable[LibraryClip]]
+        self, store: LocalStore, features: str, clips: Callable[[], Iterable[LibraryClip]]
     ) -> None:
         self._store, self._features, self._clips = store, features, clips
         self._found: dict[str, list[LibraryClip]] = {}

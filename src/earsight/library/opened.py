@@ -17,6 +17,7 @@ from earsight.extractors import extract_text
 from earsight.library.beside import is_text, text_beside
 from earsight.library.clips import ByContent, LibraryClip, by, listing
 from earsight.library.elsewhere import open_table
+from earsight.library.local import LocalStore
 from earsight.library.models import open_space
 from earsight.library.place import FOLDER
 from earsight.library.scan import content_of
@@ -100,7 +101,7 @@ class Opened:
     @cached_property
     def by_content(self) -> Mapping[str, list[LibraryClip]]:
         """The clips by their content."""
-        if self._hold or self._store.shared:  # all of them are read once
+        if self._hold or not isinstance(self._store, LocalStore):  # all of them are read once
             return by("content", self.clips)
         return ByContent(self._store, self.embedding.features, lambda: self.clips)
 

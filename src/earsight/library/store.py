@@ -233,13 +233,6 @@ class Store(ABC):
     def everything(self) -> list[Clip]:
         """Return all clips and texts of the library, whichever folder they are in, by path."""
 
-    def around(self, _content: str, features: str) -> tuple[list[Clip], dict[str, Content]]:
-        """Return at least the files that hold a content, the texts beside them, what was read.
-
-        What was read is of `features`, by content.
-        """
-        return self.everything(), self.contents(features)
-
     def clip_at(self, file: Path) -> Clip | None:
         """Return the clip or text that a file of this machine is, None where it is none."""
         found = (
