@@ -1,6 +1,7 @@
 """Fixtures that several files of tests share."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,14 @@ from _folders import ODD, fill
 from _milvus import milvus, own_milvus  # noqa: F401 - fixtures
 from _s3 import s3, s3_over_all_tests  # noqa: F401 - fixtures
 from earsight.library.build import index
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whatever tests let this machine remember is not the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EARSIGHT_CONFIG", str(tmp_path_factory.mktemp("configuration")))
+        yield
 
 
 @pytest.fixture(scope="session")

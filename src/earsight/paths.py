@@ -1,6 +1,6 @@
 """Paths as text: a file's name is bytes, and text must be able to show all of them.
 
-And the cache folder.
+And the folders of a user: the cache, and the configuration.
 """
 
 import os
@@ -47,3 +47,13 @@ def home() -> Path:
     if chosen := os.environ.get("EARSIGHT_HOME"):
         return Path(chosen).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "earsight"
+
+
+def config_home() -> Path:
+    """Return the user's own configuration: $EARSIGHT_CONFIG, or earsight in $XDG_CONFIG_HOME.
+
+    Which is ~/.config where it is not set.
+    """
+    if chosen := os.environ.get("EARSIGHT_CONFIG"):
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "earsight"

@@ -1,0 +1,110 @@
+"""What every reader of files from elsewhere needs: strict JSON, and a limit on memory.
+
+A library, a model or a feature file may come from a stranger. What reads one says so by using this.
+"""
+
+import json
+import math
+import os
+import re
+from typing import Any, NoReturn
+
+from earsight.errors import InputError
+
+DEEPEST = 64
+"""Lists and objects inside each other that JSON may have."""
+
+LIMIT = "EARSIGHT_MAX_BYTES"
+_LIMIT_BYTES = 4 << 30
+_JSON_BYTES = 64 << 20
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_UNITS |= {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
+
+
+def parse_json(data: bytes | str) -> Any:
+    """Return what a JSON text says.
+
+    Raises:
+        ValueError: It is no JSON, holds a number that is not finite or text that is not Unicode,
+            is nested more than `DEEPEST` times, or is longer than 64 MiB.
+
+    >>> parse_json('{"weight": 0.5}')
+    {'weight': 0.5}
+    >>> parse_json("NaN")
+    Traceback (most recent call last):
+    ValueError: JSON has no NaN
+    """
+    if len(data) > _JSON_BYTES:
+        raise ValueError(f"JSON of {len(data):,} bytes; at most {_JSON_BYTES:,} are read")
+    try:
+        value = json.loads(data, parse_constant=_refuse, parse_float=_finite)
+        text = data if isinstance(data, str) else data.decode()
+        if "\\u" in text or isinstance(data, str):
+            json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except RecursionError:
+        raise _too_deep() from None
+    if text.count("[") + text.count("{") > DEEPEST and _depth(value) > DEEPEST:
+        raise _too_deep()
+    return value
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"JSON has no {name}")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse(text)
+
+
+def _too_deep() -> ValueError:
+    return ValueError(f"JSON may be nested {DEEPEST} times")
+
+
+def _depth(value: Any) -> int:
+    """Return how many lists and objects lie inside each other, without recursion."""
+    depth, level = 0, [value]
+    while level := [one for one in level if isinstance(one, list | dict)]:
+        depth += 1
+        level = [x for one in level for x in (one.values() if isinstance(one, dict) else one)]
+    return depth
+
+
+def memory_limit() -> int:
+    """Return how many bytes the arrays of one file may take: $EARSIGHT_MAX_BYTES, else 4 GiB.
+
+    Raises:
+        InputError: The variable holds something else than a size.
+
+    >>> memory_limit() == 4 << 30 or LIMIT in os.environ
+    True
+    """
+    given = os.environ.get(LIMIT)
+    if not given:
+        return _LIMIT_BYTES
+    match = re.fullmatch(r"(\d{1,15})\s*([kmgt]?i?)b?", given.strip().lower())
+    if match is None or match[2] not in _UNITS:
+        raise InputError(f"{LIMIT} must be a size such as 16GiB or 500000000; got {given!r}.")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def check_memory(what: str, asked: int) -> None:
+    """Check that what a file asks for stays below `memory_limit`, before anything is read.
+
+    Args:
+        what: What asks, for the message.
+        asked: Bytes.
+
+    Raises:
+        InputError: It is more; the message says how to raise the limit.
+    """
+    limit = memory_limit()
+    if asked > limit:
+        raise InputError(
+            f"{what} asks for {asked:,} bytes of memory, more than the limit of {limit:,}. If it "
+            f"is meant to be so large, raise the limit: {LIMIT}={_next_size(asked)}"
+        )
+
+
+def _next_size(asked: int) -> str:
+    return f"{-(-asked // (1 << 30))}GiB"
