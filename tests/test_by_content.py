@@ -8,7 +8,8 @@ import pytest
 
 from earsight.library.clips import ByContent, by, listing
 from earsight.library.local import LocalStore
-from earsight.library.store import Content, Store
+from earsight.library.records import Content
+from earsight.library.store import Store
 
 FEATURES = "f"
 FILES = {  # path → what it holds
@@ -36,7 +37,8 @@ def store(tmp_path: Path) -> Store:
     folder = tmp_path / "library"
     folder.mkdir()
     store = LocalStore.made(folder, tmp_path)
-    report = {"message": "", "rows": {"audio": 1, "visual": 1}}
+    store.bind(tmp_path, agree=False)
+    report = {"again": False, "message": "", "rows": {"audio": 1, "visual": 1}}
     read = [
         Content(content(what), "ok", 3.0, report, int(what != "says nothing"))
         for what in sorted({*FILES.values()} - {"not read"})

@@ -68,13 +68,15 @@ def test_missing_vectors_and_models_are_found(library: Path) -> None:
 
 def test_a_damaged_list_of_clips(library: Path) -> None:
     path = library / FOLDER / "library.db"
-    with sqlite3.connect(path) as db:  # a row of an index that its table does not have
-        db.execute("PRAGMA writable_schema = 1")
-        db.execute(
-            "UPDATE sqlite_schema SET sql = 'CREATE INDEX clips_content ON clips (label)' "
-            "WHERE name = 'clips_content'"
-        )
+    with sqlite3.connect(path) as db:
+        query = "SELECT rootpage FROM sqlite_schema WHERE name = 'clips_content'"
+        (number,), (size,) = db.execute(query).fetchone(), db.execute("PRAGMA page_size").fetchone()
+        (content,) = db.execute("SELECT content FROM clips LIMIT 1").fetchone()
     db.close()
+    data = bytearray(path.read_bytes())  # a row of an index that its table does not have
+    at = data.index(content.encode(), (number - 1) * size, number * size)
+    data[at : at + 4] = b"0000"
+    path.write_bytes(data)
     assert "Delete" in broken(library)["list of clips"]
     path.write_bytes(b"not a database at all")
     assert set(broken(library)) == {"library"}
@@ -99,10 +101,12 @@ def test_other_weights_than_those_that_read_the_clips(
 def test_clips_that_are_away_are_worth_a_look(library: Path) -> None:
     place = library.parent / "place"
     shutil.move(library / FOLDER, place)
-    with Store.open(place) as store:
-        store.set("root", bytes(library.parent / "gone").hex())
-    findings = {one.check: one.state for one in check_library(place)}
-    assert findings["folder of clips"] == "warning"
+    (finding,) = (one for one in check_library(place) if one.check == "folder of clips")
+    assert finding.state == "warning" and "does not know" in finding.found
+    index(library, library=place, trust=True)
+    library.rename(library.parent / "gone")
+    (finding,) = (one for one in check_library(place) if one.check == "folder of clips")
+    assert finding.state == "warning" and "is not there" in finding.found
 
 
 def test_the_decoder_and_the_networks_are_tried(tmp_path: Path) -> None:

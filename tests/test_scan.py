@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from earsight.errors import LibraryError
+from earsight.library.records import Clip
 from earsight.library.scan import File, Scan, content_of, match_moves, scan
-from earsight.library.store import Clip
 
 
 def touch(root: Path, *names: str | bytes) -> None:

@@ -9,8 +9,12 @@ import pytest
 from earsight.errors import LibraryError
 from earsight.library.local import LocalStore
 from earsight.library.place import find, locked, place_for
-from earsight.library.store import Content, Embedding, Store
+from earsight.library.records import Content, Embedding
+from earsight.library.store import Store
 from earsight.paths import as_text
+
+
+REPORT = {"again": False, "message": "", "rows": {"audio": 1}}
 
 
 @pytest.fixture
@@ -21,7 +25,8 @@ def store(tmp_path: Path) -> LocalStore:
 
 
 def embedding(number: int, features: str = "f") -> Embedding:
-    return Embedding(number, features, f"digest{number}", 3, "2026-01-01T00:00:00Z", {"a": 1})
+    info = {"space": "words", "sources": {"audio": "yamnet"}, "roles": ["audio"]}
+    return Embedding(number, features, f"digest{number}", 3, "2026-01-01T00:00:00Z", info)
 
 
 def test_clips_come_back_by_path_and_are_renewed(store: LocalStore) -> None:
@@ -40,15 +45,15 @@ def test_a_moved_clip_keeps_its_number(store: LocalStore) -> None:
 
 
 def test_labels_are_set_and_taken_away(store: LocalStore) -> None:
-    store.put_clips([(b"a", 1, 2, "A"), (b"b", 1, 2, "B")])
-    store.set_labels({b"a": "dog", b"b": "cat"})
-    store.set_labels({b"a": "dog"})
+    store.put_clips([(b"a.mp4", 1, 2, "A"), (b"b.mp4", 1, 2, "B")])
+    store.set_labels({b"a.mp4": "dog", b"b.mp4": "cat"})
+    store.set_labels({b"a.mp4": "dog"})
     assert [c.label for c in store.clips()] == ["dog", None]
 
 
 def test_a_switch_leaves_one_embedding_and_its_contents(store: LocalStore) -> None:
-    one = Content("A", "ok", 1.0, {"message": ""}, 1)
-    store.put_clips([(b"a", 1, 2, "A")], "f", [one])
+    one = Content("A", "ok", 1.0, REPORT, 1)
+    store.put_clips([(b"a.mp4", 1, 2, "A")], "f", [one])
     assert store.current() is None and store.next_embedding() == 1
     store.switch(embedding(1))
     store.put_clips([], "g", [one])
@@ -60,8 +65,8 @@ def test_a_switch_leaves_one_embedding_and_its_contents(store: LocalStore) -> No
 
 
 def test_contents_without_a_clip_are_found_and_dropped(store: LocalStore) -> None:
-    contents = [Content(name, "ok", 1.0, {}, 1) for name in "AB"]
-    store.put_clips([(b"a", 1, 2, "A")], "f", contents)
+    contents = [Content(name, "ok", 1.0, REPORT, 1) for name in "AB"]
+    store.put_clips([(b"a.mp4", 1, 2, "A")], "f", contents)
     assert store.unused_contents("f") == ["B"]
     store.drop_contents("f", ["B"])
     assert set(store.contents("f")) == {"A"}
@@ -82,6 +87,8 @@ def test_a_library_elsewhere_keeps_an_absolute_root(tmp_path: Path) -> None:
     (tmp_path / name).mkdir()
     (tmp_path / "lib").mkdir()
     with Store.create(tmp_path / "lib", tmp_path / name) as store:
+        store.bind(tmp_path / name, agree=False)
+    with Store.open(tmp_path / "lib") as store:
         assert store.root == tmp_path / name
 
 
@@ -105,7 +112,7 @@ def test_the_clips_folder_names_its_own_library(tmp_path: Path) -> None:
 
 
 def test_a_reader_finishes_what_a_killed_writer_left(store: LocalStore) -> None:
-    store.put_clips([(b"a", 1, 2, "A")])
+    store.put_clips([(b"a.mp4", 1, 2, "A")])
     code = (
         "import os, sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
         "db.execute('PRAGMA cache_spill = 1'); db.execute('PRAGMA cache_size = 1')\n"
@@ -118,7 +125,7 @@ def test_a_reader_finishes_what_a_killed_writer_left(store: LocalStore) -> None:
     subprocess.run([sys.executable, "-c", code, str(path)], check=False)
     assert path.with_name("library.db-journal").exists()
     with Store.open(store.folder) as reader:
-        assert [clip.path for clip in reader.clips()] == [b"a"]
+        assert [clip.path for clip in reader.clips()] == [b"a.mp4"]
 
 
 def test_a_newer_library_says_so(store: LocalStore) -> None:
@@ -141,7 +148,7 @@ def test_a_library_that_is_not_there_names_the_command(tmp_path: Path) -> None:
 
 
 def test_a_broken_transaction_leaves_what_was_there(store: LocalStore) -> None:
-    store.put_clips([(b"a", 1, 2, "A")])
+    store.put_clips([(b"a.mp4", 1, 2, "A")])
     full = pytest.raises(LibraryError, match="What was there before is still there")
     with full, store.writing() as db:
         db.execute("DELETE FROM clips")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from earsight.library.store import Clip
+    from earsight.library.records import Clip
 
 TEXT_SUFFIXES = (b".txt", b".srt")  # the first one wins
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from earsight.errors import InputError
 from earsight.library.beside import beside, is_text
 from earsight.library.local import LocalStore
+from earsight.library.records import Clip, Content
 from earsight.library.sources import MODALITIES
-from earsight.library.store import Clip, Content, Store
+from earsight.library.store import Store
 from earsight.media import Status
 from earsight.paths import as_text
 

@@ -22,8 +22,9 @@ from earsight.errors import EarsightError, InputError, LibraryError
 from earsight.library.elsewhere import open_table
 from earsight.library.place import find
 from earsight.library.progress import Progress, Silent
+from earsight.library.records import Clip, Embedding
 from earsight.library.sources import TEXT
-from earsight.library.store import Clip, Embedding, Store
+from earsight.library.store import Store
 from earsight.storage import Place
 from earsight.vectors import VectorTable
 

@@ -28,10 +28,10 @@ from earsight.library.parts import Parts, Record
 from earsight.library.place import locked
 from earsight.library.progress import Progress, Silent
 from earsight.library.reading import _start_worker
+from earsight.library.records import Clip
 from earsight.library.rows import Held, Table, check_setting, joined, labels_of
 from earsight.library.scan import File, content_of
 from earsight.library.sources import MODALITIES, extractor_for
-from earsight.library.store import Clip
 from earsight.library.workplace import Workplace
 from earsight.media import Status
 from earsight.paths import as_text

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from earsight.library.records import BadRowError
 from earsight.paths import as_text
 
 OF_A_FOLDER = ("folder", "settings", "reads", "numbers", "building")
@@ -23,11 +24,20 @@ def fact_of(root: Path) -> dict[str, str]:
 
 
 def told(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Return id → MACHINE:FOLDER of what is known by id."""
-    return {
-        name: f"{one['machine']}:{as_text(bytes.fromhex(one['root']))}"
-        for name, one in sorted(facts.items())
-    }
+    """Return id → MACHINE:FOLDER of what is known by id.
+
+    Raises:
+        BadRowError: A fact is none of a folder.
+    """
+    try:
+        return {
+            name: f"{one['machine']}:{as_text(bytes.fromhex(one['root']))}"
+            for name, one in sorted(facts.items())
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadRowError(
+            f"a folder that feeds it is not its machine and path ({error})"
+        ) from error
 
 
 def chosen(roots: list[Path]) -> Path | None:

@@ -15,8 +15,9 @@ from earsight.errors import InputError, LibraryError
 from earsight.library.beside import is_text, stem
 from earsight.library.feeders import OF_A_FOLDER
 from earsight.library.place import drop_own_folder, find
+from earsight.library.records import Clip
 from earsight.library.scan import File, Scan, content_of
-from earsight.library.store import Clip, Store, writing
+from earsight.library.store import Store, writing
 from earsight.paths import as_text
 from earsight.storage import Place, Remote
 
@@ -228,7 +229,8 @@ def _ways(store: Store, clip: str | Path) -> Iterator[tuple[Path, bytes]]:
 
 def _true_content(store: Store, clip: Clip) -> str:
     """Return the hash of the file; that of a clip which could not be read is not its file's."""
-    return _hash(store.file_of(clip)) or clip.content
+    here = store.root_of(clip) is not None
+    return (_hash(store.file_of(clip)) if here else None) or clip.content
 
 
 def _hash(file: Path) -> str | None:
@@ -239,10 +241,8 @@ def _hash(file: Path) -> str | None:
 
 
 def _load(store: Store) -> _Places:
-    kept: dict[str, list[tuple[str, int, int]]] = store.forgotten()
     return {
-        content: [File(bytes.fromhex(path), size, mtime_ns) for path, size, mtime_ns in files]
-        for content, files in kept.items()
+        content: [File(*file) for file in files] for content, files in store.forgotten().items()
     }
 
 

@@ -9,7 +9,8 @@ from earsight.datasets import folder_labels, read_label_csv, why_no_folder_label
 from earsight.errors import LabelError
 from earsight.library.beside import is_text
 from earsight.library.progress import Progress
-from earsight.library.store import Clip, Store
+from earsight.library.records import Clip
+from earsight.library.store import Store
 from earsight.paths import as_text
 
 _SHOWN = 12  # classes named in the line that tells of them

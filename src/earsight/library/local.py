@@ -8,15 +8,17 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from earsight.errors import LibraryError
+from earsight.library import records
 from earsight.library.beside import is_text, stem
-from earsight.library.place import unwritten
-from earsight.library.schema import FORMAT, create_file
-from earsight.library.store import Clip, Content, Embedding, Store, anew, check_format
+from earsight.library.place import FOLDER, open_library, unwritten
+from earsight.library.records import Clip, Content, Embedding, damaged
+from earsight.library.schema import FILE, create_file, open_file
+from earsight.library.store import Store, anew
+from earsight.untrusted import parse_json
 
 _FORGOTTEN = "forgotten"
 
@@ -45,38 +47,16 @@ class LocalStore(Store):
 
         The caller holds the folder (`place.locked`).
         """
-        if not (folder / "library.db").exists():
-            create_file(folder.resolve(), root.resolve())
+        with open_library(folder) as opened:
+            if opened.kind(FILE) is None:
+                create_file(opened.path, root.resolve())
         return cls.at(folder, write=True)
 
     @classmethod
     def at(cls, folder: Path, *, write: bool = False) -> "LocalStore":
         """Open the library that is in `folder`."""
-        folder = folder.resolve()
-        path = folder / "library.db"
-        if not path.is_file():
-            raise LibraryError(f"There is no library in {folder}. Make one: earsight index CLIPS.")
-        writable = os.access(path, os.W_OK) and os.access(folder, os.W_OK)
-        if write and not writable:
-            raise LibraryError(unwritten(folder, PermissionError(13, "Permission denied")))
-        # A reader that may write also finishes what a killed writer left half done.
-        mode = "rw" if writable else "ro"
-        quoted = "".join(f"%{byte:02x}" for byte in os.fsencode(path))
-        try:
-            db = sqlite3.connect(
-                f"file:{quoted}?mode={mode}", uri=True, timeout=30, check_same_thread=False
-            )
-            found = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
-        except sqlite3.Error as error:
-            raise LibraryError(
-                f"{path} is not a readable library: {error}. {anew(folder)}"
-            ) from error
-        try:
-            check_format(folder, int(found[0]) if found else 0, FORMAT)
-        except LibraryError:
-            db.close()
-            raise
-        return cls(folder, db, write)
+        with open_library(folder) as opened:
+            return cls(opened.path, open_file(opened, write=write), write)
 
     def close(self) -> None:
         """Close the file."""
@@ -106,12 +86,26 @@ class LocalStore(Store):
                 f"The library {self.folder} is damaged: {error}. {anew(self.folder)}"
             ) from error
 
+    def _clips(self, rows: Iterable[sqlite3.Row]) -> list[Clip]:
+        with self._believing():
+            return [records.checked_clip(dict(row)) for row in rows]
+
+    def _by_content(self, rows: Iterable[sqlite3.Row]) -> dict[str, Content]:
+        with self._believing():
+            return {one.content: one for one in map(records.checked_content, map(dict, rows))}
+
     # -- settings --------------------------------------------------------------------------------
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return one setting."""
         rows = self._read("SELECT value FROM meta WHERE key = ?", (key,))
-        return json.loads(rows[0][0]) if rows else default
+        return self._parsed(key, rows[0][0]) if rows else default
+
+    def _parsed(self, key: str, value: Any) -> Any:
+        try:
+            return parse_json(value)
+        except (TypeError, ValueError) as error:
+            raise damaged(self.folder, f"its fact {key!r} cannot be read ({error})") from error
 
     def set(self, key: str, value: Any) -> None:
         """Keep one setting; nothing is written where it is the same."""
@@ -124,9 +118,9 @@ class LocalStore(Store):
         """Return the facts whose keys begin so, by the rest of their keys."""
         rows = self._read("SELECT key, value FROM meta")
         return {
-            row["key"].removeprefix(prefix): json.loads(row["value"])
+            row["key"].removeprefix(prefix): self._parsed(row["key"], row["value"])
             for row in rows
-            if row["key"].startswith(prefix)
+            if isinstance(row["key"], str) and row["key"].startswith(prefix)
         }
 
     def unset(self, keys: Iterable[str]) -> None:
@@ -137,17 +131,53 @@ class LocalStore(Store):
     @property
     def settings(self) -> dict[str, Any]:
         """What `index` was last asked for."""
-        return dict(self.get("settings", {}))
+        with self._believing():
+            return records.checked_settings(self.get("settings", {}))
 
     def keep_settings(self, shared: dict[str, Any], own: dict[str, Any]) -> None:
         """Remember settings; here those of the library and those of its one folder are one."""
         self.set("settings", shared | own)
 
-    @cached_property
+    @property
     def root(self) -> Path:
-        """The folder of the clips; a library is told of it when it is made, and never after."""
-        kept = Path(os.fsdecode(bytes.fromhex(self.get("root"))))
-        return Path(os.path.normpath(self.folder / kept))
+        """The folder of the clips: of `X/.earsight` it is X, else what this machine's user said.
+
+        Raises:
+            LibraryError: The user has said nothing yet.
+        """
+        found = self.folder.parent if self.folder.name == FOLDER else self.trust.clips
+        if found is None:
+            raise LibraryError(
+                f"This machine does not know where the clips of the library {self.folder} are. "
+                f"Say so once: {self.index_command}"
+            )
+        return found
+
+    @property
+    def is_fed_here(self) -> bool:
+        """Whether the folder of the clips is known."""
+        return self.folder.name == FOLDER or self.trust.clips is not None
+
+    def bind(self, clips: Path, *, agree: bool) -> None:
+        """Let the library be about a folder of clips, by its user's word."""
+        clips = clips.resolve()
+        if not self.is_fed_here:
+            self.trust.bind(clips, self._said_root(), agree=agree)
+        root = self.root
+        if not root.exists() or not root.samefile(clips):
+            raise LibraryError(
+                f"The library {self.folder} belongs to the clips in {root}, not to {clips}. "
+                "Keep one library for each folder of clips."
+            )
+
+    def _said_root(self) -> Path | None:
+        """Return the folder that the library says it was made of; nothing there is looked at."""
+        kept = self.get("root")
+        try:
+            said = Path(os.fsdecode(bytes.fromhex(kept)))
+        except (TypeError, ValueError):
+            return None
+        return Path(os.path.normpath(self.folder / said))
 
     @property
     def version(self) -> int:
@@ -171,7 +201,7 @@ class LocalStore(Store):
 
         def read() -> list[Clip]:
             rows = self._read("SELECT * FROM clips ORDER BY path")
-            return [Clip(*row) for row in rows]
+            return self._clips(rows)
 
         return list(self._known(read, "files"))
 
@@ -183,7 +213,7 @@ class LocalStore(Store):
         """Return what has been read by the extractors with this fingerprint, by content."""
 
         def read() -> dict[str, Content]:
-            return _by_content(self._read(f"{_CONTENTS} WHERE features = ?", (features,)))
+            return self._by_content(self._read(f"{_CONTENTS} WHERE features = ?", (features,)))
 
         return dict(self._known(read, "contents", features))
 
@@ -193,28 +223,27 @@ class LocalStore(Store):
         What was read is of `features`, by content.
         """
         rows = self._read("SELECT * FROM clips WHERE content = ? ORDER BY path", (content,))
-        files = {row["path"]: Clip(*row) for row in rows}
+        files = {clip.path: clip for clip in self._clips(rows)}
         for own in {stem(path) for path in files}:  # "/" is the byte after "."
             rows = self._read(
                 "SELECT * FROM clips WHERE path >= ? AND path < ? ORDER BY path",
                 (own + b".", own + b"/"),
             )
-            beside = (Clip(*row) for row in rows)
-            files |= {one.path: one for one in beside if is_text(one.path)}
+            files |= {one.path: one for one in self._clips(rows) if is_text(one.path)}
         some = sorted({file.content for file in files.values()})
         listed = ", ".join("?" * len(some))
         read = self._read(
             f"{_CONTENTS} WHERE features = ? AND content IN ({listed})", (features, *some)
         )
-        return list(files.values()), _by_content(read)
+        return list(files.values()), self._by_content(read)
 
     def clip_at(self, file: Path) -> Clip | None:
         """Return the clip or text that a file is, None where it is none."""
-        if not file.is_relative_to(self.root):
+        if not self.is_fed_here or not file.is_relative_to(self.root):
             return None
         path = os.fsencode(file.relative_to(self.root))
         rows = self._read("SELECT * FROM clips WHERE path = ?", (path,))
-        return Clip(*rows[0]) if rows else None
+        return self._clips(rows)[0] if rows else None
 
     def put_clips(
         self,
@@ -269,7 +298,8 @@ class LocalStore(Store):
             "AND content NOT IN (SELECT content FROM clips)",
             (features,),
         )
-        return [row[0] for row in rows]
+        with self._believing():
+            return [records.checked_name(row[0], "a content") for row in rows]
 
     def drop_contents(self, features: str, contents: Iterable[str]) -> None:
         """Forget contents; their vectors are dropped after this."""
@@ -279,18 +309,20 @@ class LocalStore(Store):
                 [(features, content) for content in contents],
             )
 
-    def forgotten(self) -> dict[str, Any]:
-        """Return content → files that held it, of what was forgotten."""
-        return dict(self.get(_FORGOTTEN, {}))
+    def forgotten(self) -> dict[str, list[tuple[bytes, int, int]]]:
+        """Return content → (path, size, mtime_ns) of its files, of what was forgotten."""
+        with self._believing():
+            return records.checked_forgotten(self.get(_FORGOTTEN, {}))
 
     def forget(self, files: Mapping[str, Any]) -> None:
         """Note contents as forgotten, each with the files that held it."""
-        self.set(_FORGOTTEN, self.forgotten() | dict(files))
+        self.set(_FORGOTTEN, self.get(_FORGOTTEN, {}) | dict(files))
 
     def take_back(self, contents: Iterable[str]) -> None:
         """Note that contents are forgotten no more."""
         gone = set(contents)
-        self.set(_FORGOTTEN, {c: held for c, held in self.forgotten().items() if c not in gone})
+        kept = self.get(_FORGOTTEN, {})
+        self.set(_FORGOTTEN, {c: held for c, held in kept.items() if c not in gone})
 
     def problems(self) -> list[str]:
         """Return what SQLite finds wrong with its file; nothing where it is whole."""
@@ -302,12 +334,13 @@ class LocalStore(Store):
     def current(self) -> Embedding | None:
         """Return the embedding that answers, None where nothing has been embedded yet."""
         rows = self._read("SELECT * FROM embeddings ORDER BY id DESC LIMIT 1")
-        return Embedding(**{**dict(rows[0]), "info": json.loads(rows[0]["info"])}) if rows else None
+        with self._believing():
+            return records.checked_embedding(dict(rows[0])) if rows else None
 
     def next_embedding(self) -> int:
         """Return the number that the next embedding will have."""
         last = self._read("SELECT MAX(id) FROM embeddings")[0][0]
-        return int(last or 0) + 1
+        return int(last or 0) + 1  # `current` refuses what is no number
 
     def switch(self, embedding: Embedding) -> None:
         """Let `embedding` answer from now on, in one step; the others' rows go."""
@@ -346,13 +379,6 @@ class LocalStore(Store):
             with self.writing() as db:
                 db.execute("DELETE FROM contents WHERE features != ?", (features,))
         return frozenset([features])
-
-
-def _by_content(rows: Iterable[sqlite3.Row]) -> dict[str, Content]:
-    return {
-        content: Content(content, status, duration, json.loads(report), windows)
-        for content, status, duration, report, windows in rows
-    }
 
 
 def _insert_contents(db: sqlite3.Connection, features: str, contents: Iterable[Content]) -> None:

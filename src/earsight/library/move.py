@@ -21,8 +21,10 @@ from earsight.library.elsewhere import (
     open_table,
 )
 from earsight.library.progress import Progress, Silent
-from earsight.library.store import Embedding, Store, writing
+from earsight.library.records import Embedding
+from earsight.library.store import Store, writing
 from earsight.library.tables import drop_embeddings
+from earsight.library.trust import requests_of
 from earsight.vectors import Row, VectorTable, check_address
 
 _STEP = 1000  # rows between two signs of life
@@ -100,6 +102,7 @@ def move(library: str | storage.Place, index: str, *, progress: Progress | None 
     progress = progress or Silent()
     index = check_address(index)
     with writing(library) as store, store.alone("moving") as check_alone:
+        store.trust.allow(requests_of({"index": index}, None))
         current = store.current()
         if current is None:
             raise LibraryError(

@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from earsight.errors import LibraryError
+from earsight.library.records import Clip
 from earsight.library.scan import File, Scan, compared, is_left_out, scan
-from earsight.library.store import Clip
 from earsight.storage import Remote
 
 

@@ -6,17 +6,20 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from typing import TextIO
 
 from earsight.errors import LibraryError
+from earsight.library.handle import Directory, open_directory
 from earsight.paths import home
 from earsight.storage import Place, Remote, endpoint
 from earsight.storage import place as place_of
 
 FOLDER = ".earsight"
+LOCK = "lock"
 _TRIES, _PAUSE = 3, 0.05  # seconds
 
 
@@ -49,7 +52,7 @@ def find(place: str | Place) -> Place:
             f"There is no library at {place}. Make one: earsight index CLIPS --library {place}"
         )
     for folder in (place, place / FOLDER):
-        if (folder / "library.db").is_file():
+        if stands(folder):
             return folder
     if not place.exists():
         raise LibraryError(f"There is no folder {place}.")
@@ -59,12 +62,38 @@ def find(place: str | Place) -> Place:
 
 
 def stands(place: Place) -> bool:
-    """Whether there is a library at a place."""
+    """Whether there is a library at a place.
+
+    Raises:
+        LibraryError: A link lies in its place.
+    """
     if isinstance(place, Path):
+        if place.name == FOLDER and place.is_symlink():
+            with open_directory(place):  # raises
+                pass
         return (place / "library.db").is_file()
     from earsight.library.shared import is_there
 
     return is_there(place)
+
+
+@contextmanager
+def open_library(folder: Path) -> Iterator[Directory]:
+    """Open the folder of a library, looked through for links.
+
+    A link that the user names leads to it; one called `.earsight` came with the clips.
+
+    Raises:
+        LibraryError: It is a link, or holds one, or what else has no place in a library.
+    """
+    try:
+        with open_directory(folder, follow=folder.name != FOLDER) as opened:
+            opened.refuse_links()
+            yield replace(opened, path=Path(os.path.realpath(folder)))
+    except FileNotFoundError as error:
+        raise LibraryError(
+            f"There is no library in {folder}. Make one: earsight index CLIPS."
+        ) from error
 
 
 def knows(library: Place, clips: Path) -> bool:
@@ -163,32 +192,46 @@ def locked(folder: Path, library: Place | None = None) -> Iterator[None]:
 
 def _taken(folder: Path, library: Place) -> TextIO:
     """Return the lock's file, locked. One that its last holder removed with the folder is none."""
-    lock = folder / "lock"
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            file = lock.open("a+")
+            with open_directory(folder, follow=folder.name != FOLDER) as opened:
+                file = os.fdopen(opened.open(LOCK, os.O_RDWR | os.O_CREAT), "r+")
         except OSError as error:
             raise LibraryError(unwritten(folder, error)) from error
-        if not _held(file, fcntl.LOCK_EX):
-            holder = _holder(file)
-            file.close()
-            raise LibraryError(
-                f"Another earsight (process {holder}) is at work on "
-                f"the library {library}. Wait for it, or stop it; nothing was changed."
-            )
+        state = os.fstat(file.fileno())
         try:
-            if os.path.samestat(os.fstat(file.fileno()), lock.stat()):
-                return file
-        except FileNotFoundError:
-            pass
+            refuse_second_name(folder / LOCK, state.st_nlink)
+            if not _held(file, fcntl.LOCK_EX):
+                raise LibraryError(
+                    f"Another earsight (process {_holder(file)}) is at work on "
+                    f"the library {library}. Wait for it, or stop it; nothing was changed."
+                )
+            with suppress(FileNotFoundError):
+                if os.path.samestat(state, (folder / LOCK).lstat()):
+                    return file
+        except BaseException:
+            file.close()
+            raise
         file.close()
+
+
+def refuse_second_name(path: Path, names: int) -> None:
+    """Refuse to write into a file that has another name too, which may be a file of the user's."""
+    if names > 1:
+        raise LibraryError(
+            f"{path} has {names} names (hard links), so that writing it would change a file "
+            f"elsewhere. Give the library a copy of its own: cp {path} COPY && mv COPY {path}"
+        )
 
 
 def held_by(folder: Path) -> str | None:
     """Return the process that writes in this library just now, None where there is none."""
     try:
-        with (folder / "lock").open() as file:
+        with (
+            open_directory(folder, follow=folder.name != FOLDER) as opened,
+            os.fdopen(opened.open(LOCK)) as file,
+        ):
             return None if _held(file, fcntl.LOCK_SH) else _holder(file)
     except OSError:  # none has ever written here, or it may not be looked at
         return None
@@ -208,7 +251,8 @@ def _held(file: TextIO, kind: int) -> bool:
 
 def _holder(file: TextIO) -> str:
     file.seek(0)
-    return file.read().strip() or "unknown"
+    found = file.read(20).strip()
+    return found if found.isdecimal() else "unknown"
 
 
 def unwritten(folder: Place, error: Exception) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from earsight.errors import LibraryError
 from earsight.library.beside import chosen, ending, is_text, stem
-from earsight.library.store import Clip
+from earsight.library.records import Clip
 from earsight.media import MEDIA_SUFFIXES
 from earsight.paths import as_text
 

@@ -1,14 +1,27 @@
-"""The tables of `library.db`, and how an empty one comes to be."""
+"""`library.db`: its tables, how an empty one comes to be, and how one is opened.
+
+The file may come from a stranger. SQLite does what a file says, so it is opened only where it says
+nothing but what ours say: these tables, no trigger, no view, and no journal that names other files.
+"""
 
 import json
 import os
+import re
 import sqlite3
 from pathlib import Path
 
 from earsight.errors import LibraryError
-from earsight.library.place import unwritten
+from earsight.library.handle import Directory
+from earsight.library.place import refuse_second_name, unwritten
+from earsight.library.records import damaged
+from earsight.library.store import anew, check_format
 
 FORMAT = 3
+FILE = "library.db"
+_LONGEST_VALUE = 256 << 20  # bytes of one value
+_NAMES_OTHERS = bytes.fromhex("d9d505f920a163d7")
+"""How a rollback journal ends that names a journal of several databases, which SQLite would read,
+and delete. Ours never do: a library is one database."""
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -59,7 +72,92 @@ def create_file(folder: Path, root: Path) -> None:
                 )
         finally:
             db.close()
-        temporary.rename(folder / "library.db")
+        temporary.rename(folder / FILE)
     except (sqlite3.Error, OSError) as error:
         temporary.unlink(missing_ok=True)
         raise LibraryError(unwritten(folder, error)) from error
+
+
+def open_file(folder: Directory, *, write: bool) -> sqlite3.Connection:
+    """Open the library.db of a folder that was looked through for links.
+
+    A reader that may write also finishes what a killed writer left half done.
+
+    Raises:
+        LibraryError: It is missing, no library, of another format, may not be written where it must
+            be, or says more than a library of ours does.
+    """
+    path = folder.path / FILE
+    try:
+        fd = folder.open(FILE)
+    except FileNotFoundError as error:
+        raise LibraryError(
+            f"There is no library in {folder.path}. Make one: earsight index CLIPS."
+        ) from error
+    names = os.fstat(fd).st_nlink
+    os.close(fd)
+    writable = os.access(path, os.W_OK) and os.access(folder.path, os.W_OK)
+    if write and not writable:
+        raise LibraryError(unwritten(folder.path, PermissionError(13, "Permission denied")))
+    if write:
+        refuse_second_name(path, names)
+    _check_journal(folder)
+    quoted = "".join(f"%{byte:02x}" for byte in os.fsencode(path))
+    try:
+        db = sqlite3.connect(
+            f"file:{quoted}?mode={'rw' if writable else 'ro'}",
+            uri=True,
+            timeout=30,
+            check_same_thread=False,
+        )
+    except sqlite3.Error as error:
+        raise LibraryError(f"{path} cannot be opened: {error}.") from error
+    try:
+        db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
+        db.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        db.execute("PRAGMA trusted_schema = OFF")
+        db.execute("PRAGMA cell_size_check = ON")
+        _check_tables(folder.path, db)
+        _check_format(folder.path, db)
+    except sqlite3.Error as error:
+        db.close()
+        raise LibraryError(
+            f"{path} is not a readable library: {error}. {anew(folder.path)}"
+        ) from error
+    except LibraryError:
+        db.close()
+        raise
+    return db
+
+
+def _check_journal(folder: Directory) -> None:
+    try:
+        fd = folder.open(f"{FILE}-journal")
+    except FileNotFoundError:
+        return
+    with os.fdopen(fd, "rb") as journal:
+        journal.seek(max(0, os.fstat(fd).st_size - len(_NAMES_OTHERS)))
+        if journal.read() == _NAMES_OTHERS:
+            raise damaged(folder.path, f"{FILE}-journal names another journal")
+
+
+def _check_tables(folder: Path, db: sqlite3.Connection) -> None:
+    """Check that the file holds our tables and nothing else: SQLite runs what others say."""
+    found = {_plain(sql) for (sql,) in db.execute("SELECT sql FROM sqlite_master") if sql}
+    if not found:
+        raise sqlite3.DatabaseError("it holds no tables")
+    strange = sorted(found - {sql.strip() for sql in _plain(SCHEMA).split(";")})
+    if strange:
+        raise damaged(folder, f"{FILE} holds {strange[0][:60]!r}, which is none of its tables")
+
+
+def _check_format(folder: Path, db: sqlite3.Connection) -> None:
+    found = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
+    if found is not None and not re.fullmatch("[0-9]{1,9}", str(found[0])):
+        raise damaged(folder, "its format is no number")
+    check_format(folder, int(found[0]) if found else 0, FORMAT)
+
+
+def _plain(sql: object) -> str:
+    """Return a statement without comments and line ends."""
+    return " ".join(re.sub("--[^\n]*", "", str(sql)).split())

@@ -16,11 +16,12 @@ from shlex import quote
 from typing import Any
 
 from earsight.errors import LibraryError, OvertakenError
-from earsight.library import feeders
+from earsight.library import feeders, records
 from earsight.library.beside import is_text
 from earsight.library.feeders import chosen, fact_of, machine
 from earsight.library.lease import Lease
 from earsight.library.place import own_folders, remember_folder
+from earsight.library.records import Clip, Content, Embedding
 from earsight.library.shared_rows import (
     CLIP,
     clip_key,
@@ -29,9 +30,10 @@ from earsight.library.shared_rows import (
     content_row,
     embedding_row,
     fact_row,
+    unpacked,
 )
 from earsight.library.state import State
-from earsight.library.store import Clip, Content, Embedding, Store, check_format, now
+from earsight.library.store import Store, check_format, now
 from earsight.paths import as_text
 from earsight.storage import Remote
 
@@ -130,7 +132,9 @@ class SharedStore(Store):
     def settings(self) -> dict[str, Any]:
         """What `index` was last asked for: what holds for all, and for this folder of clips."""
         own = self.get(f"settings:{self._id}", {}) if self._root else {}
-        shared = dict(self.get("settings", {}))
+        shared = self.get("settings", {})
+        with self._believing():
+            own, shared = records.checked_settings(own), records.checked_settings(shared)
         known, current = shared.pop(_MOVED, None), self.current()
         if current is not None and current.info.get(_MOVED) not in (None, known):
             shared["index"] = current.index  # a move was killed before it could tell
@@ -189,7 +193,8 @@ class SharedStore(Store):
     @property
     def fed_by(self) -> dict[str, str]:
         """Folder → MACHINE:FOLDER, of all that feed the library."""
-        return feeders.told(self.facts("folder:"))
+        with self._believing():
+            return feeders.told(self.facts("folder:"))
 
     # -- clips and contents ----------------------------------------------------------------------
 
@@ -198,7 +203,8 @@ class SharedStore(Store):
 
         def read() -> list[Clip]:
             rows = self._state.read(CLIP, kind="clip")
-            clips = [Clip(id=row.pop("number"), **row) for row in rows]
+            with self._believing():
+                clips = [records.checked_clip(row | {"id": row["number"]}) for row in rows]
             return sorted(clips, key=lambda clip: (clip.folder, clip.path))
 
         return self._state.known("clip", read)
@@ -213,12 +219,9 @@ class SharedStore(Store):
 
     def file_of(self, clip: Clip) -> Path:
         """Return where the file of a clip is; of one on another machine, MACHINE:PATH."""
-        path = os.fsdecode(clip.path)
-        if path.startswith("/") or ".." in path.split("/"):
-            raise LibraryError(f"The library {self.folder} is damaged: a clip lies at {path!r}.")
         root = self.root_of(clip)
         told = self.fed_by.get(clip.folder, clip.folder)
-        return Path(told if root is None else root) / path
+        return Path(told if root is None else root) / os.fsdecode(clip.path)
 
     def name_of(self, clip: Clip) -> str:
         """Return MACHINE:FOLDER/PATH: folders may hold clips of one name."""
@@ -230,9 +233,9 @@ class SharedStore(Store):
 
         def read() -> dict[str, Content]:
             rows = self._state.read(["content", "value"], kind="content", features=features)
-            return {
-                row["content"]: Content(row["content"], **json.loads(row["value"])) for row in rows
-            }
+            with self._believing():
+                said = (unpacked(row["value"], content=row["content"]) for row in rows)
+                return {one.content: one for one in map(records.checked_content, said)}
 
         return dict(self._state.known("content", read, features))
 
@@ -324,13 +327,14 @@ class SharedStore(Store):
         self._state.remove([row["key"] for row in rows if row["features"] not in kept])
         return kept
 
-    def forgotten(self) -> dict[str, Any]:
-        """Return content → files that held it, of what was forgotten."""
-        return self.facts("forgotten:")
+    def forgotten(self) -> dict[str, list[tuple[bytes, int, int]]]:
+        """Return content → (path, size, mtime_ns) of its files, of what was forgotten."""
+        with self._believing():
+            return records.checked_forgotten(self.facts("forgotten:"))
 
     def forget(self, files: Mapping[str, Any]) -> None:
         """Note contents as forgotten, each with the files that held it."""
-        known = self.forgotten()
+        known = self.facts("forgotten:")
         rows = [
             fact_row(f"forgotten:{content}", held)
             for content, held in files.items()
@@ -358,7 +362,9 @@ class SharedStore(Store):
             last = max(rows, key=lambda row: row["number"], default=None)
             if last is None:
                 return None
-            return Embedding(last["number"], last["features"], **json.loads(last["value"]))
+            known = {"id": last["number"], "features": last["features"]}
+            with self._believing():
+                return records.checked_embedding(unpacked(last["value"], **known))
 
         return self._state.known("embedding", read)
 

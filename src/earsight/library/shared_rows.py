@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from earsight.library.store import Clip, Content, Embedding
+from earsight.library.records import BadRowError, Clip, Content, Embedding
+from earsight.untrusted import parse_json
 
 CLIP = ("path", "size", "mtime_ns", "content", "label", "folder", "number")
 """The columns of a clip."""
@@ -44,6 +45,18 @@ def content_row(one: Content, features: str) -> dict[str, Any]:
         "features": features,
         "value": json.dumps({**facts, "windows": one.windows}),
     }
+
+
+def unpacked(value: Any, **known: Any) -> dict[str, Any]:
+    """Return what a row's `value` says, with what its other columns say.
+
+    Raises:
+        BadRowError: It is no JSON object.
+    """
+    try:
+        return {**parse_json(value), **known}
+    except (TypeError, ValueError) as error:
+        raise BadRowError(f"a value is no JSON object ({error})") from error
 
 
 def embedding_row(one: Embedding) -> dict[str, Any]:

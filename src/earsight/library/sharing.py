@@ -5,8 +5,9 @@ from collections.abc import Collection
 
 from earsight.errors import LibraryError
 from earsight.library.progress import Progress
+from earsight.library.records import Embedding
 from earsight.library.settings import Settings
-from earsight.library.store import Embedding, Store
+from earsight.library.store import Store
 from earsight.library.tables import Tables
 
 GRACE = 3600.0  # seconds for which nobody must have held what is removed

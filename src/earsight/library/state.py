@@ -1,10 +1,11 @@
 """The table that is the state of a library on S3, and what was read of it last."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from earsight.library.records import damaged
 from earsight.storage import Remote
+from earsight.untrusted import parse_json
 from earsight.vectors import Records
 
 Kept = TypeVar("Kept")
@@ -18,6 +19,7 @@ class State:
     """
 
     def __init__(self, library: Remote) -> None:
+        self._library = library
         self.rows = Records(library / "state", "library")
         self.leases = Records(library / "state", "leases")  # no commit of theirs changes a library
         self._seen, self._kept = -1, dict[tuple[str, ...], Any]()
@@ -59,7 +61,7 @@ class State:
 
         def read() -> dict[str, Any]:
             rows = self.read(["key", "value"], kind="fact")
-            return {row["key"].removeprefix("fact:"): json.loads(row["value"]) for row in rows}
+            return {row["key"].removeprefix("fact:"): self._parsed(row["value"]) for row in rows}
 
         known = self.known("fact", read)
         return {
@@ -67,6 +69,12 @@ class State:
             for key, value in known.items()
             if key.startswith(prefix)
         }
+
+    def _parsed(self, value: Any) -> Any:
+        try:
+            return parse_json(value)
+        except (TypeError, ValueError) as error:
+            raise damaged(self._library, f"one of its facts cannot be read ({error})") from error
 
     def forget(self) -> None:
         """Let go of what was read."""

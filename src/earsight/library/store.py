@@ -10,7 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from shlex import quote
 from typing import Any, ClassVar
@@ -18,9 +18,10 @@ from typing import Any, ClassVar
 from earsight.errors import LibraryError
 from earsight.library.beside import is_text
 from earsight.library.place import FOLDER, find, locked
+from earsight.library.records import BadRowError, Clip, Content, Embedding, damaged
+from earsight.library.trust import Trust
 from earsight.paths import as_text
 from earsight.storage import Place, Remote
-from earsight.vectors import EMBEDDED
 
 
 def check_format(library: Place, version: int, reads: int) -> None:
@@ -40,52 +41,6 @@ def check_format(library: Place, version: int, reads: int) -> None:
 def anew(library: Place) -> str:
     """Say what to do where nothing else helps."""
     return f"Delete {library} and index again; the clips themselves are not touched."
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One file of the library; `folder` tells folders apart where a library has several."""
-
-    id: int
-    path: bytes
-    size: int
-    mtime_ns: int
-    content: str
-    label: str | None
-    folder: str = ""
-
-
-@dataclass(frozen=True)
-class Content:
-    """What reading one content gave, whichever files hold it."""
-
-    content: str
-    status: str
-    duration: float
-    report: dict[str, Any]
-    windows: int
-
-
-@dataclass(frozen=True)
-class Embedding:
-    """One embedding that stands: a model and a table of vectors."""
-
-    id: int
-    features: str
-    digest: str
-    n_rows: int
-    made: str
-    info: dict[str, Any]
-
-    @property
-    def index(self) -> str:
-        """Where its vectors are: "embedded", or the address of a server."""
-        return str(self.info.get("index", EMBEDDED))
-
-    @property
-    def table(self) -> str:
-        """Name of its table of vectors."""
-        return str(self.info.get("table", f"embedding-{self.id}"))
 
 
 class Store(ABC):
@@ -145,6 +100,14 @@ class Store(ABC):
     def optimize(self) -> None:  # noqa: B027 - only where it is needed
         """Make it fast again after many small changes; on a disk it stays so."""
 
+    @contextmanager
+    def _believing(self) -> Iterator[None]:
+        """Tell of a row that breaks a rule which library it is in."""
+        try:
+            yield
+        except BadRowError as error:
+            raise damaged(self.folder, error) from error
+
     # -- settings --------------------------------------------------------------------------------
 
     @abstractmethod
@@ -186,9 +149,27 @@ class Store(ABC):
     def keep_settings(self, shared: dict[str, Any], own: dict[str, Any]) -> None:
         """Remember settings of the library, and those of this folder of clips."""
 
+    @cached_property
+    def trust(self) -> Trust:
+        """What the user of this machine agreed to."""
+        return Trust.of(self.folder)
+
+    def bind(self, clips: Path, *, agree: bool) -> None:  # noqa: B027 - on S3 each folder is one
+        """Let the library be about a folder of clips, by its user's word.
+
+        Args:
+            clips: The folder.
+            agree: Also where the library says that it was made of another one.
+
+        Raises:
+            LibraryError: It is about another folder.
+        """
+
     @property
     def index_command(self) -> str:
         """The command that brings this library up to date."""
+        if not self.is_fed_here:
+            return f"earsight index CLIPS --library {quote(str(self.folder))}"
         inside = self.folder == self.root / FOLDER
         index = f"earsight index {quote(str(self.root))}"
         return index if inside else f"{index} --library {quote(str(self.folder))}"
@@ -204,19 +185,25 @@ class Store(ABC):
         return True
 
     @property
+    def _clips_folder(self) -> str:
+        """What the folder of clips is called; where it is not known, LIBRARY: in its place."""
+        name = self.folder.name or str(self.folder)
+        return str(self.root) if self.is_fed_here else f"{name}:"
+
+    @property
     def roots(self) -> list[Path]:
         """The folders of clips on this machine."""
-        return [self.root]
+        return [self.root] if self.is_fed_here else []
 
     @property
     def folders(self) -> dict[str, int]:
         """Folder → how many clips it has, of all that feed the library."""
-        return {str(self.root): len(self.clips())}
+        return {self._clips_folder: len(self.clips())}
 
     @property
     def fed_by(self) -> dict[str, str]:
         """`Clip.folder` → the name of that folder, of all that feed the library."""
-        return {"": str(self.root)}
+        return {"": self._clips_folder}
 
     @property
     @abstractmethod
@@ -257,12 +244,12 @@ class Store(ABC):
         return self.clips_and_texts()[1]
 
     def root_of(self, _clip: Clip) -> Path | None:
-        """Return the folder that a clip lies in, None where it is on another machine."""
-        return self.root
+        """Return the folder that a clip lies in, None where this machine does not know it."""
+        return self.root if self.is_fed_here else None
 
     def file_of(self, clip: Clip) -> Path:
-        """Return where the file of a clip is; of one on another machine, MACHINE:PATH."""
-        return self.root / os.fsdecode(clip.path)
+        """Return where the file of a clip is; of one in a folder that is not known, NAME:PATH."""
+        return Path(self._clips_folder) / os.fsdecode(clip.path)
 
     def name_of(self, clip: Clip) -> str:
         """Return what a clip is called: no two of a library are called alike."""
@@ -305,8 +292,8 @@ class Store(ABC):
         """Forget contents; their vectors are dropped after this."""
 
     @abstractmethod
-    def forgotten(self) -> dict[str, Any]:
-        """Return content → files that held it, of what was forgotten."""
+    def forgotten(self) -> dict[str, list[tuple[bytes, int, int]]]:
+        """Return content → (path, size, mtime_ns) of its files, of what was forgotten."""
 
     @abstractmethod
     def forget(self, files: Mapping[str, Any]) -> None:

@@ -1,0 +1,217 @@
+"""What a library asks for, and what this machine's user allowed it.
+
+A library remembers settings: the address of a server, a file of labels, an extractor with files of
+its own. On the machine where they were given they are the user's word. On another machine they are
+a stranger's: a request, which is left out until the user agrees. What was agreed to, and the folder
+of clips of a library that is kept elsewhere, lie in the user's own configuration, never in the
+library.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from earsight import discovery
+from earsight.errors import EarsightError, LibraryError
+from earsight.library.records import EMBEDDED
+from earsight.paths import as_text, config_home
+from earsight.storage import Place, Remote, endpoint
+from earsight.untrusted import parse_json
+
+OPTION = "--trust-library"
+_REACHING = {"model": "model", "pca": "file", "checkpoint": "folder"}
+"""Hyper-parameters that name something outside a library → what it is."""
+_VERBS = {
+    "server": "keep its vectors on the server",
+    "file": "read the file",
+    "folder": "use the folder",
+    "model": "load the model, from a folder or the Hugging Face hub,",
+    "plugin": "run the installed plug-in",
+    "clips": "be about the clips in another folder than it was made of,",
+}
+
+
+@dataclass(frozen=True, order=True)
+class Request:
+    """Something outside of itself that a library asks for.
+
+    Attributes:
+        kind: "server", "file", "folder", "model", "plugin" or "clips".
+        what: Its address, path or name, as the library has it.
+    """
+
+    kind: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{_VERBS[self.kind]} {as_text(os.fsencode(self.what))}"
+
+
+@dataclass
+class Trust:
+    """What the user of this machine said of one library.
+
+    Attributes:
+        library: Where it is.
+        clips: The folder of its clips, where the library is kept elsewhere and was indexed here.
+        allowed: The requests that were agreed to.
+    """
+
+    library: Place
+    clips: Path | None = None
+    allowed: set[Request] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, library: Place) -> "Trust":
+        """Read what was said of a library; nothing where nobody has said anything.
+
+        Raises:
+            LibraryError: The record cannot be read.
+        """
+        found = cls(library)
+        try:
+            kept = parse_json(found.file.read_bytes())
+            clips = kept["clips"]
+            found.clips = Path(os.fsdecode(unquote_to_bytes(clips))) if clips else None
+            found.allowed = {Request(str(kind), str(what)) for kind, what in kept["allowed"]}
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise LibraryError(
+                f"What you allowed the library {library} cannot be read: {found.file} ({error}). "
+                "Remove that file to be asked again."
+            ) from error
+        return found
+
+    @property
+    def file(self) -> Path:
+        """Where it is kept: one file for each place of a library."""
+        place = self.library
+        whole = f"{endpoint()} {place}" if isinstance(place, Remote) else os.path.realpath(place)
+        digest = hashlib.sha256(os.fsencode(whole)).hexdigest()
+        return config_home() / "libraries" / f"{digest[:32]}.json"
+
+    def bind(self, clips: Path, said: Path | None, *, agree: bool) -> None:
+        """Remember that the library is about a folder of clips.
+
+        Args:
+            clips: The folder.
+            said: The one that the library says it was made of.
+            agree: Also where that is another one.
+
+        Raises:
+            NotTrustedError: It is, and nobody agreed.
+        """
+        if said is not None and said != clips:
+            asked = [Request("clips", str(said))]
+            if agree:
+                self.allow(asked)
+            self.check(asked)
+        self.clips = clips
+        self._write()
+
+    def allow(self, requests: Iterable[Request]) -> None:
+        """Remember that these were agreed to."""
+        more = set(requests) - self.allowed
+        if more:
+            self.allowed |= more
+            self._write()
+
+    def check(self, requests: Iterable[Request], otherwise: str = "") -> None:
+        """Check that everything asked for was agreed to.
+
+        Args:
+            requests: What is about to be done.
+            otherwise: How to do without it, for the message.
+
+        Raises:
+            NotTrustedError: Something was not.
+        """
+        refused = sorted(set(requests) - self.allowed)
+        if refused:
+            raise NotTrustedError(self.library, refused, otherwise)
+
+    def _write(self) -> None:
+        kept: dict[str, Any] = {
+            "library": as_text(os.fsencode(str(self.library))),  # for people
+            "clips": quote_from_bytes(os.fsencode(self.clips), "/ ") if self.clips else None,
+            "allowed": sorted([one.kind, one.what] for one in self.allowed),
+        }
+        folder = self.file.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            handle, draft = tempfile.mkstemp(dir=folder, prefix=".draft-")  # 0600
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(kept, file, indent=1)
+            Path(draft).replace(self.file)
+        except OSError as error:
+            raise LibraryError(
+                f"What you allowed the library {self.library} could not be kept in {folder}: "
+                f"{error}. Make it writable, or name another folder: EARSIGHT_CONFIG=DIR."
+            ) from error
+
+
+class NotTrustedError(LibraryError):
+    """A library asks for something outside of itself that the user has not agreed to."""
+
+    def __init__(self, library: Place, requests: list[Request], otherwise: str = "") -> None:
+        asked = "; ".join(map(str, requests))
+        super().__init__(
+            f"The library {library} asks to {asked}. It may come from somebody else, and you have "
+            f"not agreed to that on this machine; nothing of it was done. To agree: {OPTION} "
+            f"(in Python: earsight.trust_library).{f' {otherwise}' if otherwise else ''}"
+        )
+        self.library = library
+        self.requests = requests
+
+
+def requests_of(settings: Mapping[str, Any], clips: Path | None) -> list[Request]:
+    """Return what the settings of a library, or some of them, ask for.
+
+    Args:
+        settings: Name → value: "index", "labels", "learn", and the extractors.
+        clips: The folder of its clips, whose own files may be read.
+    """
+    found = []
+    if (index := settings.get("index", EMBEDDED)) != EMBEDDED:
+        found.append(Request("server", index))
+    labels = settings.get("labels", "folders")
+    if labels not in ("folders", "none") and not _lies_in(labels, clips):
+        found.append(Request("file", labels))
+    for name in ("audio", "visual", "ears", "eyes"):
+        if name in settings and settings[name] != "none":
+            found += _of_spec("extractors", settings[name])
+    if settings.get("learn", "auto") not in ("auto", "never"):
+        found += _of_spec("methods", settings["learn"])
+    return found
+
+
+def _lies_in(file: str, folder: Path | None) -> bool:
+    """Whether a file lies in a folder, links followed."""
+    return folder is not None and Path(os.path.realpath(file)).is_relative_to(folder.resolve())
+
+
+def _of_spec(floor: str, spec: str) -> list[Request]:
+    """Return what an extractor or a method asks for; a plug-in is not imported to find out."""
+    try:
+        name, parameters = discovery.parse_spec(spec)
+    except EarsightError:
+        return []  # it is refused when it is made
+    module = discovery.names(floor).get(name)
+    if module is None:
+        return []
+    if not module.startswith("earsight."):
+        return [Request("plugin", f"{name} ({module})")]
+    own = {one.name: one.default for one in fields(discovery.load(floor, name)) if one.init}
+    found = []
+    for key, kind in _REACHING.items():
+        value = parameters.get(key, own.get(key))
+        if key in own and isinstance(value, str) and value.lower() != "none":
+            found.append(Request(kind, value))
+    return found
