@@ -8,10 +8,11 @@ import numpy as np
 from earsight.features import FeatureSequence
 from earsight.library.held_out import fit_bridge
 from earsight.library.place import FOLDER
+from earsight.library.records import Content, Embedding
 from earsight.library.settings import Settings
 from earsight.library.sources import MODALITIES
 from earsight.library.space import Space
-from earsight.library.store import Content, Embedding, Store, now
+from earsight.library.store import Store, now
 from earsight.library.tables import Tables, embedding_table
 from earsight.vectors import Row, StoredSequence
 

@@ -5,17 +5,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from earsight.extractors._base import FeatureExtractor
     from earsight.library.client import Library
+    from earsight.library.consent import trust_library
     from earsight.methods._base import JointEmbedding
     from earsight.methods._files import load_model
     from earsight.retrieval import evaluate
 
 __version__ = "0.1.0"
-__all__ = ["Library", "__version__", "evaluate", "extractor", "load_model", "method"]
+__all__ = [
+    "Library",
+    "__version__",
+    "evaluate",
+    "extractor",
+    "load_model",
+    "method",
+    "trust_library",
+]
 
 _LAZY = {
     "Library": "earsight.library.client",
     "evaluate": "earsight.retrieval",
     "load_model": "earsight.methods._files",
+    "trust_library": "earsight.library.consent",
 }
 
 

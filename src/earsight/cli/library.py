@@ -20,6 +20,7 @@ from earsight.cli._show import (
     table,
     warn,
 )
+from earsight.cli._trust import TrustOption, consent, with_consent
 
 if TYPE_CHECKING:
     from earsight.library.build import IndexReport
@@ -104,6 +105,7 @@ def index(
             "--watch", help="Stay and follow the folder; a file is read once it stops changing."
         ),
     ] = False,
+    trust: TrustOption = False,
     as_json: Json = False,
 ) -> None:
     """Make a folder of clips searchable, or bring its library up to date.
@@ -134,11 +136,15 @@ def index(
             say(printable(report.unlabelled))
         say(f"Search it: {_example(report, str(clips if library is None else named(library)))}")
 
-    with progress() as shown:
-        how: dict[str, Any] = {"library": library, "workers": workers, "progress": shown}
-        if watch:
-            follow(clips, told, **how, **changes)
-        report = run(clips, rebuild=rebuild, **how, **changes)
+    def work(agree: bool) -> "IndexReport":
+        with progress() as shown:
+            how: dict[str, Any] = {"library": library, "workers": workers, "progress": shown}
+            how["trust"] = agree
+            if watch:
+                follow(clips, told, **how, **changes)
+            return run(clips, rebuild=rebuild, **how, **changes)
+
+    report = with_consent(work, trust)
     told(report)
     if report.trouble:
         raise typer.Exit(TROUBLE)
@@ -203,10 +209,13 @@ def _example(report: "IndexReport", place: str) -> str:
     return f"earsight search {query} --library {quote(short(place))}"
 
 
-def evaluate(library: LibraryOption = Path(), as_json: Json = False) -> None:
+def evaluate(
+    library: LibraryOption = Path(), trust: TrustOption = False, as_json: Json = False
+) -> None:
     """Score the clips as queries for each other: both directions, held out, beside chance."""
     from earsight.library.evaluate import evaluate_library
 
+    consent(library, trust)
     with progress() as shown:
         result = evaluate_library(library, progress=shown)
     if as_json:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from earsight.cli._show import out, plural, progress, say, warn
+from earsight.cli._trust import TrustOption, consent
 from earsight.cli.library import Json, LibraryOption
 
 
@@ -16,6 +17,7 @@ def move(
         str, typer.Option("--index", help="embedded, or a Milvus server: milvus://host:port.")
     ],
     library: LibraryOption = Path(),
+    trust: TrustOption = False,
     as_json: Json = False,
 ) -> None:
     """Move the vectors that a library searches into another index; nothing is read again.
@@ -27,6 +29,7 @@ def move(
     """
     from earsight.library.move import move as run
 
+    consent(library, trust)
     with progress() as shown:
         done = run(library, index, progress=shown)
     if as_json:

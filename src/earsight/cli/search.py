@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from earsight.cli._show import clock, out, plural, printable, progress, say, short, warn
+from earsight.cli._trust import TrustOption, consent, with_consent
 from earsight.cli.library import TROUBLE, Json, LibraryOption
 from earsight.errors import EarsightError
 
 if TYPE_CHECKING:
+    from earsight.library.build import IndexReport
     from earsight.library.search import Answer
 
 
@@ -74,6 +76,7 @@ def search(
         bool,
         typer.Option("--index", help="First index the folder, or bring its library up to date."),
     ] = False,
+    trust: TrustOption = False,
     as_json: Json = False,
     paths: Annotated[
         bool,
@@ -102,7 +105,8 @@ def search(
         raise typer.BadParameter("give a file or --text, and exactly one of them.")
     if by is not None and text is not None:
         raise typer.BadParameter("--by belongs to a file; with --text the words are the query.")
-    trouble = index_first and _refresh(library)
+    trouble = index_first and _refresh(library, trust)
+    consent(library, trust)
     how: dict[str, Any] = {"by": by, "for_": for_, "top": top, "min_score": min_score}
     try:
         with progress() if rhythm else nullcontext() as shown:
@@ -135,12 +139,15 @@ def _flags(message: str) -> str:
     return message.replace("--min_score", "--min-score").replace("text=…", "--text")
 
 
-def _refresh(library: Path) -> bool:
+def _refresh(library: Path, trust: bool) -> bool:
     """Bring a library up to date, wherever it is kept; return whether clips had trouble."""
     from earsight.library.build import refresh
 
-    with progress() as shown:
-        report = refresh(library, progress=shown)
+    def work(agree: bool) -> "IndexReport":
+        with progress() as shown:
+            return refresh(library, progress=shown, trust=agree)
+
+    report = with_consent(work, trust)
     for path, status, why in report.trouble:
         warn(f"  {status}: {printable(path)}{f' ({printable(why)})' if why else ''}")
     return bool(report.trouble)

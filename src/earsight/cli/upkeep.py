@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earsight.cli._show import busy, out, plural, printable, progress, say, short, size, warn
+from earsight.cli._trust import TrustOption, consent
 from earsight.cli.library import Json, LibraryOption
 
 if TYPE_CHECKING:
@@ -186,6 +187,7 @@ def export(
     force: Annotated[
         bool, typer.Option("--force", "-f", help="Replace the file if it is there.")
     ] = False,
+    trust: TrustOption = False,
     as_json: Json = False,
 ) -> None:
     """Write clips and vectors into one file, for other programs.
@@ -195,6 +197,7 @@ def export(
     """
     from earsight.library.export import export as run
 
+    consent(library, trust)
     with progress() as shown:
         done = run(library, file, force=force, progress=shown)
     if as_json:

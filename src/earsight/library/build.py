@@ -15,7 +15,7 @@ from earsight import engine
 from earsight.errors import LibraryError
 from earsight.library import models
 from earsight.library.beside import is_text
-from earsight.library.elsewhere import check_reachable, drop_left, new_place
+from earsight.library.elsewhere import check_reachable, drop_left, new_place, table_of
 from earsight.library.forget import leave_out
 from earsight.library.labels import agreed_labels, check_labels, label_clips
 from earsight.library.learn import learn
@@ -32,12 +32,13 @@ from earsight.library.place import (
 from earsight.library.plan import Plan, plan_of
 from earsight.library.progress import Progress, Silent
 from earsight.library.reading import Changes, read_changes, refuse_empty
+from earsight.library.records import Clip, Embedding
 from earsight.library.scan import Scan, scan
 from earsight.library.settings import Settings
 from earsight.library.sharing import let_go, waits
 from earsight.library.sources import look_again
-from earsight.library.store import Clip, Embedding, Store, now
-from earsight.library.tables import Tables, drop_others, embedding_table, write_embedding
+from earsight.library.store import Store, now
+from earsight.library.tables import Tables, drop_others, write_embedding
 from earsight.media import Status
 from earsight.paths import as_text
 from earsight.storage import Place, Remote
@@ -98,6 +99,7 @@ def index(
     rebuild: bool = False,
     skip: Collection[bytes] = (),
     progress: Progress | None = None,
+    trust: bool = False,
     **changes: Any,
 ) -> IndexReport:
     """Bring the library of a clips folder up to date.
@@ -110,10 +112,12 @@ def index(
         skip: New or changed files (paths relative to the clips) to leave for later, because they
             are still being written.
         progress: Is told what happens.
+        trust: Agree to what the library asks for outside of itself, now and later on this machine.
         changes: Fields of `Settings` to change; the others stay as they were.
 
     Raises:
         InputError: A setting names something that is not there.
+        NotTrustedError: The library asks for something that nobody agreed to on this machine.
         LibraryError: The folder holds nothing playable, or the library is locked, newer,
             read-only or out of disk.
     """
@@ -131,8 +135,8 @@ def index(
         refuse_empty(folder, place, scan(folder, (), settings.exclude), settings.exclude)
     with locked(place_of_lock(place, folder), place), Store.create(place, folder) as store:
         try:
-            _check_root(store, folder)
-            settings = Settings.of(store).changed(changes)
+            store.bind(folder, agree=trust)
+            settings = Settings.agreed(store, changes, agree=trust)
             work = _Work(settings, workers or engine.default_workers(), rebuild, frozenset(skip))
             report = _update(store, work, progress or Silent())
         except OSError as error:
@@ -141,12 +145,15 @@ def index(
     return report
 
 
-def refresh(place: str | Place, *, progress: Progress | None = None) -> IndexReport:
+def refresh(
+    place: str | Place, *, progress: Progress | None = None, trust: bool = False
+) -> IndexReport:
     """Bring a library up to date by its own settings; a folder that has none gets one.
 
     Args:
         place: The clips folder, or the library folder itself.
         progress: Is told what happens.
+        trust: As for `index`.
 
     Raises:
         LibraryError: As for `index`.
@@ -156,21 +163,11 @@ def refresh(place: str | Place, *, progress: Progress | None = None) -> IndexRep
     except LibraryError:
         if isinstance(named(place), Remote):
             raise
-        return index(Path(str(place)), progress=progress)
+        return index(Path(str(place)), progress=progress, trust=trust)
     with Store.open(library) as store:
         root = store.root
     inside = isinstance(library, Path) and library.resolve() == (root / FOLDER).resolve()
-    return index(root, library=None if inside else library, progress=progress)
-
-
-def _check_root(store: Store, folder: Path) -> None:
-    if store.shared:
-        return
-    if not store.root.exists() or not store.root.samefile(folder):
-        raise LibraryError(
-            f"The library {store.folder} belongs to the clips in {store.root}, not to {folder}. "
-            "Keep one library for each folder of clips."
-        )
+    return index(root, library=None if inside else library, progress=progress, trust=trust)
 
 
 @dataclass(frozen=True)
@@ -284,7 +281,7 @@ def _why_anew(store: Store, current: Embedding | None, plan: Plan, work: _Work) 
 
 def _stands(store: Store, current: Embedding) -> bool:
     """Whether what the embedding is made of is there."""
-    table = embedding_table(store.folder, current.table, current.index)
+    table = table_of(store, current)
     return table.exists and models.stands(store.folder, current)
 
 
@@ -358,6 +355,7 @@ def _make(
         "space": space.name,
         "decision": asdict(decision),
         "sources": asdict(settings.sources),
+        "roles": tables.roles,
         **place.facts(table),
         **kept,
     }

@@ -81,7 +81,7 @@ class Library:
         """Return what tells a library from one that was made anew in its place."""
         if not isinstance(self._place, Path):
             return 0
-        return (self._place / "library.db").stat().st_ino
+        return (self._place / "library.db").lstat().st_ino
 
     def close(self) -> None:
         """Close its files; what was loaded goes."""
@@ -115,11 +115,11 @@ class Library:
 
     @property
     def root(self) -> Path:
-        """The folder of the clips; of a library on S3, which has many, its address."""
-        if not isinstance(self._place, Path):
-            return Path(str(self._place))
+        """The folder of the clips; where this machine knows none, the place of the library."""
         with self._lock:
-            return self._asked().root
+            store = self._asked()
+            known = isinstance(self._place, Path) and store.is_fed_here
+            return store.root if known else Path(str(self._place))
 
     @property
     def name(self) -> str:

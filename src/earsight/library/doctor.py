@@ -19,10 +19,12 @@ from earsight.errors import EarsightError, LibraryError, MediaError
 from earsight.library.elsewhere import open_table
 from earsight.library.models import open_space
 from earsight.library.place import find, held_by, place_of_lock
+from earsight.library.records import Embedding
 from earsight.library.settings import Settings
 from earsight.library.sources import Sources, read_clip
-from earsight.library.store import Embedding, Store
+from earsight.library.store import Store
 from earsight.library.tables import Tables, stored_tables
+from earsight.library.trust import NotTrustedError, requests_of
 from earsight.media import Status
 from earsight.storage import Place
 from earsight.vectors import LanceIndex, VectorTable, table_names
@@ -149,6 +151,14 @@ def _check_database(store: Store) -> Iterator[Finding]:
 
 
 def _check_surroundings(store: Store) -> Iterator[Finding]:
+    if not store.is_fed_here and not store.shared:
+        yield Finding(
+            "folder of clips",
+            "warning",
+            "This machine does not know where it is; its files cannot be played or asked by.",
+            f"Say so once: {store.index_command}",
+        )
+        return
     if not store.is_fed_here:
         yield Finding("folders of clips", "fine", ", ".join(store.folders))
         return
@@ -230,6 +240,8 @@ def _check_answers(store: Store, current: Embedding, todo: str) -> Finding:
         return Finding(what, "broken", str(error), todo)
     try:
         table = open_table(store, current)
+    except NotTrustedError as error:
+        return Finding(what, "warning", str(error), "See above.")
     except LibraryError as error:
         return Finding(what, "broken", str(error), todo)
     finding = _check_table(what, table, todo, current.n_rows)
@@ -242,9 +254,12 @@ def _check_answers(store: Store, current: Embedding, todo: str) -> Finding:
 def _check_sources(store: Store, current: Embedding) -> Finding:
     what = "extractors of the library"
     try:
-        now: Any = Sources(**current.info["sources"])
+        store.trust.check(requests_of(current.sources, None))
+        now: Any = Sources(**current.sources)
         same = now.fingerprint == current.features
         asked = Settings.of(store).sources
+    except NotTrustedError as error:
+        return Finding(what, "warning", str(error), "See above.")
     except EarsightError as error:
         return Finding(what, "broken", str(error), "See above.")
     if not same:

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from earsight.errors import LibraryError, StorageError
+from earsight.library.records import Embedding, damaged
 from earsight.library.sharing import GRACE
-from earsight.library.store import Embedding, Store
+from earsight.library.store import Store
 from earsight.library.tables import embedding_table, may_be_made
-from earsight.vectors import EMBEDDED, VectorTable, reach
+from earsight.library.trust import requests_of
+from earsight.vectors import EMBEDDED, VectorTable, check_address, reach
 
 FACTS = ("index", "table", "dim")
 """What an embedding's `info` holds of a table elsewhere."""
@@ -38,7 +40,12 @@ class Place:
         return int(self.table.split("_")[2])
 
     def open(self, store: Store) -> VectorTable:
-        """Return the table, whether or not it is there."""
+        """Return the table, whether or not it is there.
+
+        Raises:
+            NotTrustedError: It is on a server that nobody on this machine agreed to.
+        """
+        store.trust.check(requests_of({"index": self.index}, None), _without(store))
         return embedding_table(store.folder, self.table, self.index)
 
     def facts(self, table: VectorTable) -> dict[str, Any]:
@@ -59,6 +66,8 @@ def new_place(store: Store, number: int, index: str) -> Place:
         mark = f"-{secrets.token_hex(4)}" if store.shared else ""
         return Place(index, f"embedding-{number}{mark}")
     own = store.get(_ID) or secrets.token_hex(8)
+    if not isinstance(own, str) or not re.fullmatch("[0-9a-f]{16}", own):
+        raise damaged(store.folder, "its id is no id")
     store.set(_ID, own)
     place = Place(index, f"earsight_{own}_{number}_{secrets.token_hex(4)}")
     store.set(f"{_MADE}{place.table}", [place.index, time.time()])
@@ -76,13 +85,18 @@ def leave(store: Store, place: Place) -> None:
             store.unset([f"{_MADE}{place.table}"])
 
 
+def table_of(store: Store, embedding: Embedding) -> VectorTable:
+    """Return the table of an embedding, whether or not it is there; see `Place.open`."""
+    return Place(embedding.index, embedding.table).open(store)
+
+
 def open_table(store: Store, embedding: Embedding) -> VectorTable:
     """Return the vectors of an embedding, having checked that a server still has them.
 
     Raises:
         LibraryError: The server does not answer, or its table is gone or another one.
     """
-    table = embedding_table(store.folder, embedding.table, embedding.index)
+    table = table_of(store, embedding)
     if embedding.index == EMBEDDED:
         return table  # what is wrong with files is found when they are read
     try:
@@ -115,6 +129,7 @@ def check_reachable(store: Store, index: str) -> None:
     Raises:
         LibraryError: It cannot.
     """
+    store.trust.check(requests_of({"index": index}, None), _without(store))
     try:
         reach(index)
     except LibraryError as error:
@@ -123,6 +138,15 @@ def check_reachable(store: Store, index: str) -> None:
 
 def _without(store: Store) -> str:
     return f"To do without that server: {store.index_command} --index embedded"
+
+
+def _checked_fact(store: Store, fact: object) -> tuple[str, float]:
+    """Return the address of an index, and when a table was to be made there."""
+    if isinstance(fact, list) and len(fact) == 2:
+        index, since = fact
+        if isinstance(index, str) and isinstance(since, int | float):
+            return check_address(index), since
+    raise damaged(store.folder, "a table on a server is not its address and time")
 
 
 def drop_left(store: Store, current: Embedding, *, moved: bool = False) -> list[str]:
@@ -138,7 +162,8 @@ def drop_left(store: Store, current: Embedding, *, moved: bool = False) -> list[
         moved: It was moved just now, by who asks.
     """
     told = []
-    for name, (index, since) in store.facts(_MADE).items():
+    for name, fact in store.facts(_MADE).items():
+        index, since = _checked_fact(store, fact)
         place = Place(index, name)
         if _OURS.fullmatch(name):
             if place == Place(current.index, current.table):

@@ -12,8 +12,8 @@ from typing import Any
 
 from earsight.errors import LibraryError, ModelFileError, StorageError
 from earsight.library.place import private
+from earsight.library.records import Embedding
 from earsight.library.space import Space
-from earsight.library.store import Embedding
 from earsight.storage import Place, Remote
 
 _FILES = "model"  # in an embedding's info: name of a file → its SHA-256

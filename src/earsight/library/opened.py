@@ -20,6 +20,7 @@ from earsight.library.elsewhere import open_table
 from earsight.library.local import LocalStore
 from earsight.library.models import open_space
 from earsight.library.place import FOLDER
+from earsight.library.records import Embedding
 from earsight.library.scan import content_of
 from earsight.library.seconds import Seconds
 from earsight.library.sources import (
@@ -34,9 +35,10 @@ from earsight.library.sources import (
     why_nothing,
 )
 from earsight.library.space import Space
-from earsight.library.store import Embedding, Store
+from earsight.library.store import Store
 from earsight.library.strangers import Stranger
-from earsight.library.tables import stored_tables
+from earsight.library.tables import embedded_in_memory, stored_tables
+from earsight.library.trust import NotTrustedError, requests_of
 from earsight.paths import as_text
 from earsight.vectors import HeldIndex, VectorTable
 
@@ -61,7 +63,7 @@ class Opened:
 
     Attributes:
         embedding: What answers.
-        sources: The extractors it was made with.
+        left_out: What the library asked for and was not done, for people.
     """
 
     def __init__(self, store: Store, current: Embedding | None, hold: bool) -> None:
@@ -71,10 +73,10 @@ class Opened:
                 f"finish, or is at work just now. Run: {store.index_command}"
             )
         self.embedding = current
-        self.sources = Sources(**current.info["sources"])
         self._store = store
         self._hold = hold
         self._held: dict[str, HeldIndex | VectorTable] = {}
+        self.left_out: list[str] = []
 
     # -- what is loaded once -----------------------------------------------------------------------
 
@@ -84,9 +86,17 @@ class Opened:
         return open_space(self._store.folder, self.embedding)
 
     @cached_property
-    def _table(self) -> VectorTable:
-        """Its vectors, wherever they are."""
-        return open_table(self._store, self.embedding)
+    def _table(self) -> HeldIndex | VectorTable:
+        """Its vectors, wherever they are; of a server that is not to be asked, made again here."""
+        try:
+            return open_table(self._store, self.embedding)
+        except NotTrustedError as error:
+            self.left_out.append(f"{error} Its vectors are made again from the features here.")
+        read = self._store.contents(self.embedding.features)
+        held = {file.content for file in self._store.everything()}
+        windows = {c: one.windows for c, one in read.items() if one.windows and c in held}
+        tables = stored_tables(self._store, self.embedding)
+        return embedded_in_memory(tables, self.space, windows)
 
     @cached_property
     def clips(self) -> list[LibraryClip]:
@@ -121,22 +131,46 @@ class Opened:
         for name in ("clips", "by_id", "by_content"):
             self.__dict__.pop(name, None)
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Those of sound and sight that the library reads."""
+        return Sources(**self.embedding.sources).modalities
+
     @cached_property
-    def _fits(self) -> bool:
-        """Whether the extractors that are installed now made this embedding."""
-        return self.sources.fingerprint == self.embedding.features
+    def sources(self) -> Sources:
+        """The extractors that made this embedding, as they are installed now.
+
+        Raises:
+            NotTrustedError: They ask for something that nobody agreed to on this machine.
+            LibraryError: They are others: two models' embeddings are never mixed.
+        """
+        asked = requests_of(self.embedding.sources, None)
+        self._store.trust.check(asked, "Until then only its own clips can be asked by.")
+        sources = Sources(**self.embedding.sources)
+        if sources.fingerprint != self.embedding.features:
+            raise LibraryError(
+                f"The library {self._store.folder} was made with other weights or another version "
+                "of the extractors than are installed now; their vectors cannot be compared. "
+                f"Run: {self._store.index_command}"
+            )
+        return sources
 
     def index(self, modality: str) -> HeldIndex | VectorTable:
         """Return the vectors of one modality, in memory where they are held and fit."""
         if modality not in self._held:
-            held = HeldIndex.of(self._table, {"modality": modality}) if self._hold else None
-            self._held[modality] = held or self._table
+            found = self._table
+            if self._hold and not isinstance(found, HeldIndex):
+                found = HeldIndex.of(found, {"modality": modality}) or found
+            self._held[modality] = found
         return self._held[modality]
 
     @property
     def takes_words(self) -> bool:
         """Whether words can be typed: the bridge has text, and its network is the same one."""
-        return self.sources.text is not None and self._fits
+        try:
+            return self.sources.text is not None
+        except LibraryError:
+            return False
 
     # -- questions ---------------------------------------------------------------------------------
 
@@ -144,10 +178,9 @@ class Opened:
         """Ask by typed words."""
         if not text.strip():
             raise InputError("`text` must hold words; got nothing.")
-        self._check_sources()
         if self.sources.text is None:
             raise InputError(
-                f"{self.sources.bridge} has no text, so this library takes no words. "
+                f"{self.space.bridge_name} has no text, so this library takes no words. "
                 "Search it by a file."
             )
         vector = extract_text(text, self.sources.text).mean()
@@ -162,7 +195,8 @@ class Opened:
             stored = self._stored(clip.text, TEXT) if clip.text else None
             if stored is not None:
                 return Asked(clip.path, TEXT, stored, clip.content, [])
-            return self._ask_text(text_beside(clip.file), clip.path, clip.content)
+            text = None if clip.root is None else text_beside(clip.file)
+            return self._ask_text(text, clip.path, clip.content)
         return self._ask(clip.file, clip.path, clip.content, by)
 
     def file(self, query: str, by: str | None) -> Asked:
@@ -183,7 +217,6 @@ class Opened:
 
     def stranger(self, file: Stranger, by: str | None) -> Asked:
         """Ask by a file that was read in another process."""
-        self._check_sources()
         return self._ask(Path(), file.name, file.content, by, dict(file.vectors))
 
     def _ask_text(self, text: Path | None, shown: str, content: str) -> Asked:
@@ -192,9 +225,9 @@ class Opened:
             raise InputError(
                 f"{shown} has no text to search by: a .txt or .srt file of its name beside it."
             )
-        self._check_sources()
+        sources = self.sources
         try:
-            read = read_text(text, self.sources)
+            read = read_text(text, sources)
         except OSError as error:
             raise MediaError(f"{text} cannot be opened: {error.strerror}.") from error
         if not read.windows:
@@ -204,7 +237,7 @@ class Opened:
 
     @property
     def _text_role(self) -> str:
-        return bridge_role(self.sources.bridge, TEXT)
+        return bridge_role(self.space.bridge_name, TEXT)
 
     def _embed_text(self, modality: str, vector: FloatArray) -> FloatArray:
         return self._embed(modality, {self._text_role: vector[None, :]})
@@ -273,8 +306,9 @@ class Opened:
             held = found if isinstance(found, HeldIndex) else HeldIndex.of(found, rows)
             return None if held is None else np.asarray(held.read(rows)[1][0], dtype=np.float32)
         # A long clip has many windows. As a query it is the mean of its steps, as any other file.
-        kept = stored_tables(self._store, self.embedding).sequences
-        own = [role for role in self.sources.roles if modality_of(role) == modality]
+        tables = stored_tables(self._store, self.embedding)
+        kept = tables.sequences
+        own = [role for role in tables.roles if modality_of(role) == modality]
         roles = {f"{content}:{role}": role for role in own}
         sequences = kept.get(roles)
         if len(sequences) < len(roles):
@@ -283,21 +317,16 @@ class Opened:
         return self._embed(modality, means)
 
     def _extracted(self, path: Path, shown: str) -> dict[str, Any]:
+        if not path.is_absolute():  # what is asked by is absolute; a clip elsewhere is not
+            raise LibraryError(
+                f"The file of {shown} is not known on this machine, and its vectors are not in the "
+                f"library. Run: {self._store.index_command}"
+            )
         LOG.info("%s is decoded, and read by %s.", shown, self.sources)
-        self._check_sources()
         extracted = read_clip(path, self.sources, whole=True)
         if not extracted.windows:
             raise MediaError(f"{shown}: {why_nothing(extracted, self.sources)}")
         return {role: x[None, :] for role, x in extracted.windows[0].vectors.items()}
-
-    def _check_sources(self) -> None:
-        """Refuse to mix embeddings of two models."""
-        if not self._fits:
-            raise LibraryError(
-                f"The library {self._store.folder} was made with other weights or another version "
-                "of the extractors than are installed now; their vectors cannot be compared. "
-                f"Run: {self._store.index_command}"
-            )
 
     def _embed(self, modality: str, rows: dict[str, Any]) -> FloatArray:
         return np.asarray(self.space.embed(modality, rows)[0])

@@ -1,6 +1,6 @@
 """The stored rows of a library that have both sound and sight, with labels."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -10,9 +10,10 @@ from earsight.library.labels import agreed_labels
 from earsight.library.paired import NO_LABEL, PairedRows, load_pairs
 from earsight.library.place import find
 from earsight.library.settings import Settings
-from earsight.library.sources import MODALITIES
+from earsight.library.sources import MODALITIES, Sources
 from earsight.library.store import Store
 from earsight.library.tables import stored_tables
+from earsight.library.trust import requests_of
 from earsight.storage import Place
 
 
@@ -50,7 +51,8 @@ def stored_pairs(library: str | Place) -> StoredPairs:
                 f"The library {store.folder} has nothing that answers yet; its indexing did not "
                 f"finish, or is at work just now. Run: {store.index_command}"
             )
-        settings = replace(Settings.of(store), **current.info["sources"])
+        settings = replace(Settings.of(store), **asdict(Sources(**current.sources)))
+        store.trust.check(requests_of({**current.sources, "learn": settings.learn}, None))
         read = store.contents(current.features)
         clips = store.clips()
         held = {

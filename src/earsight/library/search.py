@@ -221,7 +221,9 @@ class Searcher:
                     asked = opened.stranger(query, by)
                 else:
                     asked = opened.file(str(query), by)
-                return reply(opened, asked, _wanted(asked, for_, opened))
+                replied = reply(opened, asked, _wanted(asked, for_, opened))
+                asked.notes.extend(opened.left_out)
+                return replied
             except (LibraryError, ModelFileError):
                 # An index that ended just now may have replaced what was being read.
                 if self._store.current() == opened.embedding:
@@ -236,7 +238,7 @@ def _space(opened: Opened, asked: Asked, wanted: str) -> str:
 
 def _wanted(asked: Asked, for_: str | None, opened: Opened) -> str:
     """Return what to rank: as asked, or the other one of what the library keeps."""
-    kept = opened.sources.modalities
+    kept = opened.modalities
     if for_ is None:
         return _OTHER[asked.by] if _OTHER[asked.by] in kept else kept[0]
     if for_ == TEXT and not any(clip.text for clip in opened.clips):

@@ -1,12 +1,15 @@
 """What a library remembers from one `index` to the next."""
 
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 from earsight.discovery import make, parse_spec
 from earsight.errors import InputError, UnknownNameError
+from earsight.library.records import damaged
 from earsight.library.sources import EARS, EYES, Sources
 from earsight.library.store import Store
+from earsight.library.trust import requests_of
 from earsight.vectors import EMBEDDED, check_address
 
 PRESETS = {
@@ -83,15 +86,55 @@ class Settings:
 
     @classmethod
     def of(cls, store: Store) -> "Settings":
-        """Return the settings that a library was last indexed with."""
+        """Return the settings that a library was last indexed with, whoever made it.
+
+        Raises:
+            LibraryError: It has settings that this Earsight does not know.
+        """
         kept = store.settings
+        strange = sorted(kept.keys() - {one.name for one in fields(cls)})
+        if strange:
+            raise damaged(store.folder, f"there is no setting {strange[0]!r}")
         return cls(**kept | {"exclude": tuple(kept.get("exclude", ()))})
+
+    @classmethod
+    def agreed(cls, store: Store, changes: dict[str, Any], *, agree: bool = False) -> "Settings":
+        """Return what a library was last indexed with, changed by what its user gives now.
+
+        What is given is the user's word, and is remembered as that on this machine.
+
+        Args:
+            store: The library.
+            changes: As `changed` takes them.
+            agree: The user agrees to whatever else the library asks for.
+
+        Raises:
+            NotTrustedError: The library asks for something outside of itself.
+            InputError, WeightsError: As `changed`.
+        """
+        before, given = cls.of(store), _expanded(changes)
+        root = store.root
+        own = {name: one for name, one in asdict(before).items() if name not in given}
+        asked = requests_of(own, root)
+        if agree:
+            store.trust.allow(asked)
+        store.trust.check(asked, _without(store, own, root))
+        after = before.changed(given)
+        store.trust.allow(requests_of({name: getattr(after, name) for name in given}, root))
+        return after
 
     def keep(self, store: Store) -> None:
         """Remember these settings."""
         kept = asdict(self)
         own = {name: kept.pop(name) for name in _OF_THE_FOLDER}
         store.keep_settings(kept, own)
+
+
+def _without(store: Store, own: dict[str, Any], clips: Path) -> str:
+    """Say by which options the requests of settings are taken back."""
+    asking = [name for name, one in own.items() if requests_of({name: one}, clips)]
+    options = " ".join(f"--{name} {getattr(Settings, name)}" for name in asking)
+    return f"To do without: {store.index_command} {options}"
 
 
 def _expanded(changes: dict[str, Any]) -> dict[str, Any]:

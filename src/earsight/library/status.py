@@ -13,10 +13,11 @@ from earsight.library.forget import forgotten_paths, leave_out
 from earsight.library.labels import agreed_labels
 from earsight.library.place import find, held_by, place_of_lock
 from earsight.library.plan import plan_of
+from earsight.library.records import Content, Embedding
 from earsight.library.scan import File, content_of, scan
 from earsight.library.settings import Settings
 from earsight.library.sources import Sources
-from earsight.library.store import Content, Embedding, Store
+from earsight.library.store import Store
 from earsight.paths import as_text
 from earsight.storage import Place, Remote
 
@@ -116,7 +117,7 @@ def status(library: str | Place) -> LibraryStatus:
         contents = store.contents(current.features) if current else {}
         held = {clip.content: contents[clip.content] for clip in clips if clip.content in contents}
         info = current.info if current else {}
-        sources = Sources(**info.get("sources", {}))
+        sources = Sources(**(current.sources if current else {}))
         return LibraryStatus(
             library=store.folder,
             clips=store.root if store.is_fed_here else store.folder,
@@ -201,7 +202,7 @@ def _index_trouble(store: Store, current: Embedding | None) -> str:
 
 def _stale(store: Store, settings: Settings, current: Embedding) -> bool:
     """Whether the clips, labels and settings in the library would give another embedding."""
-    if Sources(**current.info["sources"]) != settings.sources or current.index != settings.index:
+    if Sources(**current.sources) != settings.sources or current.index != settings.index:
         return True
     plan = plan_of(store, current.features, settings, agreed_labels(store.clips()))
     return current.digest != plan.digest

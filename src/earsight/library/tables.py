@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from earsight.arrays import FloatArray
+from earsight.errors import LibraryError
 from earsight.library.progress import Progress
+from earsight.library.records import Embedding
 from earsight.library.sources import (
     MODALITIES,
     TEXT,
@@ -25,10 +27,12 @@ from earsight.library.sources import (
     modality_of,
 )
 from earsight.library.space import Space
-from earsight.library.store import Embedding, Store
+from earsight.library.store import Store
 from earsight.storage import Place
 from earsight.vectors import (
     EMBEDDED,
+    HELD_BYTES,
+    HeldIndex,
     LanceIndex,
     Row,
     SequenceStore,
@@ -194,13 +198,39 @@ def _chunks(contents: Mapping[str, int]) -> Iterator[list[str]]:
 
 def stored_tables(store: Store, embedding: Embedding) -> Tables:
     """Return the tables that an embedding was made from."""
-    roles = Sources(**embedding.info["sources"]).roles
-    return Tables(store.folder, embedding.features, roles)
+    return Tables(store.folder, embedding.features, embedding.roles)
 
 
 def embedding_table(folder: Place, name: str, index: str = EMBEDDED) -> VectorTable:
     """Return the table of vectors of one embedding, in an index by its address."""
     return open_index(index, folder / "vectors", name)
+
+
+def embedded_in_memory(tables: Tables, space: Space, contents: Mapping[str, int]) -> HeldIndex:
+    """Embed the features of every row again, where the vectors that are searched are out of reach.
+
+    Raises:
+        LibraryError: They take more than is held in memory.
+    """
+    rows: list[Row] = []
+    parts: list[FloatArray] = []
+    for modality in (*MODALITIES, TEXT):
+        for some in _chunks(contents):
+            for piece in tables.read(modality, {c: contents[c] for c in some}):
+                parts.append(space.embed(modality, piece.vectors))
+                rows += [_embedded_row(row, modality) for row in piece.rows]
+                if len(rows) * parts[0].shape[1] * 4 > HELD_BYTES:
+                    raise LibraryError(
+                        f"The vectors of the library take more than {HELD_BYTES >> 20} MiB, which "
+                        "is the most that is embedded again for a search."
+                    )
+    if not rows:
+        raise LibraryError(f"The tables of {tables.folder} hold no features.")
+    return HeldIndex(rows, np.concatenate(parts))
+
+
+def _embedded_row(row: Row, modality: str) -> Row:
+    return Row(f"{row.key}:{modality}", row.content, modality, row.window, row.start, row.end)
 
 
 def write_embedding(
@@ -223,12 +253,8 @@ def write_embedding(
             if not is_made:
                 table.create(vectors.shape[1])
                 is_made = True
-            rows = [
-                Row(f"{row.key}:{modality}", row.content, modality, row.window, row.start, row.end)
-                for row in piece.rows
-            ]
-            table.upsert(rows, vectors)
-            n_rows += len(rows)
+            table.upsert([_embedded_row(row, modality) for row in piece.rows], vectors)
+            n_rows += len(piece.rows)
         progress.advance()
     if n_rows:
         table.optimize()

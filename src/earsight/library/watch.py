@@ -65,6 +65,7 @@ def watch(
     progress: Progress | None = None,
     every: float = EVERY,
     settle: float = SETTLE,
+    trust: bool = False,
     **changes: Any,
 ) -> None:
     """Index a folder, then again after each change of it; ends only by an exception.
@@ -80,6 +81,7 @@ def watch(
         progress: Is told what happens.
         every: Seconds between two looks at the folder.
         settle: Seconds that a file must stay as it is before it is read.
+        trust: As for `index`.
         changes: As for `index`; they hold for all that is indexed.
 
     Raises:
@@ -101,7 +103,7 @@ def watch(
         begun = time.monotonic()
         pause = every
         try:
-            seen = _look(Path(folder), place, settling, changes)
+            seen = _look(Path(folder), place, settling, changes, trust)
             pause = max(every, _BUSY * (time.monotonic() - begun))
             if first and seen.empty:
                 say(f"{folder} holds nothing playable yet. Waiting for clips.")
@@ -112,6 +114,7 @@ def watch(
                     workers=workers,
                     skip=seen.growing,
                     progress=progress,
+                    trust=trust,
                     **changes,
                 )
                 told(report)
@@ -139,10 +142,13 @@ class _Seen:
     empty: bool
 
 
-def _look(folder: Path, place: Place, settling: Settling, changes: dict[str, Any]) -> _Seen:
+def _look(
+    folder: Path, place: Place, settling: Settling, changes: dict[str, Any], trust: bool
+) -> _Seen:
     if stands(place):
         with Store.open(place, root=folder) as store:
-            settings = Settings.of(store).changed(changes)
+            store.bind(folder, agree=trust)
+            settings = Settings.agreed(store, changes, agree=trust)
             found, _ = leave_out(store, scan(folder, store.files(), settings.exclude))
     else:
         settings = Settings().changed(changes)

@@ -5,7 +5,7 @@
 
 from earsight.vectors._base import EXACT_ROWS, Hit, Row, VectorIndex, VectorTable, Where
 from earsight.vectors._table import Table, table_names
-from earsight.vectors.held import HeldIndex
+from earsight.vectors.held import HELD_BYTES, HeldIndex
 from earsight.vectors.lance import LanceIndex
 from earsight.vectors.milvus import MilvusIndex
 from earsight.vectors.opening import EMBEDDED, check_address, open_index, reach
@@ -15,6 +15,7 @@ from earsight.vectors.sequences import SequenceStore, StoredSequence
 __all__ = [
     "EMBEDDED",
     "EXACT_ROWS",
+    "HELD_BYTES",
     "HeldIndex",
     "Hit",
     "LanceIndex",

@@ -25,7 +25,7 @@ _SHORT = 64  # dimensions
 _BLOCK = 8192  # rows taken to double precision at a time
 _NOWHERE = np.zeros(0, dtype=np.intp)
 
-MAX_BYTES = 1 << 28
+HELD_BYTES = 1 << 28
 """A table whose vectors take more than this in float32 (130,000 rows of 512) is not held."""
 
 
@@ -59,7 +59,7 @@ class HeldIndex:
     @classmethod
     def of(cls, table: VectorTable, where: Where | None = None) -> "HeldIndex | None":
         """Read the rows of a table that pass the filter; None where they are too many to hold."""
-        if table.count(where) * table.dim * 4 > MAX_BYTES:
+        if table.count(where) * table.dim * 4 > HELD_BYTES:
             return None
         parts = list(table.read(where))
         rows = [row for part, _ in parts for row in part]
