@@ -13,7 +13,6 @@ from earsight.library.records import Content, Embedding
 from earsight.library.store import Store
 from earsight.paths import as_text
 
-
 REPORT = {"again": False, "message": "", "rows": {"audio": 1}}
 
 
