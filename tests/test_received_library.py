@@ -1,9 +1,12 @@
 """A library that somebody else made: nothing outside it is read, written, deleted or contacted."""
 
+import contextlib
 import json
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -382,3 +385,24 @@ def test_the_command_line_refuses_and_agrees(library: Path, tmp_path: Path) -> N
     assert agreed.exit_code in (0, 3), agreed.output
     again = run.invoke(app, ["index", str(library)])
     assert again.exit_code in (0, 3) and "Nothing to do" in again.output
+
+
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_a_terminal_is_asked(library: Path, tmp_path: Path, answer: str) -> None:
+    (tmp_path / "labels.csv").write_text(LABELS)
+    set_settings(library, labels=str(tmp_path / "labels.csv"))
+    here, there = os.openpty()
+    command = [sys.executable, "-m", "earsight", "index", str(library)]
+    with subprocess.Popen(command, stdin=there, stdout=there, stderr=there) as process:
+        os.close(there)
+        shown = b""
+        while b"Agree" not in shown:
+            shown += os.read(here, 4096)
+        assert b"read the file" in shown and b"labels.csv" in shown
+        os.write(here, f"{answer}\n".encode())
+        with contextlib.suppress(OSError):  # the terminal is gone when the process is
+            while more := os.read(here, 4096):
+                shown += more
+    os.close(here)
+    assert process.returncode == (3 if answer == "y" else 1)  # 3: text.mp4 is no film
+    assert (b"Labels: " in shown) == (answer == "y")

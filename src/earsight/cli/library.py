@@ -151,7 +151,7 @@ def index(
 
 
 def _labels(given: str | None) -> str | None:
-    """Return the setting: a word stays, a file becomes its absolute path."""
+    """Return the setting, having checked that a file is there."""
     if given is None or given in ("folders", "none"):
         return given
     if not Path(given).is_file():
@@ -159,7 +159,7 @@ def _labels(given: str | None) -> str | None:
             f"it is folders, none, or a CSV file that is there; got {given!r}.",
             param_hint="'--labels'",
         )
-    return str(Path(given).absolute())
+    return given
 
 
 def _told(report: "IndexReport") -> None:

@@ -137,13 +137,15 @@ class Directory:
             above = folders.pop()
             try:
                 with self.below(above) if above else nullcontext(self) as folder:
-                    kinds = {name: _kind(folder.fd, name) for name in folder.names()}
+                    with os.scandir(folder.fd) as entries:
+                        others = [one for one in entries if not one.is_file(follow_symlinks=False)]
+                    kinds = {one.name: _kind(folder.fd, one.name) for one in others}
             except FileNotFoundError:  # removed meanwhile
                 continue
             for name, kind in kinds.items():
                 if kind == stat.S_IFDIR and above.count("/") < DEEPEST:
                     folders.append(f"{above}/{name}" if above else name)
-                elif kind not in (stat.S_IFREG, None):
+                elif kind is not None:
                     raise _refused(folder.path / name, kind)
 
     def remove(self, name: str, is_ours: Callable[[str], bool]) -> list[str]:

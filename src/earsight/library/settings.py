@@ -72,6 +72,8 @@ class Settings:
             if name not in known:
                 raise InputError(f"There is no setting {name!r}. Known: {', '.join(known)}.")
         settings = replace(self, **changes)
+        if settings.labels not in ("folders", "none"):
+            settings = replace(settings, labels=str(Path(settings.labels).absolute()))
         settings = replace(settings, index=check_address(settings.index))
         settings.sources.extractors()
         if settings.learn != "never":
