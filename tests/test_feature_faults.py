@@ -68,7 +68,7 @@ STEPS = {"audio": AUDIO[:2], "audio_steps": np.ones((4, 3)), "audio_offsets": np
         ({"audio": AUDIO, "audio_times": np.arange(6)}, "`audio_times` .* is neither"),
         ({"audio": AUDIO, "modalities": ["audio"], "visual": VISUAL}, "`visual` .* is neither"),
         ({"audio": np.ones((2, 0, 3))}, "row 0 of `audio` has no step"),
-        ({**STEPS, "audio_offsets": np.array([0, 3, 1, 4])}, "start at 0 and never fall"),
+        ({**STEPS, "audio_offsets": np.array([0, 5, 4])}, "start at 0 and never fall"),
         ({**STEPS, "audio_offsets": np.array([0.0, 1.0, 4.0])}, "whole numbers"),
         ({**STEPS, "audio_offsets": np.array([1, 2, 4])}, "start at 0"),
         ({**STEPS, "audio_offsets": np.array([0, 1, 5])}, "must end at 4, the rows of"),

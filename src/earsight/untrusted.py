@@ -1,4 +1,4 @@
-"""What every reader of files from elsewhere needs: strict JSON, and a limit on memory.
+"""What every reader of files from elsewhere needs: strict JSON, whole files, a limit on memory.
 
 A library, a model or a feature file may come from a stranger. What reads one says so by using this.
 """
@@ -7,6 +7,8 @@ import json
 import math
 import os
 import re
+import stat
+from pathlib import Path
 from typing import Any, NoReturn
 
 from earsight.errors import InputError
@@ -21,12 +23,25 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _UNITS |= {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
 
 
-def parse_json(data: bytes | str) -> Any:
+def parse_json(
+    data: bytes | str,
+    *,
+    most: int = _JSON_BYTES,
+    file_names: bool = False,
+    finite: bool = True,
+) -> Any:
     """Return what a JSON text says.
+
+    Args:
+        data: The text.
+        most: Its length at most.
+        file_names: Whether text may hold bytes of file names that are not UTF-8, as `os.fsdecode`
+            keeps them.
+        finite: Whether numbers must be.
 
     Raises:
         ValueError: It is no JSON, holds a number that is not finite or text that is not Unicode,
-            is nested more than `DEEPEST` times, or is longer than 64 MiB.
+            is nested more than `DEEPEST` times, or is longer than `most`.
 
     >>> parse_json('{"weight": 0.5}')
     {'weight': 0.5}
@@ -34,13 +49,17 @@ def parse_json(data: bytes | str) -> Any:
     Traceback (most recent call last):
     ValueError: JSON has no NaN
     """
-    if len(data) > _JSON_BYTES:
-        raise ValueError(f"JSON of {len(data):,} bytes; at most {_JSON_BYTES:,} are read")
+    if len(data) > most:
+        raise ValueError(f"JSON of {len(data):,} bytes; at most {most:,} are read")
     try:
-        value = json.loads(data, parse_constant=_refuse, parse_float=_finite)
+        if finite:
+            value = json.loads(data, parse_constant=_refuse, parse_float=_finite)
+        else:
+            value = json.loads(data)
         text = data if isinstance(data, str) else data.decode()
         if "\\u" in text or isinstance(data, str):
-            json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
+            errors = "surrogateescape" if file_names else "strict"
+            json.dumps(value, ensure_ascii=False).encode(errors=errors)  # half a pair is no text
     except RecursionError:
         raise _too_deep() from None
     if text.count("[") + text.count("{") > DEEPEST and _depth(value) > DEEPEST:
@@ -68,6 +87,26 @@ def _depth(value: Any) -> int:
         depth += 1
         level = [x for one in level for x in (one.values() if isinstance(one, dict) else one)]
     return depth
+
+
+def read_whole(path: Path, most: int) -> bytes:
+    """Return the bytes of a file; a pipe or a device is refused before it can block.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no regular file, or has more than `most` bytes.
+    """
+    with open(path, "rb", opener=_without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("it is no regular file")
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"it has more than {most:,} bytes; {LIMIT} raises the limit")
+    return data
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def memory_limit() -> int:

@@ -1,15 +1,17 @@
 """AVE, in the files that its authors give out."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from earsight.arrays import FloatArray, Labels
 from earsight.errors import FeatureFileError
 from earsight.features import FeatureSequence, PairedFeatures, StepTable
+from earsight.features._containers import Container, open_container
+from earsight.untrusted import check_memory
 
 FILES = (
     *("audio_feature.h5", "visual_feature.h5", "labels.h5"),
@@ -101,33 +103,34 @@ def _split(folder: Path, n: int) -> Labels:
 
 
 def _read(path: Path, name: str, axes: int) -> FloatArray:
-    with _dataset(path, name, axes) as array:
-        return np.asarray(array[()])
+    with _opened(path, name, axes) as container:
+        check_memory(f"`{name}`", container.column_bytes(name))
+        return np.asarray(container.array(name))
 
 
 def _places_averaged(path: Path) -> FloatArray:
     """Return (n, seconds, d) float32; the file is larger than many memories."""
-    with _dataset(path, "avadataset", 5) as array:
-        n, seconds, *_, dim = array.shape
+    with _opened(path, "avadataset", 5) as container:
+        n, seconds, *places, dim = container.shape("avadataset")
+        check_memory("The mean over places", 4 * n * seconds * dim)
         means = np.empty((n, seconds, dim), np.float32)
+        each = seconds * math.prod(places)
+        rows = container.rows("avadataset", None)
         for start in range(0, n, _TOGETHER):
-            block = array[start : start + _TOGETHER]
-            means[start : start + _TOGETHER] = block.mean(axis=(2, 3), dtype=np.float32)
+            stop = min(start + _TOGETHER, n)
+            block = rows(start * each, stop * each).reshape(-1, seconds, *places, dim)
+            means[start:stop] = block.mean(axis=(2, 3), dtype=np.float32)
         return means
 
 
 @contextmanager
-def _dataset(path: Path, name: str, axes: int) -> Iterator[Any]:
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            if name not in file or file[name].ndim != axes or not len(file[name]):
-                held = {key: getattr(value, "shape", "a group") for key, value in file.items()}
-                raise FeatureFileError(
-                    f"{path} must hold `{name}` with {axes} axes and at least one row; "
-                    f"it holds {held}."
-                )
-            yield file[name]
-    except (OSError, KeyError, RuntimeError) as error:
-        raise FeatureFileError(f"{path} cannot be read; it may be damaged ({error}).") from error
+def _opened(path: Path, name: str, axes: int) -> Iterator[Container]:
+    with open_container(path) as container:
+        held = {one: container.shape(one) for one in container.names}
+        shape = held.get(name, ())
+        if len(shape) != axes or 0 in shape or container.dtype(name).kind not in "fiu":
+            raise FeatureFileError(
+                f"{path} must hold `{name}` with {axes} axes, at least one row, and numbers; "
+                f"it holds {held}."
+            )
+        yield container

@@ -8,6 +8,9 @@ from pathlib import Path, PurePosixPath
 
 from earsight.errors import LabelError
 from earsight.paths import escaped
+from earsight.untrusted import memory_limit, read_whole
+
+_MEMORY = 32  # bytes of memory that a byte of a label file takes while it is read
 
 
 def folder_labels(paths: Iterable[str]) -> dict[str, str] | None:
@@ -77,32 +80,45 @@ def read_label_csv(path: str | Path) -> dict[str, str]:
 
     Raises:
         LabelError: The file or a column is missing, a row lacks a value, or a path comes twice;
-            the line is named.
+            the line is named. Or it is no file, or larger than a 32nd of EARSIGHT_MAX_BYTES (128
+            MiB). No word of a file without the two columns is quoted: a library may name any file.
     """
     path = Path(path)
     try:
-        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+        data = read_whole(path, memory_limit() // _MEMORY)
     except OSError as error:
         raise LabelError(f"The label file {path} cannot be read: {error.strerror}.") from error
-    rows = csv.DictReader(io.StringIO(escaped(text), newline=""), strict=True)
-    labels: dict[str, str] = {}
+    except ValueError as error:
+        raise LabelError(f"The label file {path} cannot be read: {error}.") from error
+    if b"\0" in data:
+        raise LabelError(f"{path} holds NUL bytes, so it is no CSV file in UTF-8. Save it as one.")
+    text = escaped(data.decode("utf-8-sig", "surrogateescape"))
+    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
-        if not {"path", "label"} <= set(rows.fieldnames or ()):
+        named = rows.fieldnames or ()
+        if not {"path", "label"} <= set(named):
             raise LabelError(
                 f"{path} must start with a line that names the columns path and label, "
-                f"with a comma between; got {rows.fieldnames}."
+                f"with a comma between; line 1 has {len(named)} columns, "
+                f"{len({'path', 'label'} & set(named))} of them with these names."
             )
-        for row in rows:
-            clip, label = row["path"], (row["label"] or "").strip()
-            if not clip or not label:
-                raise LabelError(
-                    f"{path}, line {rows.line_num}: a row needs a path and a label; got "
-                    f"{clip!r}, {label!r}. Leave out the rows of clips without a label."
-                )
-            clip = str(PurePosixPath(clip))
-            if clip in labels:
-                raise LabelError(f"{path}, line {rows.line_num}: {clip!r} comes a second time.")
-            labels[clip] = label
+        return _read_rows(path, rows)
     except csv.Error as error:
         raise LabelError(f"{path}, line {rows.line_num}: not a CSV file ({error}).") from error
+
+
+def _read_rows(path: Path, rows: "csv.DictReader[str]") -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for row in rows:
+        clip, label = row["path"], (row["label"] or "").strip()
+        if not clip or not label:
+            lacking = " and ".join(["path"] * (not clip) + ["label"] * (not label))
+            raise LabelError(
+                f"{path}, line {rows.line_num}: a row needs a path and a label; this one lacks "
+                f"its {lacking}. Leave out the rows of clips without a label."
+            )
+        clip = str(PurePosixPath(clip))
+        if clip in labels:
+            raise LabelError(f"{path}, line {rows.line_num}: its path comes a second time.")
+        labels[clip] = label
     return labels

@@ -129,11 +129,12 @@ def compare(
     wishes = wishes or Wishes()
     settings = _checked(data, methods, protocol, wishes)
     sha256, facts = checksum(data), protocol.facts()
+    n_rows = {modality: len(x) for modality, x in data.views.items()}
     base = base_digest(sha256, facts)
     file = ResultFile(wishes.json, base, again=wishes.again) if wishes.json else None
     comparison = Comparison(name, source, protocol, sizes=wishes.sizes)
     for spec, hyperparameters in settings.items():
-        found = None if wishes.again or not file else file.find(spec, hyperparameters)
+        found = None if wishes.again or not file else file.find(spec, hyperparameters, n_rows)
         if found is not None and not _lacks(found, wishes):
             comparison.kept.append(spec)
         else:

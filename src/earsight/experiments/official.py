@@ -6,6 +6,9 @@ from typing import Any
 
 from earsight.errors import InputError
 from earsight.experiments.results import Result
+from earsight.untrusted import parse_json, read_whole
+
+_LOG_BYTES = 64 << 20
 
 
 def begin_log(log: Path | None) -> None:
@@ -51,15 +54,31 @@ def _seen(figures: dict[str, Any]) -> dict[str, float]:
     return {name: round(figures[name], 4) for name in ("map", "recall@10") if name in figures}
 
 
+def _is_look(look: Any) -> bool:
+    """Whether a line holds what a table of looks shows."""
+    if not isinstance(look, dict) or not {"seeds", "commit", "error"} <= look.keys():
+        return False
+    texts = all(isinstance(look.get(name), str) for name in ("date", "method", "data", "sha256"))
+    figures = [own for name, own in look.items() if "->" in name]
+    return texts and all(
+        isinstance(own, dict) and all(isinstance(value, int | float) for value in own.values())
+        for own in figures
+    )
+
+
 def read_looks(log: Path) -> list[dict[str, Any]]:
     """Return the looks of a log, in order; none where there is no log.
 
     Raises:
-        InputError: A line is not JSON.
+        InputError: A line is not JSON, or not a look.
     """
     if not log.is_file():
         return []
     try:
-        return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line]
-    except ValueError as error:
+        lines = read_whole(log, _LOG_BYTES).decode().splitlines()
+        looks = [parse_json(line) for line in lines if line]
+        if not all(map(_is_look, looks)):
+            raise ValueError("a line is not one look")
+        return looks
+    except (OSError, ValueError) as error:
         raise InputError(f"{log} is not a log of official tests: {error}.") from error

@@ -7,8 +7,7 @@ comparison that is stopped goes on where it was.
 
 import json
 import shutil
-import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,11 +16,26 @@ from typing import Any
 import numpy as np
 
 from earsight.arrays import FloatArray
-from earsight.errors import InputError
+from earsight.errors import FeatureFileError, InputError
 from earsight.experiments.provenance import commit, digest_of, versions
 from earsight.experiments.runs import Run, main_figure
+from earsight.features import read_arrays
+from earsight.untrusted import parse_json, read_whole
 
 _CERTAIN = ("queries", "gallery", "map_chance")  # the same for all seeds and methods: no spread
+
+_MOST_BYTES = 64 << 20  # of a file of results
+_KINDS = {
+    "hyperparameters": dict,
+    "seeds": list,
+    "fits": int,
+    "curves": dict,
+    "fit_seconds": float,
+    "fitted": dict,
+    "sizes": dict,
+    "about": dict,
+}
+_NEEDED = {"map": {"map_std", "map_chance", "gallery"}, "mrr": {"median_rank", "gallery"}}
 
 PerQuery = dict[str, dict[str, FloatArray]]
 """Direction → "ap" and "rank" → (seeds, rows of the data), NaN where a row was not asked."""
@@ -74,12 +88,42 @@ class Result:
         del kept["method"], kept["queries"], kept["directions"]
         return {**self.directions, **kept}
 
+    def check(self) -> None:
+        """Check that a record that was read holds what tables and tests look at.
+
+        Raises:
+            TypeError, ValueError: It does not.
+        """
+        for name, kind in _KINDS.items():
+            if not isinstance(getattr(self, name), kind):
+                raise TypeError(f"`{name}` of {self.method} is of another kind")
+        inner: list[Any] = [*self.directions.values(), *self.sizes.values()]
+        inner += [self.about.get("data"), self.about.get("versions")]
+        if not all(isinstance(each, dict) for each in inner) or "commit" not in self.about:
+            raise TypeError(f"{self.method} lacks a part")
+        numbers: list[Any] = [*self.seeds]
+        for curve in self.curves.values():
+            numbers += curve
+        for figures in self.directions.values():
+            numbers += [value for name, value in figures.items() if name != "against"]
+            main = _NEEDED.keys() & figures.keys()
+            if not main or any(not _NEEDED[name] <= figures.keys() for name in main):
+                raise ValueError(f"{self.method} lacks figures")
+        if not self.directions or not all(isinstance(each, int | float) for each in numbers):
+            raise ValueError(f"{self.method} lacks figures, or has some that are no numbers")
+
     @classmethod
     def of_json(cls, method: str, record: dict[str, Any]) -> "Result":
-        """Read a record."""
+        """Read a record.
+
+        Raises:
+            TypeError, ValueError: It is none.
+        """
         own = dict(record)
         directions = {name: own.pop(name) for name in list(own) if "->" in name}
-        return cls(method=method, directions=directions, **own)
+        result = cls(method=method, directions=directions, **own)
+        result.check()
+        return result
 
 
 def summarise(runs: Iterable[Run], n_rows: dict[str, int], n_seeds: int) -> dict[str, Any]:
@@ -162,7 +206,7 @@ class ResultFile:
         if not path.exists():
             return
         try:
-            found = json.loads(path.read_text())
+            found = parse_json(read_whole(path, _MOST_BYTES), finite=False)
             bases = {record["base"] for record in found.values()}
         except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
             raise InputError(
@@ -178,18 +222,28 @@ class ResultFile:
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def find(self, method: str, hyperparameters: dict[str, Any]) -> Result | None:
-        """Return what is known of a method with these very hyper-parameters; no failure."""
+    def find(
+        self, method: str, hyperparameters: dict[str, Any], n_rows: Mapping[str, int]
+    ) -> Result | None:
+        """Return what is known of a method with these very hyper-parameters; no failure.
+
+        Args:
+            method: Its spec.
+            hyperparameters: All of them.
+            n_rows: Modality → rows of the data, as many as figures of queries.
+        """
         record = self._records.get(method)
-        if record is None or record["error"] is not None:
+        if record is None or record.get("error") is not None:
             return None
         try:
             result = Result.of_json(method, record)
-            with np.load(self._queries(method)) as arrays:
-                for name in arrays.files:
-                    direction, _, figure = name.rpartition("|")
-                    result.queries.setdefault(direction, {})[figure] = arrays[name]
-        except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile):
+            for name, values in read_arrays(self._queries(method)).items():
+                direction, _, figure = name.rpartition("|")
+                rows = n_rows.get(direction.partition("->")[0])
+                if values.dtype.kind != "f" or values.shape != (len(result.seeds), rows):
+                    return None
+                result.queries.setdefault(direction, {})[figure] = values
+        except (FeatureFileError, TypeError, ValueError):
             return None  # written by an older Earsight, or damaged: it is made anew
         if digest_of(result.hyperparameters) != digest_of(hyperparameters):
             return None

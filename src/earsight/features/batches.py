@@ -9,7 +9,7 @@ from earsight.ahead import ahead
 from earsight.arrays import FloatArray
 from earsight.errors import FeatureFileError, InputError
 from earsight.features._containers import ending, open_container
-from earsight.features.files import _Reader, scale_of
+from earsight.features._reader import Reader, scale_of
 from earsight.features.sequences import Rows
 
 _ROWS = 4096  # of a batch; a closed form adds up blocks of as many
@@ -104,21 +104,19 @@ class FeatureBatches:
                 f"{path}: an .npz file is read whole. Write it as .h5 to read it in batches."
             )
         with open_container(path) as container:
-            try:
-                reader = _Reader(container, scale_of(self.dequantise))
-                for name in reader.modalities:
-                    if reader.is_authors or name not in container.names:
-                        raise InputError(f"`{name}` is not an array (n, d). {_WHOLE}")
-                    shape = container.shape(name)
-                    if len(shape) != 2:
-                        raise InputError(f"`{name}` must be an array (n, d); got {shape}. {_WHOLE}")
-                    reader._check_dtype(container.dtype(name), name)
-                counts = {name: container.shape(name)[0] for name in reader.modalities}
-                rows = {name: container.rows(name, reader.scale) for name in reader.modalities}
-                labels, groups = (reader._column(name, counts) for name in ("labels", "group"))
-                has_split = any(name.startswith("split") for name in container.names)
-            except InputError as error:
-                raise FeatureFileError(f"{path}: {error}") from error
+            reader = Reader(container, scale_of(self.dequantise))
+            for name in reader.modalities:
+                if reader.is_authors or name not in container.names:
+                    raise InputError(f"`{name}` is not an array (n, d). {_WHOLE}")
+                shape = container.shape(name)
+                if len(shape) != 2:
+                    raise InputError(f"`{name}` must be an array (n, d); got {shape}. {_WHOLE}")
+                reader.check_dtype(container.dtype(name), name)
+            reader.check(columns_only=True)
+            counts = {name: container.shape(name)[0] for name in reader.modalities}
+            rows = {name: container.rows(name, reader.scale) for name in reader.modalities}
+            labels, groups = (reader.column(name, counts) for name in ("labels", "group"))
+            has_split = any(name.startswith("split") for name in container.names)
         return counts, rows, labels, groups, has_split
 
 

@@ -80,7 +80,7 @@ class FeatureSequence:
         return np.asarray(weights @ self.values / weights.sum(), dtype=np.float32)
 
 
-_TOGETHER = 16  # neighbouring clips read at once: opening a file costs more than reading a clip
+_TOGETHER = 32  # neighbouring clips read at once: opening a file costs more than reading a clip
 
 
 class Rows(Protocol):
@@ -242,7 +242,11 @@ class StepTable:
         Raises:
             InputError: A clip has no step.
         """
-        return np.stack([sequence.mean() for sequence in self])
+        means = np.empty((len(self), self.dim), np.float32)
+        with np.errstate(over="ignore"):  # what is beyond float32 is found as infinity
+            for clip, sequence in enumerate(self):
+                means[clip] = sequence.mean()
+        return means
 
 
 @dataclass(frozen=True)

@@ -92,8 +92,8 @@ def check_labels(setting: str, paths: Iterable[bytes]) -> None:
     here = {as_text(path) for path in paths}
     if not here & listed.keys():
         raise LabelError(
-            f"{setting} labels none of the {len(here)} clips; its first path is "
-            f"{next(iter(listed), '(none)')!r}. Paths are relative to the clips folder. {otherwise}"
+            f"{setting} labels none of the {len(here)} clips; it names {len(listed)} paths, which "
+            f"must be relative to the clips folder. {otherwise}"
         )
 
 

@@ -15,8 +15,18 @@ from earsight.errors import FeatureFileError, InputError
 from earsight.features import PairedFeatures, check_ending, read_features, write_features
 from earsight.library.parts import Parts
 from earsight.library.place import locked
-from earsight.library.rows import CLIPS, PART, Held, Table, fingerprints, joined
+from earsight.library.rows import (
+    CLIPS,
+    MOST_PARTS,
+    PART,
+    Held,
+    Table,
+    check_made,
+    fingerprints,
+    joined,
+)
 from earsight.library.workplace import Workplace
+from earsight.paths import as_text
 from earsight.storage import Remote
 
 
@@ -43,8 +53,11 @@ class Part:
             InputError: It is not of that form, or i is not from 1 to n.
         """
         found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
-        if found is None or not 1 <= int(found[1]) <= int(found[2]):
-            raise InputError(f"`part` must be i/n with i from 1 to n, such as 3/10; got {text!r}.")
+        if found is None or not 1 <= int(found[1]) <= int(found[2]) <= MOST_PARTS:
+            raise InputError(
+                f"`part` must be i/n with i from 1 to n, such as 3/10; got {text!r}. n may be up "
+                f"to {MOST_PARTS:,}."
+            )
         return cls(int(found[1]), int(found[2]))
 
     def __str__(self) -> str:
@@ -133,6 +146,10 @@ def _join(
     )
     made = Table(records, tuple(features), _labels(data.values()))
     rows = {content: row for part in held for content, row in part.rows.items()}
+    lost = next((record for record in made.rows if record.content not in rows), None)
+    if lost is not None or not made.rows:
+        what = "no clip" if lost is None else f"no row of {as_text(os.fsencode(lost.path))!r}"
+        raise FeatureFileError(f"The parts hold {what}; run extract --part again.")
     work = Workplace(output)
     parts = Parts(work.path)
     with locked(parts.folder):
@@ -162,7 +179,9 @@ def _check(data: Mapping[Path | Remote, PairedFeatures], partial: bool) -> tuple
     for path, part in data.items():
         if not {PART, CLIPS} <= part.provenance.keys():
             raise FeatureFileError(f"{path} is no part: it was not made by extract --part i/n.")
+        check_made(part, path)
     _alike(data, "extractors", fingerprints)
+    _alike(data, "widths", lambda part: {m: view.shape[1] for m, view in part.views.items()})
     _alike(data, "number of parts", lambda part: part.provenance[PART]["of"])
     _alike(data, "label setting", lambda part: part.provenance[PART]["labels"])
     _alike(data, "having labels", lambda part: part.labels is not None)

@@ -6,7 +6,7 @@ at any moment leaves whole parts alone, and the next run goes on from them.
 
 import json
 import os
-import zipfile
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,8 +15,12 @@ from typing import Any
 import numpy as np
 
 from earsight.arrays import FloatArray
-from earsight.features import FeatureSequence
+from earsight.errors import FeatureFileError
+from earsight.features import FeatureSequence, read_arrays
 from earsight.library.scan import File
+from earsight.media import Status
+from earsight.paths import as_text
+from earsight.untrusted import parse_json
 
 _MADE_BY = "extractors.json"
 
@@ -45,8 +49,30 @@ class Record:
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> "Record":
-        """Read a record as JSON has it."""
-        return cls(**{**facts, "has": tuple(facts["has"])})
+        """Read a record as JSON has it.
+
+        Raises:
+            ValueError: It is none.
+        """
+        try:
+            record = cls(**{**facts, "has": tuple(facts["has"])})
+            name = os.fsencode(record.path)
+            numbers = (record.size, record.mtime_ns, record.seconds)
+            texts = (record.content, record.status, record.message, *record.has)
+        except (TypeError, KeyError, UnicodeEncodeError) as error:
+            raise ValueError(f"no record of a clip ({error})") from error
+        sound = (
+            name
+            and b"\0" not in name
+            and all(isinstance(text, str) for text in texts)
+            and all(isinstance(number, int | float) for number in numbers)
+            and isinstance(record.again, bool)
+            and record.status in {*Status}
+            and re.fullmatch("[0-9a-f]{64}", record.content)
+        )
+        if not sound:
+            raise ValueError(f"no record of a clip: {as_text(name)!r}")
+        return record
 
     def facts(self) -> dict[str, Any]:
         """Return it ready for JSON."""
@@ -102,8 +128,9 @@ class Parts:
         found = {}
         for path in self.folder.glob("*.npz"):
             try:
-                found[path.stem] = Record.of(json.loads(str(self._array(path.stem, "record"))))
-            except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+                record = str(self._array(path.stem, "record"))
+                found[path.stem] = Record.of(parse_json(record, file_names=True))
+            except (FeatureFileError, ValueError):
                 path.unlink()  # a power cut took the bytes and left the name: it is read again
         return found
 
@@ -139,6 +166,4 @@ class Parts:
         return self.folder / f"{content}.npz"
 
     def _array(self, content: str, name: str) -> Any:
-        # Not np.load, which leaves a damaged file open.
-        with zipfile.ZipFile(self._path(content)) as archive, archive.open(f"{name}.npy") as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
+        return read_arrays(self._path(content), name)[name]

@@ -20,6 +20,7 @@ from earsight.paths import as_text
 
 CLIPS = "clips"  # where the provenance holds the records
 PART = "part"  # where it says which part of a folder this is
+MOST_PARTS = 1_000_000
 _TROUBLE = (Status.PARTIAL, Status.UNREADABLE)
 Features = Mapping[str, Mapping[str, Any]]
 """Modality → what made its features."""
@@ -51,8 +52,7 @@ class Held:
         if not output.exists():
             return cls()
         data = read_features(output)
-        if CLIPS not in data.provenance:
-            raise FeatureFileError(f"{output} was not made by extract; name another file.")
+        check_made(data, output)
         there = {m: data.provenance[m] for m in data.views}
         if fingerprints(data) != {m: facts["fingerprint"] for m, facts in features.items()}:
             raise FeatureFileError(
@@ -82,6 +82,41 @@ class Held:
             return False
         labels = self.data.labels
         return (None if labels is None else np.asarray(labels).tolist()) == made.column
+
+
+def check_made(data: PairedFeatures, path: object) -> None:
+    """Check that features are such as `extract` makes, whoever sent them.
+
+    Raises:
+        FeatureFileError: They are not; it is said what they lack.
+    """
+    try:
+        for record in _a(list, data.provenance[CLIPS]):
+            Record.of(record)
+        if PART in data.provenance:
+            part = data.provenance[PART]
+            if not 0 < _a(int, part["number"]) <= _a(int, part["of"]) <= MOST_PARTS:
+                raise ValueError(f"part {part['number']} of {part['of']}")
+            _a(str, part["labels"])
+        for modality, view in data.views.items():
+            facts = data.provenance[modality]
+            _a(str, facts["fingerprint"])
+            _a(str, facts["extractor"])
+            if facts["dim"] != view.shape[1] or modality not in data.steps:
+                raise ValueError(f"`{modality}` without steps, or of another width")
+        for column in (data.ids, data.group):
+            if _a(np.ndarray, column).dtype.kind != "U":
+                raise ValueError("`ids` or `group` that are no text")
+    except (KeyError, TypeError, ValueError) as error:
+        raise FeatureFileError(
+            f"{path} was not made by extract; name another file ({error} is not what it writes)."
+        ) from error
+
+
+def _a(kind: type[Any], value: Any) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"{type(value).__name__} for {kind.__name__}")
+    return value
 
 
 def fingerprints(data: PairedFeatures) -> dict[str, str]:
