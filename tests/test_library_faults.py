@@ -14,13 +14,13 @@ from _clips import make_clip
 from _folders import acknowledged, fill, names, rows, run_index, until
 from earsight import engine
 from earsight.errors import InputError, LabelError, LibraryError
-from earsight.library import reading
+from earsight.library import opened, reading
 from earsight.library.build import index
 from earsight.library.place import FOLDER, locked
 from earsight.library.search import search
 from earsight.library.sources import Extracted, Sources
 from earsight.library.space import Space
-from earsight.library.store import Store
+from earsight.library.store import Embedding, Store
 from earsight.library.tables import stored_tables
 
 
@@ -214,15 +214,15 @@ def test_a_reader_that_is_overtaken_takes_the_new_embedding(
     library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = names(library, "sound.wav")
-    real = Space.load
+    real = opened.open_space
 
-    def overtaken(folder: Path) -> Space:
+    def overtaken(place: Path, embedding: Embedding) -> Space:
         monkeypatch.undo()
-        index(library, rebuild=True)  # the folder that was to be read is gone
-        assert not folder.exists()
-        return real(folder)
+        index(library, rebuild=True)  # the folder that is to be read is gone
+        assert not (place / "models" / str(embedding.id)).exists()
+        return real(place, embedding)
 
-    monkeypatch.setattr(Space, "load", overtaken)
+    monkeypatch.setattr(opened, "open_space", overtaken)
     assert names(library, "sound.wav") == before
 
 
