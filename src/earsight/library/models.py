@@ -17,7 +17,7 @@ from typing import Any
 from earsight.errors import InputError, ModelFileError, StorageError
 from earsight.library.handle import Directory, open_directory
 from earsight.library.place import FOLDER, private
-from earsight.library.space import BRIDGE, LEARNED, Space, is_file
+from earsight.library.space import BRIDGE, HEADER, LEARNED, Space, is_file
 from earsight.library.store import Embedding
 from earsight.storage import Place, Remote
 from earsight.untrusted import check_memory
@@ -64,8 +64,11 @@ def open_space(library: Place, embedding: Embedding) -> Space:
     where = f"{library}/{MODELS}/{embedding.id}"
     names = _named(library, embedding)
     if isinstance(library, Path):
-        with _below(library) as top:
-            files = {name: _kept(top, where, embedding, name) for name in names}
+        try:
+            with _below(library) as top:
+                files = {name: top.read(f"{MODELS}/{embedding.id}/{name}") for name in names}
+        except (OSError, InputError) as error:
+            raise ModelFileError(f"The model in {where} cannot be read: {error}") from error
         for name, data in files.items():
             _check(library, where, name, data, names[name])
     else:
@@ -77,12 +80,12 @@ def stands(library: Place, embedding: Embedding) -> bool:
     """Whether the model of an embedding is there."""
     try:
         names = _named(library, embedding)
-    except ModelFileError:  # named by no hashes, or by nonsense
+        if isinstance(library, Path):
+            with _below(library) as top:
+                kinds = [top.kind(f"{MODELS}/{embedding.id}/{name}") for name in names]
+            return None not in kinds
+    except (ModelFileError, OSError):  # named by no hashes, or by nonsense; or not there
         return False
-    if isinstance(library, Path):
-        with _below(library) as top:
-            kinds = {top.kind(f"{MODELS}/{embedding.id}/{name}") for name in names}
-        return None not in kinds
     return all((library / f"{MODELS}/{embedding.id}/{name}").info() is not None for name in names)
 
 
@@ -126,8 +129,8 @@ def _remove(models: Directory, name: str) -> list[str]:
     """Remove one model; return what stays of it."""
 
     def is_ours(path: str) -> bool:
-        number, _, inner = path.partition("/")
-        if not _NUMBER.fullmatch(number):
+        number, below, inner = path.partition("/")
+        if not below or not _NUMBER.fullmatch(number):
             return False
         folder, _, file = inner.rpartition("/")
         if _DRAFT.fullmatch(file):
@@ -153,7 +156,7 @@ def _named(library: Place, embedding: Embedding) -> dict[str, str]:
             f"The library {library} was made by an older Earsight, which did not note the files of "
             f"its model. Make it anew: {_again(library)}."
         )
-    good = isinstance(files, dict) and len(files) <= _MOST
+    good = isinstance(files, dict) and len(files) <= _MOST and HEADER in files
     if not good or not all(is_file(n) and isinstance(h, str) for n, h in files.items()):
         raise ModelFileError(
             f"The library {library} is damaged: it names files as those of a model that are none. "
@@ -166,13 +169,6 @@ def _again(library: Place) -> str:
     if isinstance(library, Path) and library.name == FOLDER:
         return "earsight index CLIPS --rebuild"
     return f"earsight index CLIPS --library {library} --rebuild"
-
-
-def _kept(top: Directory, where: str, embedding: Embedding, name: str) -> bytes:
-    try:
-        return top.read(f"{MODELS}/{embedding.id}/{name}")
-    except (OSError, InputError) as error:
-        raise ModelFileError(f"{name} of the model in {where} cannot be read: {error}") from error
 
 
 def _check(library: Place, where: str, name: str, data: bytes, expected: str) -> None:
