@@ -13,7 +13,7 @@ import pytest
 from _clips import make_clip
 from _folders import acknowledged, fill, names, rows, run_index, until
 from earsight import engine
-from earsight.errors import InputError, LabelError, LibraryError
+from earsight.errors import InputError, LabelError, LibraryError, ModelFileError
 from earsight.library import opened, reading
 from earsight.library.build import index
 from earsight.library.place import FOLDER, locked
@@ -233,3 +233,30 @@ def test_a_clip_whose_vectors_are_gone_is_read_for_its_query(library: Path) -> N
         assert current is not None
         stored_tables(store, current).delete([c.content for c in store.clips()])
     assert names(library, "red/b.mp4", by="audio") == before
+
+
+def test_a_link_in_the_place_of_the_models_is_named_and_not_followed(
+    library: Path, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    (library / FOLDER / "models").rename(outside)
+    (outside / "thesis").mkdir()
+    before = sorted(outside.rglob("*"))
+    (library / FOLDER / "models").symlink_to(outside)
+    for use in (
+        lambda: index(library),
+        lambda: index(library, rebuild=True),
+        lambda: search(library, text="blue"),
+    ):
+        with pytest.raises(LibraryError, match="models' is a link"):
+            use()
+    assert sorted(outside.rglob("*")) == before
+
+
+def test_a_model_that_was_changed_is_told_and_made_anew(library: Path) -> None:
+    (changed,) = (library / FOLDER).glob("models/*/space.json")
+    changed.write_bytes(changed.read_bytes() + b" ")
+    with pytest.raises(ModelFileError, match=r"space\.json is not what was written.*--rebuild"):
+        search(library, text="blue")
+    assert index(library, rebuild=True).rebuilt
+    assert search(library, text="blue").results

@@ -216,6 +216,8 @@ def test_a_space_json_that_says_anything_else() -> None:
     for changes in ({"format": 2}, {"format": True}, {"bridge": "../words"}, {"bridge": 1}):
         with pytest.raises(ModelFileError, match=r"space\.json"):
             loaded(with_header(**changes))
+    with pytest.raises(ModelFileError, match="at most 1,000 are read"):
+        loaded(with_header(bridge="x" * 1000))
     with pytest.raises(ModelFileError, match="nothing else"):
         loaded(with_header(root="/etc"))
     files = space().files()

@@ -108,7 +108,7 @@ def drop_spaces(library: Place, current: int) -> list[str]:
                     if name != str(current):
                         left += _remove(models, name)
         for name in left:
-            LOG.info("%s/%s/%s is not of Earsight's making; it stays.", library, MODELS, name)
+            LOG.info("%s/%s/%r is not of Earsight's making; it stays.", library, MODELS, name)
         return left
     remote = library / MODELS
     for name, _ in list(remote.walk()):
@@ -140,7 +140,7 @@ def _remove(models: Directory, name: str) -> list[str]:
     try:
         return models.remove(name, is_ours)
     except OSError as error:
-        LOG.info("%s/%s cannot be removed: %s", models.path, name, error)
+        LOG.info("%s/%r cannot be removed: %s", models.path, name, error)
         return [name]
 
 

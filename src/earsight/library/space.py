@@ -22,6 +22,7 @@ from earsight.untrusted import parse_json
 
 HEADER, BRIDGE, LEARNED = "space.json", "bridge", "learned"
 ANEW = "Make it anew: earsight index CLIPS --rebuild."
+LARGEST = 1000  # bytes of the header
 LEAST = 0.01  # of the weight, by whose root cosines are divided
 Rows = Mapping[str, FloatArray]  # role → (n, d): "words.audio", "audio", …
 
@@ -156,6 +157,8 @@ def _read_header(data: bytes) -> tuple[float, str]:
     Raises:
         ValueError: Something else is written there.
     """
+    if len(data) > LARGEST:
+        raise ValueError(f"has {len(data):,} bytes; at most {LARGEST:,} are read")
     kept = parse_json(data)
     if not isinstance(kept, dict) or kept.keys() != {"format", "weight", "bridge"}:
         raise ValueError("must have format, weight and bridge, and nothing else")

@@ -29,6 +29,7 @@ from earsight.untrusted import check_memory, parse_json
 KIND, VERSION = "earsight-model", 1
 HEADER = "model.json"
 TENSORS = re.compile(r"tensors-[0-9a-f]{12}\.safetensors")
+_LARGEST = 16 << 20  # bytes of JSON in a model or its tensors; as objects they take 30 times that
 _LONGEST = 300  # characters of an error's text that are repeated
 Tensors = dict[str, npt.NDArray[Any]]
 Read = Callable[[str], bytes]
@@ -165,6 +166,7 @@ def _read_header(read: Read, where: str) -> dict[str, Any]:
     if data is None:
         raise ModelFileError(f"{where} is not a saved model: it has no {HEADER}.")
     try:
+        _check_size(len(data))
         header = parse_json(data)
     except ValueError as error:
         raise _damaged(where, f"{HEADER} is not JSON ({_brief(error)})") from error
@@ -202,10 +204,16 @@ def _read_tensors(read: Read, header: Mapping[str, Any], where: str) -> Tensors:
     if hashlib.sha256(data).hexdigest() != header["sha256"]:
         raise _damaged(where, f"the checksum of {name} is not the one in {HEADER}")
     try:
+        _check_size(int.from_bytes(data[:8], "little"))
         tensors: Tensors = load(data)
     except Exception as error:  # its own, a KeyError for a type that numpy lacks, numpy's for sizes
         raise _damaged(where, f"{name} is not a safetensors file ({_brief(error)})") from error
     return tensors
+
+
+def _check_size(n: int) -> None:
+    if n > _LARGEST:
+        raise ValueError(f"it says it has {n:,} bytes of JSON; at most {_LARGEST:,} are read")
 
 
 def _damaged(where: str, why: str) -> ModelFileError:
