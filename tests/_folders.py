@@ -13,10 +13,10 @@ from _clips import make_clip
 from earsight import engine
 from earsight.errors import LibraryError
 from earsight.features import PairedFeatures
+from earsight.library.models import open_space
 from earsight.library.place import FOLDER
 from earsight.library.search import search
 from earsight.library.settings import Settings
-from earsight.library.space import Space
 from earsight.library.store import Store
 from earsight.library.tables import Tables, embedding_table
 
@@ -130,7 +130,7 @@ def standing(folder: Path) -> int | None:
                 return None
             found = embedding_table(store.folder, current.table).rows()
             assert len({row.key for row in found}) == len(found) == current.n_rows
-            Space.load(store.folder / "models" / str(current.id))
+            open_space(store.folder, current)
             return current.id
     except LibraryError:
         return None

@@ -13,10 +13,11 @@ import pytest
 from _clips import make_clip
 from _folders import acknowledged, fill, names, rows, run_index, until
 from earsight import engine
-from earsight.errors import InputError, LabelError, LibraryError
-from earsight.library import reading
+from earsight.errors import InputError, LabelError, LibraryError, ModelFileError
+from earsight.library import opened, reading
 from earsight.library.build import index
 from earsight.library.place import FOLDER, locked
+from earsight.library.records import Embedding
 from earsight.library.search import search
 from earsight.library.sources import Extracted, Sources
 from earsight.library.space import Space
@@ -214,15 +215,15 @@ def test_a_reader_that_is_overtaken_takes_the_new_embedding(
     library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = names(library, "sound.wav")
-    real = Space.load
+    real = opened.open_space
 
-    def overtaken(folder: Path) -> Space:
+    def overtaken(place: Path, embedding: Embedding) -> Space:
         monkeypatch.undo()
-        index(library, rebuild=True)  # the folder that was to be read is gone
-        assert not folder.exists()
-        return real(folder)
+        index(library, rebuild=True)  # the folder that is to be read is gone
+        assert not (place / "models" / str(embedding.id)).exists()
+        return real(place, embedding)
 
-    monkeypatch.setattr(Space, "load", overtaken)
+    monkeypatch.setattr(opened, "open_space", overtaken)
     assert names(library, "sound.wav") == before
 
 
@@ -233,3 +234,30 @@ def test_a_clip_whose_vectors_are_gone_is_read_for_its_query(library: Path) -> N
         assert current is not None
         stored_tables(store, current).delete([c.content for c in store.clips()])
     assert names(library, "red/b.mp4", by="audio") == before
+
+
+def test_a_link_in_the_place_of_the_models_is_named_and_not_followed(
+    library: Path, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    (library / FOLDER / "models").rename(outside)
+    (outside / "thesis").mkdir()
+    before = sorted(outside.rglob("*"))
+    (library / FOLDER / "models").symlink_to(outside)
+    for use in (
+        lambda: index(library),
+        lambda: index(library, rebuild=True),
+        lambda: search(library, text="blue"),
+    ):
+        with pytest.raises(LibraryError, match="models' is a link"):
+            use()
+    assert sorted(outside.rglob("*")) == before
+
+
+def test_a_model_that_was_changed_is_told_and_made_anew(library: Path) -> None:
+    (changed,) = (library / FOLDER).glob("models/*/space.json")
+    changed.write_bytes(changed.read_bytes() + b" ")
+    with pytest.raises(ModelFileError, match=r"space\.json is not what was written.*--rebuild"):
+        search(library, text="blue")
+    assert index(library, rebuild=True).rebuilt
+    assert search(library, text="blue").results

@@ -90,12 +90,14 @@ def test_a_folder_that_cannot_be_made_is_told_with_the_reason(tmp_path: Path) ->
 
 
 def test_a_library_hears_of_a_full_disk_itself(tmp_path: Path, monkeypatch) -> None:
+    from earsight.library.models import save_space
     from earsight.library.space import Space
 
-    def full_disk(source: Path, target: Path) -> Path:
+    def full_disk(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "replace", full_disk)
+    monkeypatch.setattr("os.replace", full_disk)
     bridge = earsight.method("zero_shot").fit(VIEWS | {"visual": VIEWS["audio"]})
     with pytest.raises(OSError, match="No space"):  # it then says how much room there is
-        Space(bridge).save(tmp_path / "model")
+        save_space(tmp_path, 1, Space(bridge))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

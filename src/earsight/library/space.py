@@ -5,18 +5,25 @@ is w·cos(b, b′) + (1−w)·cos(e, e′). Texts and typed words have the first
 """
 
 import json
+import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from earsight.arrays import FloatArray, unit_rows
-from earsight.errors import ModelFileError
+from earsight.errors import InputError, LibraryError, ModelFileError
 from earsight.library.sources import TEXT, TYPED, WORDS, bridge_role
 from earsight.methods._base import JointEmbedding
-from earsight.methods._files import load_model, save_model
+from earsight.methods._files import HEADER as MODEL
+from earsight.methods._files import TENSORS, model_files, read_model
+from earsight.untrusted import parse_json
 
+HEADER, BRIDGE, LEARNED = "space.json", "bridge", "learned"
+ANEW = "Make it anew: earsight index CLIPS --rebuild."
+LARGEST = 1000  # bytes of the header
+LEAST = 0.01  # of the weight, by whose root cosines are divided
 Rows = Mapping[str, FloatArray]  # role → (n, d): "words.audio", "audio", …
 
 
@@ -48,17 +55,32 @@ class Space:
             modality: "audio", "visual", "text" or "typed"; the last two have the bridge's part
                 alone.
             rows: The vectors by role: the bridge's and, with a learned part, `<modality>`.
+
+        Raises:
+            LibraryError: Rows of a role are missing, or do not fit the model.
         """
         role = bridge_role(self.bridge_name, modality)
-        bridge = unit_rows(self.bridge.transform(modality, rows[role]))
+        bridge = self._points(self.bridge, modality, role, rows)
         if self.learned is None:
             return bridge
         if modality in (TEXT, TYPED):
             nothing = np.zeros((len(bridge), self.learned.n_components_), np.float32)
             return np.concatenate([bridge, nothing], axis=1)
-        learned = unit_rows(self.learned.transform(modality, rows[modality]))
+        learned = self._points(self.learned, modality, modality, rows)
         parts = [np.sqrt(self.weight) * bridge, np.sqrt(1 - self.weight) * learned]
         return np.concatenate(parts, axis=1).astype(np.float32)
+
+    def _points(self, model: JointEmbedding, modality: str, role: str, rows: Rows) -> FloatArray:
+        """Return the points of one part, of unit length."""
+        try:
+            if role not in rows:
+                raise InputError(f"there are no vectors {role!r}")
+            return _unit(model.transform(modality, rows[role]))
+        except InputError as error:
+            raise LibraryError(
+                f"The model of the library, {self.name!r}, and its vectors do not fit each other: "
+                f"{error} {ANEW}"
+            ) from error
 
     def scale(self, by: str, for_: str) -> float:
         """Return what inner products are divided by to be cosines of what both sides have.
@@ -74,35 +96,85 @@ class Space:
             return self.bridge_name
         return f"{self.bridge_name} + {method_name(self.learned)}"
 
-    def save(self, folder: Path) -> None:
-        """Write the parts into `folder`, which must not exist."""
-        folder.mkdir(parents=True)
-        save_model(self.bridge, folder / "bridge")
-        if self.learned is not None:
-            save_model(self.learned, folder / "learned")
-        (folder / "space.json").write_text(
-            json.dumps({"format": 1, "weight": self.weight, "bridge": self.bridge_name})
-        )
+    def files(self) -> dict[str, bytes]:
+        """Return name → content of what `load` reads, in the order of their writing."""
+        parts = {BRIDGE: self.bridge} | ({LEARNED: self.learned} if self.learned else {})
+        found = {
+            f"{part}/{name}": data
+            for part, model in parts.items()
+            for name, data in model_files(model).items()
+        }
+        kept = {"format": 1, "weight": self.weight, "bridge": self.bridge_name}
+        return found | {HEADER: json.dumps(kept).encode()}
 
     @classmethod
-    def load(cls, folder: Path) -> "Space":
-        """Read a space that `save` wrote.
+    def load(cls, files: Mapping[str, bytes], where: str) -> "Space":
+        """Make a space of what `files` returned, which may be a stranger's.
+
+        Args:
+            files: Name → content.
+            where: What messages call their folder.
 
         Raises:
-            ModelFileError: It is missing or damaged.
+            ModelFileError: Something is missing or damaged.
         """
         try:
-            kept = json.loads((folder / "space.json").read_text())
-            weight, bridge_name = kept["weight"], kept.get("bridge", WORDS)
-        except (OSError, ValueError, KeyError) as error:
+            weight, bridge_name = _read_header(files[HEADER])
+        except (KeyError, ValueError) as error:
             raise ModelFileError(
-                f"The model in {folder} is missing or damaged ({error}). "
-                "Make it anew: earsight index CLIPS --rebuild."
+                f"The model in {where} is missing or damaged: {HEADER} {error}. {ANEW}"
             ) from error
-        learned = folder / "learned"
-        return cls(
-            load_model(folder / "bridge"),
-            load_model(learned) if learned.is_dir() else None,
-            weight,
-            bridge_name,
-        )
+        bridge = _part(files, BRIDGE, where)
+        if not any(name.startswith(f"{LEARNED}/") for name in files):
+            if weight != 1:
+                raise ModelFileError(
+                    f"The model in {where} is damaged: its weight is {weight}, and there is "
+                    f"nothing beside the bridge. {ANEW}"
+                )
+            return cls(bridge, bridge_name=bridge_name)
+        return cls(bridge, _part(files, LEARNED, where), weight, bridge_name)
+
+
+def _part(files: Mapping[str, bytes], part: str, where: str) -> JointEmbedding:
+    return read_model(lambda name: files[f"{part}/{name}"], f"{where}/{part}")
+
+
+def is_file(name: str) -> bool:
+    """Whether a file of a space may have this name.
+
+    >>> is_file("bridge/model.json"), is_file("bridge/../../model.json")
+    (True, False)
+    """
+    part, _, file = name.rpartition("/")
+    if part in (BRIDGE, LEARNED):
+        return file == MODEL or TENSORS.fullmatch(file) is not None
+    return name == HEADER
+
+
+def _read_header(data: bytes) -> tuple[float, str]:
+    """Return the weight and the bridge's name.
+
+    Raises:
+        ValueError: Something else is written there.
+    """
+    if len(data) > LARGEST:
+        raise ValueError(f"has {len(data):,} bytes; at most {LARGEST:,} are read")
+    kept = parse_json(data)
+    if not isinstance(kept, dict) or kept.keys() != {"format", "weight", "bridge"}:
+        raise ValueError("must have format, weight and bridge, and nothing else")
+    if kept["format"] is True or kept["format"] != 1:
+        raise ValueError("is of another format; update Earsight")
+    weight, bridge = kept["weight"], kept["bridge"]
+    if type(weight) not in (int, float) or not LEAST <= weight <= 1:
+        raise ValueError(f"must have a weight between {LEAST} and 1; got {reprlib.repr(weight)}")
+    if not isinstance(bridge, str) or not re.fullmatch(r"\w{1,64}", bridge):
+        raise ValueError(f"must have a short name as bridge; got {reprlib.repr(bridge)}")
+    return float(weight), bridge
+
+
+def _unit(points: FloatArray) -> FloatArray:
+    with np.errstate(over="ignore"):
+        scaled = unit_rows(points)
+        if not np.isfinite(np.linalg.norm(points, axis=1)).all():
+            raise InputError("points too large to be squared")
+    return scaled

@@ -17,14 +17,15 @@ from earsight.arrays import (
     LabelsLike,
     as_matrix,
     as_views,
+    bad_rows,
     check_same_length,
     labels_by_view,
 )
 from earsight.errors import InputError, LabelError, ModelFileError, NotFittedError
 from earsight.features import StepTable
+from earsight.methods._learned import BLOCK_ROWS
 from earsight.methods._sequences import mean_rows
-
-BLOCK_ROWS = 4096  # rows that `transform` holds in float64 at a time
+from earsight.untrusted import check_memory
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class JointEmbedding(ABC):
     needs_pairs: ClassVar[bool] = True
     min_views: ClassVar[int] = 2
     max_views: ClassVar[int | None] = 2
+    not_saved: ClassVar[tuple[str, ...]] = ()  # hyper-parameters of this machine
 
     seed: int = 0
     dims_: dict[str, int] = field(init=False, repr=False, compare=False)
@@ -158,7 +160,7 @@ class JointEmbedding(ABC):
         Raises:
             NotFittedError: Before `fit`.
             InputError: An unknown modality, another width than in `fit`, or rows that are not
-                finite numbers.
+                finite numbers, or so large that their points would not be.
         """
         self._check_fitted("transform")
         if not isinstance(modality, str) or modality not in self.dims_:
@@ -168,9 +170,15 @@ class JointEmbedding(ABC):
         rows = as_matrix(mean_rows(x, "x"), "x", dim=self.dims_[modality])
         rows = self._with_steps(modality, rows, x if isinstance(x, StepTable) else None)
         out = np.empty((len(rows), self.n_components_), dtype=np.float32)
-        for start in range(0, len(rows), BLOCK_ROWS):
-            block = slice(start, start + BLOCK_ROWS)
-            out[block] = self._project(modality, rows[block])
+        with np.errstate(all="ignore"):  # what is not finite is told below
+            for start in range(0, len(rows), BLOCK_ROWS):
+                block = slice(start, start + BLOCK_ROWS)
+                out[block] = self._project(modality, rows[block])
+        if (bad := bad_rows(out)).any():
+            raise InputError(
+                f"{self.name} finds no finite point for row {int(bad.argmax())} of `x`: its "
+                "numbers are too large. Scale the features as they were in `fit`."
+            )
         return out
 
     @final
@@ -206,8 +214,24 @@ class JointEmbedding(ABC):
         }
 
     def restore(self, learned: Mapping[str, Any]) -> None:
-        """Take back what `learned` returned: the model is fitted again."""
+        """Take back what `learned` returned: the model is fitted again.
+
+        Raises:
+            ValueError: It is not what this kind learns; in parts of it any other exception.
+        """
+        if strange := [name for name in learned if not name.endswith("_") or name[0] == "_"]:
+            raise ValueError(f"{self.name} learns nothing of the name {strange[0]!r}")
         vars(self).update(learned)
+        self._check_learned()
+
+    def _check_learned(self) -> None:
+        """Check shapes and numbers that were restored, before anything is computed with them."""
+        check_number("n_components_", self.n_components_, whole=True, at_least=1)
+        most = self.max_views or len(self.dims_)
+        check_number("modalities", len(self.dims_), at_least=self.min_views, at_most=most)
+        for modality, width in self.dims_.items():
+            check_number(f"dims_[{modality!r}]", width, whole=True, at_least=1)
+            check_memory(f"A row of {width:,} columns", width * 8)
 
     @contextmanager
     def _replacing_fit(self) -> Iterator[None]:
@@ -263,26 +287,6 @@ class JointEmbedding(ABC):
         )
 
 
-def batches_of(make_batches: Callable[[], Iterable[tuple[Any, ...]]]) -> Iterator[Any]:
-    """Start a pass over the batches that `fit_batches` was given.
-
-    Raises:
-        InputError: `make_batches` is not a function, or does not return an iterator.
-    """
-    if not callable(make_batches):
-        raise InputError(
-            "`make_batches` must be a function that returns a fresh iterator of "
-            f"(views, labels); got {type(make_batches).__name__}."
-        )
-    batches = make_batches()
-    if not isinstance(batches, Iterable):
-        raise InputError(
-            "`make_batches` must return an iterator of (views, labels), or be a generator that "
-            f"yields them; it returned {batches!r}."
-        )
-    return iter(batches)
-
-
 def check_number(
     name: str,
     value: object,
@@ -299,7 +303,10 @@ def check_number(
     earsight.errors.InputError: `margin` must be a number above 0; got -1.0.
     """
     right_kind = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
-    number = float(value) if right_kind else float("nan")  # type: ignore[arg-type]
+    try:
+        number = float(value) if right_kind else float("nan")  # type: ignore[arg-type]
+    except OverflowError:
+        number = float("inf")
     inside = (
         np.isfinite(number)
         and (at_least is None or number >= at_least)

@@ -16,7 +16,6 @@ from earsight.methods._deep import DeepEmbedding
 from earsight.methods._files import write_file
 
 State = tuple[dict[str, Any], dict[str, torch.Tensor]]
-NOT_PART = ("checkpoint", "device")  # fields that do not change what is learned
 
 
 @dataclass
@@ -82,7 +81,7 @@ class Checkpoint:
 
 
 def _fingerprint(model: DeepEmbedding, rows: Rows) -> str:
-    chosen = {k: v for k, v in model.hyperparameters().items() if k not in NOT_PART}
+    chosen = {k: v for k, v in model.hyperparameters().items() if k not in model.not_saved}
     digest = hashlib.sha256(json.dumps([chosen, torch.__version__, rows.paired]).encode())
     for part in (rows.views, rows.labels or {}, rows.groups or {}):
         for name, column in part.items():

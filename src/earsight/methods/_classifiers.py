@@ -10,6 +10,8 @@ from typing import Any, Self
 import numpy as np
 
 from earsight.arrays import FloatArray, IntArray
+from earsight.methods._base import check_number
+from earsight.methods._learned import check_array, check_same
 from earsight.methods._posteriors import softmax
 from earsight.methods._scorers import Kernel, Problem, Scaling, squared_distances
 
@@ -53,6 +55,11 @@ class Logistic:
         """Return (n, C)."""
         return softmax(x @ self.weights + self.bias)
 
+    def check(self, d: int, n_classes: int) -> None:
+        """Check what was restored, for rows (n, d)."""
+        check_array("weights", self.weights, d, n_classes)
+        check_array("bias", self.bias, n_classes)
+
 
 @dataclass(frozen=True)
 class SVM:
@@ -89,6 +96,16 @@ class SVM:
             sign * model.intercept_,
             gamma,
         )
+
+    def check(self, d: int, n_classes: int) -> None:
+        """Check what was restored, for rows (n, d)."""
+        m = len(self.support)
+        check_array("support", self.support, m, d)
+        check_array("dual", self.dual, n_classes - 1, m)
+        check_array("bias", self.bias, n_classes * (n_classes - 1) // 2)
+        sizes = [int(size) for size in self.sizes.tolist()]
+        check_same("sizes", (len(sizes), min(sizes) >= 0, sum(sizes)), (n_classes, True, m))
+        check_number("gamma", self.gamma, at_least=0)
 
     def decisions(self, x: FloatArray) -> FloatArray:
         """Return (n, C): votes won by each class, plus how surely, between −⅓ and ⅓.
@@ -172,6 +189,14 @@ class Classifier:
         z = self.model.decisions(rows) * self.slopes + self.offsets
         own = 1 / (1 + np.exp(-np.clip(z, -500, 500)))
         return np.asarray(own / own.sum(axis=1, keepdims=True))
+
+    def check(self, d: int, n_classes: int) -> None:
+        """Check what was restored, for rows (n, d)."""
+        self.scaling.check(d)
+        self.model.check(d, n_classes)
+        if isinstance(self.model, SVM):
+            check_array("slopes", self.slopes, n_classes)
+            check_array("offsets", self.offsets, n_classes)
 
     def state(self) -> dict[str, Any]:
         """Return the arrays by name, as a saved model holds them."""

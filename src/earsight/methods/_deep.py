@@ -2,20 +2,22 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.errors import InputError
 from earsight.features import StepTable
-from earsight.methods._base import BLOCK_ROWS, JointEmbedding, check_choice, check_number
+from earsight.methods._base import JointEmbedding, check_choice, check_number
+from earsight.methods._learned import BLOCK_ROWS, check_array, check_same
 from earsight.methods._sequences import check_lengths
 
 Activation = Literal["relu", "tanh", "sigmoid"]
 Pooling = Literal["mean", "attention", "gru", "transformer"]
 # Steps of a clip, at most. A transformer compares each with each; a GRU goes through them in turn.
 MOST_STEPS = {"attention": 100_000, "gru": 10_000, "transformer": 1_500}
+WIDTH = 32  # columns that an encoder of sequences adds to the mean, and its width within
 Arrays = dict[str, Any]
 """One network as `save` writes it: its arrays, and the names of its activations."""
 
@@ -66,6 +68,8 @@ class DeepEmbedding(JointEmbedding):
         best_epoch_: The epoch whose networks were kept.
         stopped_: Why training ended, in words.
     """
+
+    not_saved: ClassVar[tuple[str, ...]] = ("checkpoint", "device")
 
     n_components: int | None = None
     learning_rate: float = 1e-3
@@ -121,6 +125,35 @@ class DeepEmbedding(JointEmbedding):
 
         check_lengths(steps, "x", self.pooling, MOST_STEPS[self.pooling])
         return np.hstack([x, encode(restored(self.encoders_[modality]), steps)])
+
+    def _check_encoders(self) -> dict[str, int]:
+        """Check the encoders that were restored; return modality → columns that they add."""
+        if self.pooling == "mean":
+            return dict.fromkeys(self.dims_, 0)
+        for modality, encoder in self.encoders_.items():
+            d, state = self.dims_[modality], encoder["state"]
+            check_same("kind", encoder["kind"], self.pooling)
+            check_array("shift", state["shift"], d)
+            check_array("scale", state["scale"], d)
+            check_array("content.weight", state["content.weight"], WIDTH, d)
+        return {modality: WIDTH * (modality in self.encoders_) for modality in self.dims_}
+
+
+def check_network(network: Mapping[str, Any], width: int, outputs: int) -> None:
+    """Check the arrays of a network from a file, for rows (n, `width`)."""
+    check_array("shift", network["shift"], width)
+    check_array("scale", network["scale"], width)
+    check_choice("activation", network["activation"], list(_ACTIVATIONS))
+    check_choice("output", network["output"], list(_ACTIVATIONS))
+    sizes = [width, *(len(bias) for bias in network["biases"])]
+    check_same("outputs", sizes[-1], outputs)
+    for weight, bias, ins, outs in zip(
+        network["weights"], network["biases"], sizes[:-1], sizes[1:], strict=True
+    ):
+        check_array("weights", weight, outs, ins)
+        check_array("biases", bias, outs)
+    if "skip" in network:
+        check_array("skip", network["skip"], outputs, width)
 
 
 def check_layers(hidden: tuple[int, ...], activation: str, dropout: float) -> None:

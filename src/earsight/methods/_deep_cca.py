@@ -17,10 +17,12 @@ from earsight.methods._deep import (
     Arrays,
     DeepEmbedding,
     check_layers,
+    check_network,
     run_network,
     standardisation,
     standardised,
 )
+from earsight.methods._learned import check_array
 from earsight.methods._passes import Tally
 
 if TYPE_CHECKING:
@@ -158,6 +160,16 @@ class DeepCCA(DeepEmbedding):
                 f"correlate; got {self.batch_size}."
             )
         return width, of
+
+    def _check_learned(self) -> None:
+        super()._check_learned()
+        k = self.n_components_
+        check_array("correlations_", self.correlations_, k)
+        for modality, columns in self._check_encoders().items():
+            width = len(self.mean_[modality])
+            check_network(self.networks_[modality], self.dims_[modality] + columns, width)
+            check_array("mean_", self.mean_[modality], width)
+            check_array("weights_", self.weights_[modality], width, k)
 
     def _project(self, modality: str, x: FloatArray) -> FloatArray:
         outputs = run_network(self.networks_[modality], x)

@@ -8,8 +8,11 @@ takes its place by renaming. A reader sees the old model or the new one, whole.
 import hashlib
 import json
 import os
+import re
+import reprlib
+import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,11 +22,17 @@ import numpy.typing as npt
 
 from earsight import discovery
 from earsight.errors import InputError, ModelFileError
+from earsight.features import StepTable
 from earsight.methods._base import JointEmbedding
+from earsight.untrusted import check_memory, parse_json
 
 KIND, VERSION = "earsight-model", 1
 HEADER = "model.json"
+TENSORS = re.compile(r"tensors-[0-9a-f]{12}\.safetensors")
+_LARGEST = 16 << 20  # bytes of JSON in a model or its tensors; as objects they take 30 times that
+_LONGEST = 300  # characters of an error's text that are repeated
 Tensors = dict[str, npt.NDArray[Any]]
+Read = Callable[[str], bytes]
 
 
 def save_model(model: JointEmbedding, folder: str | PathLike[str]) -> None:
@@ -34,20 +43,36 @@ def save_model(model: JointEmbedding, folder: str | PathLike[str]) -> None:
         InputError: The model's class is not one that `load_model` would find again.
         OSError: The folder cannot be written.
     """
+    folder = Path(folder)
+    files = model_files(model)
+    if folder.exists() and not folder.is_dir():
+        raise ModelFileError(f"{folder} must be a folder; it is a file. Choose another name.")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / HEADER).exists():
+        raise ModelFileError(f"{folder} holds something that is not a model. Choose another name.")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        write_file(folder / name, data)
+    for old in folder.iterdir():
+        if TENSORS.fullmatch(old.name) and old.name not in files:
+            old.unlink()
+
+
+def model_files(model: JointEmbedding) -> dict[str, bytes]:
+    """Return name → content of the files of a fitted model, in the order of their writing.
+
+    Raises:
+        InputError: The model's class is not one that `load_model` would find again.
+    """
     from safetensors.numpy import save
 
-    folder = Path(folder)
     if discovery.load("methods", model.name) is not type(model):
         raise InputError(
             f"Only a method that Earsight discovers can be saved; {type(model).__name__} is not "
             f"the class of {model.name!r}. Register it as an entry point of 'earsight.methods'."
         )
-    if folder.exists() and not folder.is_dir():
-        raise ModelFileError(f"{folder} must be a folder; it is a file. Choose another name.")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / HEADER).exists():
-        raise ModelFileError(f"{folder} holds something that is not a model. Choose another name.")
     tensors: Tensors = {}
-    hyperparameters = _encode(model.hyperparameters(), "hyperparameters", tensors)
+    chosen = {k: v for k, v in model.hyperparameters().items() if k not in model.not_saved}
+    hyperparameters = _encode(chosen, "hyperparameters", tensors)
     learned = _encode(model.learned(), "learned", tensors)
     data = save(tensors)
     digest = hashlib.sha256(data).hexdigest()
@@ -61,12 +86,7 @@ def save_model(model: JointEmbedding, folder: str | PathLike[str]) -> None:
         "tensors": tensors_name,
         "sha256": digest,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    write_file(folder / tensors_name, data)
-    write_file(folder / HEADER, json.dumps(header, indent=1).encode())
-    for old in folder.glob("tensors-*.safetensors"):
-        if old.name != tensors_name:
-            old.unlink()
+    return {tensors_name: data, HEADER: json.dumps(header, indent=1, allow_nan=False).encode()}
 
 
 def load_model(folder: str | PathLike[str]) -> JointEmbedding:
@@ -80,39 +100,86 @@ def load_model(folder: str | PathLike[str]) -> JointEmbedding:
             not installed here.
     """
     folder = Path(folder)
-    header = _read_header(folder)
-    if header["method"] not in (known := discovery.names("methods")):
+    return read_model(lambda name: _read_file(folder / name), str(folder))
+
+
+def read_model(read: Read, where: str) -> JointEmbedding:
+    """Make a model of its files, which may be a stranger's: all that is wrong is told alike.
+
+    Args:
+        read: Returns what the file of a name holds, `HEADER` or one that matches `TENSORS`; a
+            LookupError or FileNotFoundError says that there is none.
+        where: What messages call the folder.
+
+    Raises:
+        ModelFileError: As for `load_model`.
+    """
+    header = _read_header(read, where)
+    method = header["method"]
+    if method not in (known := discovery.names("methods")):
         raise ModelFileError(
-            f"{folder} is a model of the method {header['method']!r}, which is not installed here. "
-            f"Known: {', '.join(known)}."
+            f"{where} is a model of the method {reprlib.repr(method)}, which is not installed "
+            f"here. Known: {', '.join(known)}."
         )
-    tensors = _read_tensors(folder, header)
+    tensors = _read_tensors(read, header, where)
     try:
-        hyperparameters = _decode(header["hyperparameters"], tensors)
-        model: JointEmbedding = discovery.make("methods", header["method"], hyperparameters)
+        kind: type[JointEmbedding] = discovery.load("methods", method)
+        chosen = _decode(header["hyperparameters"], tensors)
+        chosen = {name: value for name, value in chosen.items() if name not in kind.not_saved}
+        model: JointEmbedding = discovery.make("methods", method, chosen)
         model.restore(_decode(header["learned"], tensors))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _damaged(folder, f"its {HEADER} does not fit {header['method']}: {error}") from error
+        _try(model)
+    except Exception as error:  # no list of what numbers of a stranger may lead to would be whole
+        raise _damaged(where, f"its {HEADER} does not fit {method} ({_brief(error)})") from error
     return model
 
 
-def _read_header(folder: Path) -> dict[str, Any]:
-    path = folder / HEADER
+def _try(model: JointEmbedding) -> None:
+    """Map one row of zeros of each modality: what cannot be computed is told on loading."""
+    for modality, width in model.dims_.items():
+        row = StepTable.joined(np.zeros((1, width), np.float32), [0, 1], [0.0])
+        model.transform(modality, row)
+
+
+def _read_file(path: Path) -> bytes:
+    """Read a regular file; one that never ends, such as a pipe, is not waited for."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(f"{path} is not a regular file")
+        check_memory(f"The file {path}", found.st_size)
+        return file.read(found.st_size)
+
+
+def _read(read: Read, name: str, where: str) -> bytes | None:
+    """Return what a file holds; None where there is none."""
     try:
-        header = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise ModelFileError(f"{folder} is not a saved model: it has no {HEADER}.") from error
+        return read(name)
+    except (FileNotFoundError, NotADirectoryError, LookupError):
+        return None
+    except (OSError, ValueError) as error:  # a name that is none, or more than memory
+        raise ModelFileError(f"{name} of the model in {where} cannot be read: {error}") from error
+
+
+def _read_header(read: Read, where: str) -> dict[str, Any]:
+    data = _read(read, HEADER, where)
+    if data is None:
+        raise ModelFileError(f"{where} is not a saved model: it has no {HEADER}.")
+    try:
+        _check_size(len(data))
+        header = parse_json(data)
     except ValueError as error:
-        raise _damaged(folder, f"{HEADER} is not JSON") from error
+        raise _damaged(where, f"{HEADER} is not JSON ({_brief(error)})") from error
     if not isinstance(header, dict) or header.get("kind") != KIND:
-        raise ModelFileError(f"{folder} is not a saved model: {HEADER} is something else's.")
+        raise ModelFileError(f"{where} is not a saved model: {HEADER} is something else's.")
     version = header.get("version")
     if isinstance(version, int) and version > VERSION:
         raise ModelFileError(
-            f"{folder} was written by a newer Earsight (model format {version}; this one reads up "
-            f"to {VERSION}). Update Earsight to load it."
+            f"{where} was written by a newer Earsight (model format {reprlib.repr(version)}; this "
+            f"one reads up to {VERSION}). Update Earsight to load it."
         )
     wanted = {
+        "version": int,
         "method": str,
         "hyperparameters": dict,
         "learned": dict,
@@ -121,31 +188,43 @@ def _read_header(folder: Path) -> dict[str, Any]:
     }
     for key, type_ in wanted.items():
         if not isinstance(header.get(key), type_):
-            raise _damaged(folder, f"{HEADER} lacks {key!r}")
+            raise _damaged(where, f"{HEADER} lacks {key!r}")
     return header
 
 
-def _read_tensors(folder: Path, header: Mapping[str, Any]) -> Tensors:
-    from safetensors import SafetensorError
+def _read_tensors(read: Read, header: Mapping[str, Any], where: str) -> Tensors:
     from safetensors.numpy import load
 
     name = header["tensors"]
-    if Path(name).name != name:
-        raise _damaged(folder, f"{name!r} is not a file of this folder")
+    if not TENSORS.fullmatch(name):
+        raise _damaged(where, f"{reprlib.repr(name)} is not a file of this folder")
+    data = _read(read, name, where)
+    if data is None:
+        raise _damaged(where, f"{name} is missing")
+    if hashlib.sha256(data).hexdigest() != header["sha256"]:
+        raise _damaged(where, f"the checksum of {name} is not the one in {HEADER}")
     try:
-        data = (folder / name).read_bytes()
-        if hashlib.sha256(data).hexdigest() != header["sha256"]:
-            raise _damaged(folder, f"the checksum of {name} is not the one in {HEADER}")
+        _check_size(int.from_bytes(data[:8], "little"))
         tensors: Tensors = load(data)
-    except FileNotFoundError as error:
-        raise _damaged(folder, f"{name} is missing") from error
-    except SafetensorError as error:
-        raise _damaged(folder, f"{name} is not a safetensors file") from error
+    except Exception as error:  # its own, a KeyError for a type that numpy lacks, numpy's for sizes
+        raise _damaged(where, f"{name} is not a safetensors file ({_brief(error)})") from error
     return tensors
 
 
-def _damaged(folder: Path, why: str) -> ModelFileError:
-    return ModelFileError(f"The model in {folder} is damaged: {why}. Fit and save it again.")
+def _check_size(n: int) -> None:
+    if n > _LARGEST:
+        raise ValueError(f"it says it has {n:,} bytes of JSON; at most {_LARGEST:,} are read")
+
+
+def _damaged(where: str, why: str) -> ModelFileError:
+    return ModelFileError(f"The model in {where} is damaged: {why}. Fit and save it again.")
+
+
+def _brief(error: Exception) -> str:
+    """Say what happened in one line; a stranger's text in it is cut short."""
+    text = " ".join(str(error).split())
+    named = text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}"
+    return named if len(named) <= _LONGEST else f"{named[:_LONGEST]}…"
 
 
 def _encode(value: Any, path: str, tensors: Tensors) -> Any:
@@ -166,16 +245,32 @@ def _encode(value: Any, path: str, tensors: Tensors) -> Any:
 
 
 def _decode(value: Any, tensors: Tensors) -> Any:
-    """Undo `_encode`; tuples come back as lists."""
+    """Undo `_encode`; tuples come back as lists.
+
+    Raises:
+        ValueError: It is not what `_encode` gives; in other ways too, other exceptions.
+    """
     if isinstance(value, list):
         return [_decode(item, tensors) for item in value]
     if not isinstance(value, dict):
         return value
-    if "mapping" in value:
-        return {key: _decode(item, tensors) for key, item in value["mapping"]}
-    if "strings" in value:
-        return np.asarray(value["strings"])
-    return tensors[value["tensor"]]
+    [(form, inner)] = value.items()
+    if form == "tensor":
+        return tensors[inner]
+    if not isinstance(inner, list):
+        raise ValueError(f"{form!r} must be a list")
+    if form == "strings":
+        widest = max([len(text) for text in inner if isinstance(text, str)], default=0)
+        check_memory("A list of strings", len(inner) * widest * 4)
+        if not all(isinstance(text, str) for text in inner):
+            raise ValueError("'strings' must be strings")
+        return np.asarray(inner, dtype=np.str_)
+    if form != "mapping":
+        raise ValueError(f"{form!r} is no form of a value")
+    found = {key: _decode(item, tensors) for key, item in inner}
+    if len(found) != len(inner) or not all(isinstance(key, str) for key in found):
+        raise ValueError("'mapping' must have names that differ")
+    return found
 
 
 def write_file(path: Path, data: bytes) -> None:

@@ -17,6 +17,7 @@ from earsight.methods._base import (
     check_number,
     resolve_components,
 )
+from earsight.methods._learned import check_array
 from earsight.methods._passes import Part, Passes, Run, Tally
 
 
@@ -164,6 +165,14 @@ class LinearCCA(JointEmbedding):
         if self.ridge == "auto":
             return linalg.oas_ridge(covariance, n)
         return float(self.ridge)
+
+    def _check_learned(self) -> None:
+        super()._check_learned()
+        k = self.n_components_
+        check_array("correlations_", self.correlations_, k)
+        for modality, d in self.dims_.items():
+            check_array("mean_", self.mean_[modality], d)
+            check_array("weights_", self.weights_[modality], d, k)
 
     def _project(self, modality: str, x: FloatArray) -> FloatArray:
         z: FloatArray = (x - self.mean_[modality]) @ self.weights_[modality]

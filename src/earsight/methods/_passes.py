@@ -14,7 +14,7 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.errors import InputError
-from earsight.methods._base import JointEmbedding, Rows, batches_of
+from earsight.methods._base import JointEmbedding, Rows
 from earsight.moments import BLOCK, first_shift
 
 Part = Callable[[], Iterable[tuple[Any, ...]]]  # returns a fresh iterator over batches
@@ -276,3 +276,23 @@ _EXHAUSTED = (
     "`make_batches` must return a fresh iterator each time it is called; another pass found it "
     "exhausted."
 )
+
+
+def batches_of(make_batches: Callable[[], Iterable[tuple[Any, ...]]]) -> Iterator[Any]:
+    """Start a pass over the batches that `fit_batches` was given.
+
+    Raises:
+        InputError: `make_batches` is not a function, or does not return an iterator.
+    """
+    if not callable(make_batches):
+        raise InputError(
+            "`make_batches` must be a function that returns a fresh iterator of "
+            f"(views, labels); got {type(make_batches).__name__}."
+        )
+    batches = make_batches()
+    if not isinstance(batches, Iterable):
+        raise InputError(
+            "`make_batches` must return an iterator of (views, labels), or be a generator that "
+            f"yields them; it returned {batches!r}."
+        )
+    return iter(batches)

@@ -7,6 +7,8 @@ from typing import Any, Self
 import numpy as np
 
 from earsight.arrays import FloatArray, IntArray, Labels
+from earsight.methods._base import check_choice, check_number
+from earsight.methods._learned import check_array
 from earsight.methods._posteriors import mixture_weights, softmax
 from earsight.methods._scorers import (
     Kernel,
@@ -77,6 +79,28 @@ class Pool:
             _side_by_side(scores, self.spread) @ self.stack_weights + self.stack_bias[:, None]
         )
         return np.concatenate([alone, stacked])
+
+    def check(self, d: int, n_classes: int) -> None:
+        """Check what was restored, for rows (n, d)."""
+        for kind in self.kinds:
+            check_choice("kinds", kind, KINDS)
+        m, scorers, stacked = (
+            len(self.references),
+            len(ROOTS) * len(self.kinds),
+            len(self.stack_bias),
+        )
+        check_number("stackers", stacked, at_most=len(PENALTIES))
+        check_array("references", self.references, m, d)
+        check_array("scalings", self.scalings, len(ROOTS), 2, d)
+        check_array("offset", self.offset, n_classes)
+        check_array("temperatures", self.temperatures, scorers)
+        check_array("spread", self.spread, 2, scorers * n_classes)
+        check_array("stack_weights", self.stack_weights, stacked, scorers * n_classes, n_classes)
+        check_array("stack_bias", self.stack_bias, stacked, n_classes)
+        check_array("weights", self.weights, scorers + stacked)
+        kinds = self.kinds * len(ROOTS)
+        for kind, own in zip(kinds, self.coefficients, strict=True):
+            check_array("coefficients", own, d if kind == "linear" else m, n_classes)
 
     def state(self) -> dict[str, Any]:
         """Return the arrays by name, as a saved model holds them."""

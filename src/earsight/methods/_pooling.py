@@ -17,10 +17,9 @@ from earsight.arrays import FloatArray, IntArray
 from earsight.errors import InputError
 from earsight.features import StepTable
 from earsight.methods._base import Rows
-from earsight.methods._deep import Arrays
+from earsight.methods._deep import WIDTH, Arrays
 from earsight.methods._network import Dropout, linear
 
-WIDTH = 32  # columns that an encoder adds to the mean, and its width within
 HEADS = 4
 DROPOUT = 0.35  # of the steps: half as much, and `contrastive` learns its training pairs by heart
 HELD = 512 * 2**20  # bytes of steps that training holds in memory; longer ones are read in batches

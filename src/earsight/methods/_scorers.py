@@ -12,6 +12,7 @@ from typing import Literal, Self
 import numpy as np
 
 from earsight.arrays import FloatArray, IntArray
+from earsight.methods._learned import check_array
 from earsight.methods._posteriors import log_loss, softmax
 
 Kernel = Literal["rbf", "narrow", "laplacian", "linear"]
@@ -41,6 +42,11 @@ class Scaling:
         varies = deviation > 8 * float(np.finfo(x.dtype).eps) * np.abs(values).max(axis=0)
         factor = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=varies)
         return cls(root, mean, factor)
+
+    def check(self, d: int) -> None:
+        """Check what was restored, for rows (n, d)."""
+        check_array("mean", self.mean, d)
+        check_array("factor", self.factor, d)
 
     @property
     def n_varying(self) -> int:

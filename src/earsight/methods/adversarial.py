@@ -14,6 +14,7 @@ from earsight.methods._deep import (
     Arrays,
     DeepEmbedding,
     check_layers,
+    check_network,
     run_network,
     standardisation,
 )
@@ -100,6 +101,12 @@ class Adversarial(DeepEmbedding):
         self.networks_ = {
             name: encoder.arrays(*scales[name]) for name, encoder in problem.encoders.items()
         }
+
+    def _check_learned(self) -> None:
+        super()._check_learned()
+        for modality, columns in self._check_encoders().items():
+            width = self.dims_[modality] + columns
+            check_network(self.networks_[modality], width, self.n_components_)
 
     def _project(self, modality: str, x: FloatArray) -> FloatArray:
         return run_network(self.networks_[modality], x)

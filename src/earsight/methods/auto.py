@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from earsight import discovery
 from earsight.arrays import FloatArray
 from earsight.errors import InputError
-from earsight.methods._base import JointEmbedding, Rows, check_number
+from earsight.methods._base import JointEmbedding, Rows, check_choice, check_number
+from earsight.methods._learned import check_same
 
 SUPERVISED, UNSUPERVISED = "concord", "cca"
 
@@ -60,9 +61,15 @@ class Auto(JointEmbedding):
     def restore(self, learned: Mapping[str, Any]) -> None:
         """Take back what `learned` returned."""
         own = dict(learned)
+        check_choice("chosen_", own["chosen_"], (SUPERVISED, UNSUPERVISED))
         self._model = self._make(own["chosen_"])
         self._model.restore(own.pop("model"))
         super().restore(own)
+
+    def _check_learned(self) -> None:
+        super()._check_learned()
+        check_same("dims_", self.dims_, self._model.dims_)
+        check_same("n_components_", self.n_components_, self._model.n_components_)
 
     def _make(self, name: str) -> JointEmbedding:
         parameters = {"seed": self.seed}

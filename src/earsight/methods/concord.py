@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from earsight.arrays import FloatArray, IntArray, Labels
-from earsight.methods._base import JointEmbedding, Rows, check_choice
+from earsight.methods._base import JointEmbedding, Rows, check_choice, check_number
+from earsight.methods._learned import check_array, check_same
 from earsight.methods._own_half import OwnHalf, canonical, joined
 from earsight.methods._pool import MAX_EXACT, Pool, fit_pool
 from earsight.methods._posteriors import (
@@ -127,6 +128,22 @@ class Concord(JointEmbedding):
         own = dict(learned)
         self._pools = {name: Pool.of(state) for name, state in own.pop("pools").items()}
         super().restore(own)
+
+    def _check_learned(self) -> None:
+        super()._check_learned()
+        n_classes = len(self.classes_)
+        check_number("gain_", self.gain_, at_least=0)
+        width = head_width(self.head, n_classes)
+        if self.gain_:
+            k = next(iter(self.own_.values()))["weights"].shape[1]
+            width += n_classes * k
+        check_same("n_components_", self.n_components_, width)
+        for modality, d in self.dims_.items():
+            self._pools[modality].check(d, n_classes)
+            check_array("mean_", self.mean_[modality], n_classes)
+            if self.gain_:
+                check_array("weights", self.own_[modality]["weights"], d, k)
+                check_array("means", self.own_[modality]["means"], n_classes, k)
 
 
 def _splits(

@@ -12,6 +12,7 @@ from earsight.methods._deep import (
     Arrays,
     DeepEmbedding,
     check_layers,
+    check_network,
     run_network,
     standardisation,
 )
@@ -112,6 +113,12 @@ class Contrastive(DeepEmbedding):
             linear = network.layers[-1].weight if network.skip is None else network.skip
             linear.copy_(torch.from_numpy(start.T))
         return network
+
+    def _check_learned(self) -> None:
+        super()._check_learned()
+        for modality, columns in self._check_encoders().items():
+            width = self.dims_[modality] + columns
+            check_network(self.networks_[modality], width, self.n_components_)
 
     def _project(self, modality: str, x: FloatArray) -> FloatArray:
         return run_network(self.networks_[modality], x)

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from earsight.arrays import FloatArray
 from earsight.methods._base import JointEmbedding, Rows, check_choice
+from earsight.methods._learned import check_same
 from earsight.methods._posteriors import HEADS, Head
 from earsight.methods.cca import CCA
 from earsight.methods.semantic import Semantic
@@ -72,3 +73,11 @@ class SCM(JointEmbedding):
         for part in self._parts:
             part.restore(own.pop(part.name))
         super().restore(own)
+
+    def _check_learned(self) -> None:
+        super()._check_learned()
+        cca, semantic = self._parts
+        check_same("dims_ of cca", cca.dims_, self.dims_)
+        points = dict.fromkeys(self.dims_, cca.n_components_)
+        check_same("dims_ of semantic", semantic.dims_, points)
+        check_same("n_components_", self.n_components_, semantic.n_components_)

@@ -9,6 +9,7 @@ import numpy as np
 from earsight.arrays import FloatArray
 from earsight.methods._base import JointEmbedding, Rows, check_choice
 from earsight.methods._classifiers import Classifier, fit_classifier
+from earsight.methods._learned import check_array, check_same
 from earsight.methods._posteriors import (
     HEADS,
     Head,
@@ -102,3 +103,11 @@ class Semantic(JointEmbedding):
         states = own.pop("classifiers")
         self._classifiers = {name: Classifier.of(state) for name, state in states.items()}
         super().restore(own)
+
+    def _check_learned(self) -> None:
+        super()._check_learned()
+        n_classes = len(self.classes_)
+        check_same("n_components_", self.n_components_, head_width(self.head, n_classes))
+        for modality, d in self.dims_.items():
+            check_array("mean_", self.mean_[modality], n_classes)
+            self._classifiers[modality].check(d, n_classes)

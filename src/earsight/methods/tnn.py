@@ -13,9 +13,11 @@ from earsight.methods._deep import (
     Arrays,
     DeepEmbedding,
     check_layers,
+    check_network,
     run_network,
     standardisation,
 )
+from earsight.methods._learned import check_array
 from earsight.methods.cluster_cca import ClusterCCA
 
 if TYPE_CHECKING:
@@ -131,6 +133,17 @@ class TNN(DeepEmbedding):
         d = len(own["mean"])
         linear = (x[:, :d] - own["mean"]) @ own["weights"]
         return np.asarray(np.hstack([linear, x[:, d:]]))  # what was read in sequences as it is
+
+    def _check_learned(self) -> None:
+        super()._check_learned()
+        for modality, columns in self._check_encoders().items():
+            d = width = self.dims_[modality]
+            if self.input_:
+                own = self.input_[modality]
+                width = own["weights"].shape[1]
+                check_array("mean", own["mean"], d)
+                check_array("weights", own["weights"], d, width)
+            check_network(self.networks_[modality], width + columns, self.n_components_)
 
     def _project(self, modality: str, x: FloatArray) -> FloatArray:
         return run_network(self.networks_[modality], self._enter(modality, x)) - CENTRE

@@ -8,7 +8,9 @@ import numpy as np
 
 from earsight.arrays import FloatArray, as_matrix, as_views, unit_rows
 from earsight.errors import InputError
-from earsight.methods._base import JointEmbedding, Rows, batches_of, check_number
+from earsight.methods._base import JointEmbedding, Rows, check_number
+from earsight.methods._learned import check_array, check_same
+from earsight.methods._passes import batches_of
 
 
 @dataclass(kw_only=True, eq=False)
@@ -119,6 +121,12 @@ class ZeroShot(JointEmbedding):
         self.centre_ = centre
         self.dims_ = widths
         self.n_components_ = next(iter(widths.values()))
+
+    def _check_learned(self) -> None:
+        super()._check_learned()
+        for modality, d in self.dims_.items():
+            check_same("dims_", d, self.n_components_)
+            check_array("centre_", self.centre_[modality], d)
 
     def _project(self, modality: str, x: FloatArray) -> FloatArray:
         return unit_rows(x - self.centre_[modality])
