@@ -28,6 +28,7 @@ from earsight.vectors import (
     Row,
     SequenceStore,
     StoredSequence,
+    _received,
     table_names,
 )
 from earsight.vectors.lance import _row
@@ -212,6 +213,23 @@ def test_a_damage_that_comes_later_is_seen(received: Path) -> None:
         index.rows()
 
 
+def test_a_table_that_did_not_change_is_not_looked_at_again(
+    received: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = LanceIndex(received, "t")
+    (received / "t.lance" / "_indices" / "gone").mkdir(parents=True)
+    index.count()
+    (received / "t.lance" / "_indices" / "gone").rmdir()
+    index.count()
+    with monkeypatch.context() as patch:
+        patch.setattr(_received, "_check_folder", lambda *_: pytest.fail("it was looked at"))
+        assert index.count() and index.rows() and index.dim == 5
+    index.delete(["c1"])
+    (received / "t.lance" / "data" / "link").symlink_to("/")
+    with pytest.raises(LibraryError, match="link: it is a link"):
+        index.count()
+
+
 # Reading ends in an error of ours, or is fine
 
 
@@ -330,7 +348,7 @@ def test_changed_manifests(opener: Opener, made: Path, tmp_path: Path, times: in
 
 
 def kinds(pa: Any) -> list[Any]:
-    wide = [pa.list_(pa.float32(), 1), pa.list_(pa.float64(), 5), pa.list_(pa.float32())]
+    wide = [pa.list_(pa.float32(), 1), pa.list_(pa.float64(), 5), pa.binary(5)]
     return [*wide, pa.string(), pa.large_string(), pa.int64(), pa.int32(), pa.bool_(), pa.float64()]
 
 

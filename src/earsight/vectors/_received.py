@@ -42,11 +42,13 @@ class _Seen:
         folders: Path below the table → its state and names, those of folders with a / at the end.
         files: Path → its state.
         manifests: What manifests say.
+        has_version: Whether there is one.
     """
 
     folders: dict[str, tuple[State, frozenset[str]]] = field(default_factory=dict)
     files: dict[str, State] = field(default_factory=dict)
     manifests: Checked = field(default_factory=Checked)
+    has_version: bool = False
 
 
 _tables: dict[str, _Seen] = {}
@@ -61,6 +63,9 @@ def check_table(folder: Path, name: str) -> bool:
             it is named.
     """
     path = folder / f"{name}.lance"
+    seen = _tables.get(str(path))
+    if seen is not None and _is_unchanged(str(path), seen):
+        return seen.has_version
     with _opened(folder) as above:
         handle = None if above is None else _enter(above, path)
     if handle is None:
@@ -69,8 +74,10 @@ def check_table(folder: Path, name: str) -> bool:
     try:
         seen = _tables.setdefault(str(path), _Seen())
         _check_named(handle, path, _check_folder(handle, path, "", seen), seen)
+        _forget(seen)
         versions = seen.folders.get("_versions/", ((), frozenset()))[1]
-        return any(one.endswith(".manifest") for one in versions)
+        seen.has_version = any(one.endswith(".manifest") for one in versions)
+        return seen.has_version
     except BaseException:
         _tables.pop(str(path), None)
         raise
@@ -136,6 +143,17 @@ def _names(handle: int) -> list[str]:
         return [entry.name for entry in entries]
 
 
+def _is_unchanged(path: str, seen: _Seen) -> bool:
+    """Whether all folders of a table are as they were; a link in the place of one is another."""
+    try:
+        return all(
+            _state(os.lstat(f"{path}/{inside}".rstrip("/"))) == state
+            for inside, (state, _) in list(seen.folders.items())
+        )
+    except FileNotFoundError:
+        return False
+
+
 @contextmanager
 def _opened(folder: Path) -> Iterator[int | None]:
     """Open a folder that is no link; None: it is not there."""
@@ -199,6 +217,15 @@ def _check_folder(handle: int, path: Path, inside: str, seen: _Seen) -> set[str]
                     os.close(lower)
     seen.folders[inside] = (state, names)
     return named
+
+
+def _forget(seen: _Seen) -> None:
+    """Forget folders that are gone, such as that of an index that was replaced."""
+    for inside in sorted(seen.folders.keys() - {""}):
+        above, _, name = inside.rstrip("/").rpartition("/")
+        names = seen.folders.get(f"{above}/" if above else "", ((), frozenset()))[1]
+        if f"{name}/" not in names:
+            seen.folders.pop(inside, None)
 
 
 def _state(found: os.stat_result) -> State:
