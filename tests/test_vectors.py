@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -229,52 +228,6 @@ def test_a_damaged_table_says_so(index, pattern, harm):
     index.drop()
     index.create(5)
     assert index.count() == 0
-
-
-DAMAGER = """
-    import random, shutil, sys
-    from pathlib import Path
-    import numpy as np
-    from earsight.errors import LibraryError
-    from earsight.vectors import LanceIndex
-    folder, first = Path(sys.argv[1]), int(sys.argv[2])
-    index, table = LanceIndex(folder, "clips"), folder / "clips.lance"
-    for number in range(first, 300):
-        chance = random.Random(number)
-        shutil.rmtree(table)
-        shutil.copytree(folder / "kept", table)
-        file = chance.choice(sorted(path for path in table.rglob("*") if path.is_file()))
-        content = bytearray(file.read_bytes())
-        for _ in range(20):
-            content[chance.randrange(len(content))] ^= chance.randrange(1, 256)
-        file.write_bytes(content[: chance.choice([len(content), chance.randrange(len(content))])])
-        said = 0
-        for call in (index.rows, lambda: index.search(np.ones((1, 5)), 3), index.count):
-            try:
-                call()
-            except LibraryError:
-                said += 1
-        print(said, flush=True)
-"""
-
-
-@pytest.mark.long
-def test_no_damage_gives_any_other_error(index):
-    """LanceDB itself ends the process at about one damage of 3,000: it asks for exabytes."""
-    index.upsert(make_rows(300), np.random.default_rng(0).normal(size=(300, 5)))
-    index.delete(["c5"])
-    shutil.copytree(index.folder / "clips.lance", index.folder / "kept")
-    said, ended = [], 0
-    while len(said) < 300:
-        with start(DAMAGER, index.folder, len(said)) as damager:
-            said += map(int, damager.stdout)
-        if damager.returncode == -signal.SIGABRT:
-            said.append(0)
-            ended += 1
-        else:
-            assert damager.returncode == 0
-    assert sum(said) > 0
-    assert ended <= 2
 
 
 def test_nothing_heavy_is_imported_before_it_is_used():

@@ -5,7 +5,6 @@ fingerprint of the extractors that filled them, so that two sets can stand side 
 """
 
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -118,10 +117,7 @@ class Tables:
         """Remove all tables, readable or not."""
         kept = (self.sequences.name, self.timing.name)
         for name in (*(f"{role}-{self.features}" for role in self.roles), *kept):
-            if isinstance(self.folder, Path):
-                shutil.rmtree(self.folder / f"{name}.lance", ignore_errors=True)
-            else:
-                Table(self.folder, name).drop()
+            Table(self.folder, name).drop()
 
     def delete(self, contents: Sequence[str]) -> None:
         """Remove contents that no clip holds."""

@@ -43,6 +43,35 @@ class Row:
     end: float
 
 
+_TEXT = 1 << 16  # characters of a key
+_SECONDS = 1e300  # far beyond any, and what is larger is no number of a clock
+
+
+def checked_row(values: Sequence[object]) -> Row:
+    """Return a row from what a table or a server says of it.
+
+    Raises:
+        ValueError: Other counts or kinds of values than a row has.
+
+    >>> checked_row(["k", "c", "audio", 0, 0.0, 1])
+    Row(key='k', content='c', modality='audio', window=0, start=0.0, end=1.0)
+    """
+    if len(values) != 6:
+        raise ValueError(f"a row of {len(values)} values")
+    key, content, modality, window, start, end = values
+    for value in (key, content, modality):
+        if type(value) is not str or len(value) > _TEXT:
+            raise ValueError(f"a row with {value!r:.80} in the place of a text")
+    if type(window) is not int or not 0 <= window < 1 << 31:
+        raise ValueError(f"a row with {window!r:.80} in the place of a window")
+    times = []
+    for value in (start, end):
+        if type(value) not in (int, float) or not -_SECONDS < value < _SECONDS:  # type: ignore[operator]
+            raise ValueError(f"a row with {value!r:.80} in the place of seconds")
+        times.append(float(value))  # type: ignore[arg-type]
+    return Row(key, content, modality, window, *times)  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """A row that answers a query, with its cosine similarity in [−1, 1]."""

@@ -5,12 +5,17 @@ lost; who goes second tries again. A server that is not there is told of within 
 """
 
 import logging
+import os
 import random
+import re
 import time
+import weakref
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
+from earsight.errors import LibraryError
 from earsight.storage import Place, Remote, asking
 
 LOG = logging.getLogger(__name__)
@@ -21,6 +26,8 @@ _OPTIONS = {  # of the object_store crate; without them a server that is gone is
     "client_max_retries": "3",
     "client_retry_timeout": "20",
 }
+_AWKWARD = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # controls, and bytes that are no text
+_HANDLES = Path("/proc/self/fd")
 _CACHE_BYTES = 64 << 20  # of what is known of tables; the default is gigabytes
 _TRIES, _PAUSE = 8, 0.2  # seconds, more with each try
 _KEY_MARK = {"lance-schema:unenforced-primary-key": "true"}
@@ -39,7 +46,27 @@ def connect(place: Place, held: int = _CACHE_BYTES) -> Any:
         return _remote(str(place), *asking())
     import lancedb
 
-    return lancedb.connect(str(place), session=lancedb.Session(held, _CACHE_BYTES))
+    session = lancedb.Session(held, _CACHE_BYTES)
+    path = os.path.realpath(place)  # LanceDB takes `..` away without looking at links
+    if not _AWKWARD.search(path):
+        return lancedb.connect(path, session=session)
+    handle = _handle(Path(path))
+    found = lancedb.connect(f"{_HANDLES}/{handle}", session=session)
+    weakref.finalize(found, os.close, handle)  # a table keeps its connection
+    return found
+
+
+def _handle(path: Path) -> int:
+    """Open a folder whose path LanceDB cannot take: it is given the path of the handle."""
+    if not _HANDLES.is_dir():
+        character = _AWKWARD.search(str(path))
+        raise LibraryError(
+            f"No tables can be kept in {str(path)!r}: LanceDB takes no path with "
+            f"{character[0] if character else ''!r} on this system. Rename the folder, or keep the "
+            "library elsewhere with --library."
+        )
+    path.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY)
 
 
 @cache  # by who asks as well; a connection knows where its tables are, and saves asking again

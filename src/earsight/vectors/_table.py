@@ -4,6 +4,7 @@ Every call opens the newest version of its table and works on that version to it
 never sees half a write, and kill −9 leaves what was acknowledged.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -15,18 +16,17 @@ from earsight.storage import Place, Remote
 from earsight.vectors._base import Where, conditions
 from earsight.vectors._database import LOG, connect, in_turn, is_conflict, is_missing, keyed
 from earsight.vectors._once import once
+from earsight.vectors._received import check_table, has_table, remove_table, tables_in
 
 _INDEXED_ROWS = 20_000  # from so many on, a write on S3 looks keys up instead of reading them all
 
 
 def table_names(folder: Place) -> list[str]:
     """Return the names of the tables in a folder, sorted; none where there is no folder."""
-    if isinstance(folder, Remote):
-        any_table = Table(folder, "*")
-        with any_table._guard("list"):
+    with Table(folder, "*")._guard("list"):
+        if isinstance(folder, Remote):
             return sorted(connect(folder).list_tables().tables)
-    names = [path.stem for path in folder.glob("*.lance")]
-    return sorted(name for name in names if Table(folder, name).exists)
+        return [name for name in tables_in(folder) if has_table(folder, name)]
 
 
 class Table:
@@ -39,21 +39,23 @@ class Table:
     @property
     def exists(self) -> bool:
         """Whether the table has a version; one that was killed while being created has none."""
-        if isinstance(self.folder, Remote):
-            with self._guard("open"):
-                try:
-                    connect(self.folder).open_table(self.name)
-                except ValueError as error:
-                    if not is_missing(error):
-                        raise
-                    return False
-                return True
-        return any((self.folder / f"{self.name}.lance" / "_versions").glob("*.manifest"))
+        with self._guard("open"):
+            if not isinstance(self.folder, Remote):
+                return has_table(self.folder, self.name)
+            try:
+                connect(self.folder).open_table(self.name)
+            except ValueError as error:
+                if not is_missing(error):
+                    raise
+                return False
+            return True
 
     def drop(self) -> None:
-        """Remove the table with all its rows; nothing happens where there is none."""
-        if self.exists:
-            with self._guard("drop"):
+        """Remove the table with all its rows, readable or not; nothing happens where is none."""
+        with self._guard("drop"):
+            if not isinstance(self.folder, Remote):
+                remove_table(self.folder, self.name)
+            elif self.exists:
                 connect(self.folder).drop_table(self.name)
 
     def count(self, where: Where | None = None) -> int:
@@ -97,7 +99,7 @@ class Table:
 
     def _open(self, held: int = 0) -> Any:
         missing = f"There is no table {self.name!r} in {self.folder}; index first."
-        if not isinstance(self.folder, Remote) and not self.exists:
+        if not self._check():
             raise LibraryError(missing)
         try:
             table = connect(self.folder, held).open_table(self.name)
@@ -105,15 +107,31 @@ class Table:
             if isinstance(self.folder, Remote) and is_missing(error):
                 raise LibraryError(missing) from error
             raise
-        if "key" not in table.schema.names:  # a version overwritten with zeros reads as no columns
-            raise ValueError("no column `key`")
+        check_schema(table.schema, self._columns(table.schema))
         return table
+
+    def _check(self) -> bool:
+        """Check what is new in a table of this machine, before LanceDB sees it.
+
+        Returns:
+            Whether the table has a version; elsewhere, that it may have.
+        """
+        return isinstance(self.folder, Remote) or check_table(self.folder, self.name)
+
+    def _columns(self, found: Any) -> Any:
+        """Return the schema that the table must have, or None for any with a key.
+
+        Args:
+            found: What it has, for what may differ between tables.
+        """
+        return None
 
     def _make(self, schema: Any) -> None:
         """Make the table where there is none."""
         if self.exists:
             return
         with self._guard("create"):
+            self._check()  # what a kill left may be there
             if not isinstance(self.folder, Remote):
                 connect(self.folder).create_table(self.name, schema=schema)
                 return
@@ -166,10 +184,29 @@ class Table:
             ) from error
 
 
+def check_schema(found: Any, expected: Any) -> None:
+    """Check what columns a table has.
+
+    Args:
+        found: LanceDB's.
+        expected: What it must be; None: any with a column `key`.
+
+    Raises:
+        ValueError: It is another one, or names code that is to make vectors.
+    """
+    if "key" not in found.names:  # a version overwritten with zeros reads as no columns
+        raise ValueError("no column `key`")
+    if b"embedding_functions" in (found.metadata or {}):
+        raise ValueError("it names code that is to make vectors")
+    if expected is not None and not found.equals(expected):
+        columns = ", ".join(f"{one.name} {one.type}" for one in found)
+        raise ValueError(f"other columns than Earsight's: {columns:.200}")
+
+
 def _advice(cause: str) -> str:
-    if "os error 28" in cause or "os error 122" in cause:  # ENOSPC, EDQUOT
+    if re.search(r"(os error|Errno) (28|122)\b", cause):  # ENOSPC, EDQUOT
         return "the disk is full. What was acknowledged is still there; make room and run again."
-    if "os error 13" in cause or "os error 30" in cause:  # EACCES, EROFS
+    if re.search(r"(os error|Errno) (1|13|30)\b", cause):  # EPERM, EACCES, EROFS
         return "the folder is read-only. Give yourself write access, or use another folder."
     anew = "To make it anew, index again with --rebuild."
     return f"it is damaged or was changed by hand ({cause}). {anew}"

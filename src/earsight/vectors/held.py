@@ -59,12 +59,17 @@ class HeldIndex:
     @classmethod
     def of(cls, table: VectorTable, where: Where | None = None) -> "HeldIndex | None":
         """Read the rows of a table that pass the filter; None where they are too many to hold."""
-        if table.count(where) * table.dim * 4 > HELD_BYTES:
+        most = HELD_BYTES // (4 * table.dim)
+        if table.count(where) > most:
             return None
-        parts = list(table.read(where))
-        rows = [row for part, _ in parts for row in part]
-        vectors = [x for _, x in parts]
-        return cls(rows, np.concatenate(vectors) if vectors else np.zeros((0, table.dim)))
+        rows: list[Row] = []
+        vectors = [np.zeros((0, table.dim), dtype=np.float32)]
+        for part, x in table.read(where):
+            rows += part
+            vectors.append(x)
+            if len(rows) > most:  # more than the table said
+                return None
+        return cls(rows, np.concatenate(vectors))
 
     def search(self, queries: FloatArray, k: int, where: Where | None = None) -> list[list[Hit]]:
         """Return the k nearest rows for each query, best first; fewer where fewer are there.

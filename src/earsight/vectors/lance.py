@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple
 from datetime import timedelta
@@ -13,6 +14,7 @@ import numpy as np
 from earsight.arrays import FloatArray
 from earsight.errors import InputError
 from earsight.storage import Place
+from earsight.untrusted import check_memory
 from earsight.vectors._base import (
     EXACT_ROWS,
     FILTERED,
@@ -21,6 +23,7 @@ from earsight.vectors._base import (
     Where,
     check_batch,
     check_query,
+    checked_row,
     cosines,
     merge,
     rank_all,
@@ -30,6 +33,8 @@ from earsight.vectors._table import Table, sql
 
 _ROW = "row"  # the column that holds a whole row
 _PROBES = "earsight:probes"  # into how many parts of the index a question looks
+_ROW_TEXT = 1 << 18  # bytes of one row
+_ROW_BYTES = 500  # of memory that a row takes
 _BLOCK = 8192  # vectors compared at a time: 64 MiB of float64 at 1024 dimensions
 _INDEX_BYTES = 2 << 30  # of the index of a large table, held between searches, at most, …
 _SHARE = 8  # … and at most an eighth of the memory
@@ -66,18 +71,19 @@ class LanceIndex(Table):
         Raises:
             InputError: It has another width.
         """
-        import pyarrow as pa
-
         if dim < 1:
             raise InputError(f"`dim` must be at least 1; got {dim}.")
-        kinds = {name: pa.string() for name in (*FILTERED, _ROW)}
-        kinds |= {"window": pa.int32(), "vector": pa.list_(pa.float32(), dim)}
-        self._make(pa.schema([pa.field(name, kind, False) for name, kind in kinds.items()]))
+        self._make(_schema(dim))
         if self.dim != dim:
             raise InputError(
                 f"Table {self.name!r} holds vectors of width {self.dim}; got {dim}. "
                 "Use another name, or drop it first."
             )
+
+    def _columns(self, found: Any) -> Any:
+        width = getattr(found.field("vector").type, "list_size", 0)
+        check_memory(f"A search in table {self.name!r}", 8 * _BLOCK * width)
+        return _schema(width)
 
     @property
     def dim(self) -> int:
@@ -143,6 +149,7 @@ class LanceIndex(Table):
 
     def rows(self, where: Where | None = None) -> list[Row]:
         """Return all rows without their vectors, sorted by key."""
+        check_memory(f"Table {self.name!r}", _ROW_BYTES * self.count(where))
         with self._guard("read"):
             batches = self._scan(where, _BLOCK, [_ROW])
             return sorted((row for b in batches for row in _rows(b)), key=lambda row: row.key)
@@ -179,7 +186,7 @@ class LanceIndex(Table):
 
     def _searched(self) -> Any:
         """Return the table in its newest state, kept open: its index is read once."""
-        if self._kept is None or not self.exists:
+        if self._kept is None or not self._check():
             self._kept = self._open(_index_bytes())
         else:
             self._kept.checkout_latest()
@@ -192,14 +199,29 @@ class LanceIndex(Table):
             return rank_all(queries, k, blocks)
 
 
+def _schema(dim: int) -> Any:
+    import pyarrow as pa
+
+    kinds = {name: pa.string() for name in (*FILTERED, _ROW)}
+    kinds |= {"window": pa.int32(), "vector": pa.list_(pa.float32(), dim)}
+    return pa.schema([pa.field(name, kind, False) for name, kind in kinds.items()])
+
+
 def _index_bytes() -> int:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min(_INDEX_BYTES, memory // _SHARE)
 
 
 def probes(schema: Any) -> int:
-    """Return into how many parts of its index a question to a table looks; 0: not known."""
-    return int((schema.field("vector").metadata or {}).get(_PROBES.encode(), 0))
+    """Return into how many parts of its index a question to a table looks; 0: not known.
+
+    Raises:
+        ValueError: The table states another thing than a number of parts.
+    """
+    stated = (schema.field("vector").metadata or {}).get(_PROBES.encode(), b"0")
+    if not re.fullmatch(rb"\d{1,7}", stated):
+        raise ValueError(f"{_PROBES} is {stated!r:.80}")
+    return int(stated)
 
 
 def _parts(table: Any, k: int, where: Where, passing: int) -> int:
@@ -228,8 +250,13 @@ def _search_index(
 
 def _vectors(batch: Any) -> FloatArray:
     column = batch.column("vector")
-    flat = column.flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(flat.reshape(len(column), column.type.list_size))
+    flat = column.flatten()
+    if column.null_count or flat.null_count:
+        raise ValueError("a vector is missing")
+    matrix = np.asarray(flat.to_numpy(zero_copy_only=False).reshape(len(column), -1))
+    if not np.isfinite(matrix).all():
+        raise ValueError("a vector is not finite")
+    return matrix
 
 
 def _taken(batch: Any, places: Any) -> list[Row]:
@@ -237,4 +264,22 @@ def _taken(batch: Any, places: Any) -> list[Row]:
 
 
 def _rows(batch: Any) -> list[Row]:
-    return [Row(*json.loads(packed)) for packed in batch.column(_ROW).to_pylist()]
+    return [_row(packed) for packed in batch.column(_ROW).to_pylist()]
+
+
+def _row(packed: str | None) -> Row:
+    if packed is None or len(packed) > _ROW_TEXT:
+        raise ValueError(
+            "a row is missing" if packed is None else f"a row of {len(packed):,} bytes"
+        )
+    try:
+        values = json.loads(packed)
+    except RecursionError:
+        raise ValueError("a row is nested") from None
+    if not isinstance(values, list):
+        raise ValueError(f"a row is {packed:.80}")
+    row = checked_row(values)
+    if "\\u" in packed:
+        packed.encode()
+        json.dumps(values, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    return row

@@ -6,30 +6,37 @@ are float64 cosines of the vectors that it sends, as everywhere.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, fields
+from contextlib import contextmanager
+from dataclasses import asdict
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from earsight.arrays import FloatArray, unit_rows
-from earsight.errors import InputError, LibraryError
+from earsight.errors import EarsightError, InputError, LibraryError
+from earsight.untrusted import check_memory
+from earsight.vectors._answers import (
+    COLUMNS,
+    count_of,
+    filtering,
+    row_of,
+    vectors_of,
+    width_of,
+)
 from earsight.vectors._base import (
     EXACT_ROWS,
-    FILTERED,
     Hit,
     Row,
     Where,
     check_batch,
     check_query,
-    conditions,
     cosines,
     merge,
     rank_all,
 )
 from earsight.vectors._server import ANEW, Server
 
-_COLUMNS = tuple(field.name for field in fields(Row))
 _TIMEOUT = 30.0  # seconds, tries included, until a server that is lost is told
 _LOADING = 600.0  # seconds; a large collection is read from disk first
 _MESSAGE = 16 << 20  # bytes of vectors sent or asked for at a time; servers refuse above 64 MiB
@@ -102,14 +109,12 @@ class MilvusIndex:
     def dim(self) -> int:
         """Width of the vectors."""
         if self._width is None:
-            found = self._ask("read", "describe_collection")["fields"]
-            if [field["name"] for field in found] != [*_COLUMNS, "vector"]:
-                raise LibraryError(
-                    f"Collection {self.name!r} on {self.server} is none of Earsight's: it has "
-                    f"other fields. {ANEW}"
-                )
+            found = self._ask("read", "describe_collection")
+            with self._believing():
+                dim = width_of(found["fields"])
+                check_memory(f"A search in collection {self.name!r}", 8 * _FEWEST * dim)
             self._ask("load", "load_collection", timeout=_LOADING)
-            self._width = int(found[-1]["params"]["dim"])
+            self._width = dim
         return self._width
 
     def optimize(self) -> None:
@@ -153,27 +158,32 @@ class MilvusIndex:
             some: Where = {"content": wanted[start : start + _AT_A_TIME]}
             count = self.count(some)  # a server may delete without saying how many
             if count:
-                self._ask("write", "delete", filter=_expression(some))
+                self._ask("write", "delete", filter=filtering(some))
                 gone += count
         return gone
 
     def count(self, where: Where | None = None) -> int:
         """Return the number of rows."""
-        expression = _expression(where)
+        expression = filtering(where)
         if expression is None:
             return 0
-        (found,) = self._query("query", filter=expression, output_fields=["count(*)"])
-        return int(found["count(*)"])
+        found = self._query("query", filter=expression, output_fields=["count(*)"])
+        with self._believing():
+            (record,) = found
+            return count_of(record["count(*)"])
 
     def read(self, where: Where | None = None) -> Iterator[tuple[list[Row], FloatArray]]:
         """Yield all rows with their vectors, (n, dim) float32, in batches, in no fixed order."""
-        for records in self._pages(where, [*_COLUMNS, "vector"], self._page):
-            yield [_row(record) for record in records], _vectors(records)
+        for records in self._pages(where, [*COLUMNS, "vector"], self._page):
+            with self._believing():
+                found = [row_of(record) for record in records], vectors_of(records, self.dim)
+            yield found
 
     def rows(self, where: Where | None = None) -> list[Row]:
         """Return all rows without their vectors, sorted by key."""
-        pages = self._pages(where, list(_COLUMNS), _MOST)
-        return sorted((_row(record) for p in pages for record in p), key=lambda row: row.key)
+        pages = self._pages(where, list(COLUMNS), _MOST)
+        with self._believing():
+            return sorted((row_of(record) for p in pages for record in p), key=lambda row: row.key)
 
     # -- search ------------------------------------------------------------------------------------
 
@@ -189,7 +199,7 @@ class MilvusIndex:
             InputError: Another width, NaN, or a k below 1.
         """
         matrix = check_query(queries, k, self.dim).astype(np.float64)
-        expression = _expression(where)
+        expression = filtering(where)
         if expression is None:
             return [[] for _ in matrix]
         found = [self._found(query, k, where, expression) for query in matrix]
@@ -222,21 +232,23 @@ class MilvusIndex:
     ) -> tuple[list[Hit], float]:
         """Return what the server finds, scored here, and the lowest of its own scores."""
         unit = unit_rows(query[None, :])[0].astype(np.float32)
-        (found,) = self._query(
+        answer = self._query(
             "search",
             data=[unit],
             anns_field="vector",
             limit=limit,
             filter=expression,
-            output_fields=[*_COLUMNS, "vector"],
+            output_fields=[*COLUMNS, "vector"],
             search_params={"metric_type": "COSINE"},
         )
-        if not found:
-            return [], -1.0
-        records = [hit["entity"] for hit in found]
-        scores = cosines(query[None, :], _vectors(records))[0]
-        hits = [Hit(_row(r), float(s)) for r, s in zip(records, scores, strict=True)]
-        return hits, min(float(hit["distance"]) for hit in found)
+        with self._believing():
+            (found,) = answer
+            if not found:
+                return [], -1.0
+            records = [hit["entity"] for hit in found]
+            scores = cosines(query[None, :], vectors_of(records, self.dim))[0]
+            hits = [Hit(row_of(r), float(s)) for r, s in zip(records, scores, strict=True)]
+            return hits, min(float(hit["distance"]) for hit in found)
 
     @property
     def _doubt(self) -> float:
@@ -251,7 +263,7 @@ class MilvusIndex:
     @cached_property
     def _is_exact(self) -> bool:
         kind = self._ask("read", "describe_index", index_name="vector")
-        return bool(kind) and kind["index_type"] == _EXACT
+        return isinstance(kind, dict) and kind.get("index_type") == _EXACT
 
     # -- the server --------------------------------------------------------------------------------
 
@@ -279,11 +291,24 @@ class MilvusIndex:
 
         return self.server.ask("read", self.name, question)
 
+    @contextmanager
+    def _believing(self) -> Iterator[None]:
+        """Word what comes of an answer that no collection of Earsight's gives."""
+        try:
+            yield
+        except EarsightError:
+            raise
+        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
+            raise LibraryError(
+                f"Collection {self.name!r} on {self.server} is none of Earsight's, or the server "
+                f"answers with something else ({error}). {ANEW}"
+            ) from error
+
     def _pages(
         self, where: Where | None, columns: list[str], size: int
     ) -> Iterator[list[dict[str, Any]]]:
         """Yield rows by key, a page at a time, all as they were at the beginning."""
-        expression = _expression(where)
+        expression = filtering(where)
         if expression is None:
             return
         pages = self._query(
@@ -300,7 +325,7 @@ class MilvusIndex:
 
         schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
         kinds = {"window": DataType.INT64, "start": DataType.DOUBLE, "end": DataType.DOUBLE}
-        for name in _COLUMNS:
+        for name in COLUMNS:
             kind = kinds.get(name, DataType.VARCHAR)
             more = {"max_length": _TEXT} if kind == DataType.VARCHAR else {}
             schema.add_field(name, kind, is_primary=name == "key", **more)
@@ -314,38 +339,6 @@ class MilvusIndex:
         self._ask("index", "create_index", index_params=chosen, timeout=None)
         self._ask("load", "load_collection", timeout=None)
         self.__dict__.pop("_is_exact", None)
-
-
-def _expression(where: Where | None) -> str | None:
-    r"""Write a filter for Milvus, every value quoted; None: nothing passes.
-
-    >>> print(_expression({"modality": "audio", "content": ["a", 'o"b\\']}))
-    modality in ["audio"] and content in ["a", "o\"b\\"]
-
-    Raises:
-        InputError: An unknown column, or a value that is neither a string nor a whole number.
-    """
-    parts = []
-    for column, values in conditions(where, FILTERED):
-        if not values:
-            return None
-        parts.append(f"{column} in [{', '.join(map(_literal, values))}]")
-    return " and ".join(parts)
-
-
-_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"})
-
-
-def _literal(value: str | int) -> str:
-    return str(value) if isinstance(value, int) else f'"{value.translate(_ESCAPES)}"'
-
-
-def _row(record: dict[str, Any]) -> Row:
-    return Row(*(record[name] for name in _COLUMNS))
-
-
-def _vectors(records: Sequence[dict[str, Any]]) -> FloatArray:
-    return np.array([record["vector"] for record in records], dtype=np.float32)
 
 
 def _taken(rows: Sequence[Row], places: Iterable[int]) -> list[Row]:

@@ -20,13 +20,16 @@ class Records(Table):
 
     def create(self) -> None:
         """Make the table; nothing happens where it stands."""
+        self._make(self._columns(None))
+
+    def _columns(self, found: Any) -> Any:
         import pyarrow as pa
 
         text, number = pa.string(), pa.int64()
         columns = {"key": text, "kind": text, "folder": text, "content": text, "features": text}
         columns |= {"label": text, "value": text, "path": pa.binary()}
         columns |= {"number": number, "size": number, "mtime_ns": number}
-        self._make(pa.schema([pa.field(n, t, n != "key") for n, t in columns.items()]))
+        return pa.schema([pa.field(n, t, n != "key") for n, t in columns.items()])
 
     @property
     def version(self) -> int:

@@ -41,12 +41,15 @@ class SequenceStore(Table):
 
     def create(self) -> None:
         """Make the table; nothing happens where it stands."""
+        self._make(self._columns(None))
+
+    def _columns(self, found: Any) -> Any:
         import pyarrow as pa
 
         text, blob = pa.string(), pa.large_binary()
         columns = {"key": text, "content": text, "source": text, "values": blob, "times": blob}
         columns |= {"weights": blob, "n_steps": pa.int32(), "dim": pa.int32(), "span": pa.float64()}
-        self._make(pa.schema([pa.field(n, t, n == "weights") for n, t in columns.items()]))
+        return pa.schema([pa.field(n, t, n == "weights") for n, t in columns.items()])
 
     def upsert(self, sequences: Sequence[StoredSequence]) -> None:
         """Write one batch: all of it is there when this returns, or none.
@@ -65,8 +68,9 @@ class SequenceStore(Table):
     def read(self, where: Where | None = None) -> Iterator[StoredSequence]:
         """Yield the sequences that pass the filter, in no fixed order, a few at a time."""
         for batch in self._scan(where, _BLOCK):
-            for record in batch.to_pylist():
-                yield _stored(record)
+            with self._guard("read"):
+                found = [_stored(record) for record in batch.to_pylist()]
+            yield from found
 
     def get(self, keys: Iterable[str]) -> dict[str, StoredSequence]:
         """Return the sequences of these keys; a key that is not there is not in the answer."""
@@ -75,14 +79,17 @@ class SequenceStore(Table):
     def keys(self, where: Where | None = None) -> list[str]:
         """Return the keys that pass the filter, sorted, without reading any values."""
         batches = self._scan(where, _KEY_BLOCK, ["key"])
-        return sorted(key for batch in batches for key in batch.column("key").to_pylist())
+        with self._guard("read"):
+            keys = (key for batch in batches for key in batch.column("key").to_pylist())
+            return sorted(map(_text, keys))
 
     def lengths(self, where: Where | None = None) -> dict[str, int]:
         """Return key → number of steps, of those that pass the filter, without reading values."""
         found: dict[str, int] = {}
         for batch in self._scan(where, _KEY_BLOCK, ["key", "n_steps"]):
             keys, steps = batch.column("key").to_pylist(), batch.column("n_steps").to_pylist()
-            found |= zip(keys, steps, strict=True)
+            with self._guard("read"):
+                found |= zip(map(_text, keys), map(_count, steps), strict=True)
         return found
 
 
@@ -102,11 +109,34 @@ def _record(item: StoredSequence) -> dict[str, Any]:
 
 
 def _stored(record: Mapping[str, Any]) -> StoredSequence:
-    def array(name: str, kind: str) -> FloatArray:
-        # A copy, because the bytes are read-only and torch warns of that.
-        return np.frombuffer(record[name], dtype=kind).copy()
+    n, dim, span = _count(record["n_steps"]), _count(record["dim"]), record["span"]
+    values = _array(record["values"], "<f4", n * dim).reshape(n, dim)
+    times = _array(record["times"], "<f8", n)
+    weights = None if record["weights"] is None else _array(record["weights"], "<f4", n)
+    if weights is not None and weights.min(initial=0) < 0:
+        raise ValueError("a weight is below 0")
+    if not isinstance(span, float) or not 0 <= span < np.inf:
+        raise ValueError(f"a sequence's step spans {span} seconds")
+    key, content, source = (_text(record[name]) for name in ("key", "content", "source"))
+    return StoredSequence(key, content, source, FeatureSequence(values, times, span, weights))
 
-    values = array("values", "<f4").reshape(record["n_steps"], record["dim"])
-    weights = None if record["weights"] is None else array("weights", "<f4")
-    sequence = FeatureSequence(values, array("times", "<f8"), record["span"], weights)
-    return StoredSequence(record["key"], record["content"], record["source"], sequence)
+
+def _array(data: bytes | None, kind: str, n: int) -> FloatArray:
+    if data is None or len(data) != n * np.dtype(kind).itemsize:
+        raise ValueError(f"a sequence has {data and len(data)} bytes for {n:,} numbers")
+    array = np.frombuffer(data, dtype=kind).copy()  # its bytes are read-only; torch warns of that
+    if not np.isfinite(array).all():
+        raise ValueError("a sequence's numbers are not finite")
+    return array
+
+
+def _count(value: int | None) -> int:
+    if value is None or value < 0:
+        raise ValueError(f"a sequence has {value} steps or dimensions")
+    return value
+
+
+def _text(value: str | None) -> str:
+    if value is None:
+        raise ValueError("a sequence has no key, content or source")
+    return value
