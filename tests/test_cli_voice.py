@@ -133,5 +133,6 @@ def test_lines_tell_rate_and_time_left(
         lines.advance()
     lines.finish()
     told = capsys.readouterr().err.splitlines()
-    assert told[0] == "Reading clips: 4 of 40, 0.67 a second, 0:54 left"
+    assert told[0] == "Reading clips: 1 of 40, 0.67 a second, 0:58 left", "soon"
+    assert told[1] == "Reading clips: 5 of 40, 0.67 a second, 0:52 left"
     assert len(told) == 5 + 1 and told[-1] == "Reading clips: 20 of 40 in 30.0 s, 0.67 a second"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from _work import die_at_three, double, hold_a_folder, refuse_three, sleep
+from _work import die_at_three, double, hold_a_folder, nothing_that_travels, refuse_three, sleep
 from earsight import engine
 
 
@@ -84,12 +84,12 @@ def test_items_are_drawn_only_as_fast_as_they_are_taken() -> None:
     drawn = []
 
     def items() -> object:
-        for x in range(100):
+        for x in range(1000):
             drawn.append(x)
             yield x
 
     for _ in zip(engine.run(double, items(), workers=2), range(3), strict=False):  # type: ignore[arg-type]
-        assert len(drawn) < 15
+        assert len(drawn) < 40
 
 
 def test_no_worker_outlives_a_killed_parent(tmp_path: Path) -> None:
@@ -124,3 +124,37 @@ def _until(true: object, seconds: float = 30) -> None:
     while not true():  # type: ignore[operator]
         assert time.monotonic() - begun < seconds
         time.sleep(0.05)
+
+
+def test_what_lies_at_a_slow_worker_is_done_by_others() -> None:
+    given = [0.0] * 200 + [600.0] + [0.0] * 200
+    running = engine.run(sleep, given, workers=2)
+    begun = time.monotonic()
+    for _ in range(400):
+        assert next(running) == (0.0, "done")
+    assert time.monotonic() - begun < 60
+    assert isinstance(running, Generator)
+    running.close()
+
+
+def test_an_error_tells_where_it_was_raised() -> None:
+    with pytest.raises(ValueError, match="three is refused") as caught:
+        list(engine.run(refuse_three, [3], workers=1))
+    assert "in refuse_three" in caught.value.__notes__[0]
+
+
+def test_what_cannot_travel_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="pickle"):
+        list(engine.run(nothing_that_travels, [1], workers=1))
+
+
+def test_results_that_nobody_draws_do_not_hold_up_the_end(tmp_path: Path) -> None:
+    script = tmp_path / "leaves.py"
+    script.write_text(
+        "from earsight import engine\n"
+        "if __name__ == '__main__':\n"
+        "    running = engine.run(abs, range(100), workers=2)\n"
+        "    next(running)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], timeout=60, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

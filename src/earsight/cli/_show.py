@@ -7,6 +7,7 @@ reasons that the library logs.
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,10 @@ from earsight.paths import readable
 if TYPE_CHECKING:
     from rich.table import Table
 
-_EVERY = 5.0  # seconds between lines where there is no terminal
+_EVERY = 5.0  # seconds between lines where there is no terminal; …
+_SOON = 0.5  # … the first of a step comes after so many
+_TICK = 0.25
+_LINE = threading.Lock()
 _RATE_AFTER = 1.0  # seconds of a step before its rate means anything
 _quiet = False
 _bar: "Bar | None" = None  # what holds the terminal's last line just now
@@ -142,30 +146,53 @@ def show(made: "Table") -> None:
 
 
 class Lines:
-    """Progress as plain lines, at most one every few seconds; for logs and pipes."""
+    """Progress as plain lines, one soon and then one every few seconds; for logs and pipes.
+
+    They come also while nothing is done, as at a long clip: from a thread of their own.
+    """
 
     def __init__(self) -> None:
         self._what, self._total, self._done = "", 0, 0
         self._begun = self._told = 0.0
+        self._over = threading.Event()
 
     def start(self, what: str, total: int) -> None:
         """Begin a step."""
+        self.leave()
         self._what, self._total, self._done = what, total, 0
-        self._begun = self._told = time.monotonic()
+        self._begun = time.monotonic()
+        self._told = self._begun - _EVERY + _SOON
+        self._over = threading.Event()
+        threading.Thread(target=self._follow, args=(self._over,), daemon=True).start()
 
     def advance(self, note: str = "") -> None:
         """Count one item."""
         self._done += 1
-        now = time.monotonic()
-        if now - self._told >= _EVERY:
+        self._tell()
+
+    def _follow(self, over: threading.Event) -> None:
+        while not over.wait(_TICK):
+            self._tell()
+
+    def _tell(self) -> None:
+        with _LINE:
+            now = time.monotonic()
+            if now - self._told < _EVERY or self._over.is_set():
+                return
             self._told = now
-            spent = now - self._begun
-            left = spent / self._done * (self._total - self._done)
-            rate = speed(self._done, spent)
-            say(f"{self._what}: {self._done} of {self._total}{rate}, {clock(left)} left")
+        spent = now - self._begun
+        told = f"{self._what}: {self._done} of {self._total}{speed(self._done, spent)}"
+        if self._done:
+            told += f", {clock(spent / self._done * (self._total - self._done))} left"
+        say(told)
+
+    def leave(self) -> None:
+        """Say no more of the step, over or not."""
+        self._over.set()
 
     def finish(self) -> None:
         """End the step; one that was over at once is not worth a line."""
+        self.leave()
         spent = time.monotonic() - self._begun
         if spent < _RATE_AFTER:
             return
@@ -259,7 +286,11 @@ def progress() -> Iterator[Lines | Bar]:
     """Give a bar for a terminal, lines for anything else; the terminal is left as it was."""
     global _bar
     if _quiet or not sys.stderr.isatty():
-        yield Lines()
+        lines = Lines()
+        try:
+            yield lines
+        finally:
+            lines.leave()
         return
     before, _bar = _bar, Bar()
     try:

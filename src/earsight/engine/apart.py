@@ -1,6 +1,5 @@
 """One process apart, for what may crash it or take too long; and several, for many such things."""
 
-import multiprocessing
 import queue
 import threading
 import time
@@ -9,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from multiprocessing.connection import Connection
 from typing import Any
 
+from earsight.engine import _worker
 from earsight.engine._base import Item, NoTimeLeft, Result, TookTooLong, WorkerDied
-from earsight.engine.processes import begin
 from earsight.errors import BusyError
 
 
@@ -64,14 +63,14 @@ class Apart:
             if not self._pipe.poll(seconds):
                 self._end()
                 raise TookTooLong(f"It was not done within {seconds:g} s and was ended.")
-            is_error, outcome = self._pipe.recv()
+            kind, outcome = self._pipe.recv()
         except (EOFError, OSError) as error:
             self._end()
             raise WorkerDied("The process that worked on it crashed.") from error
         except BaseException:  # its answer must not be taken for the next one's
             self._end()
             raise
-        if is_error:
+        if kind == _worker.FAILED:
             raise outcome
         result: Result = outcome
         return result
@@ -81,11 +80,7 @@ class Apart:
         self._end()
 
     def _begin(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self._start), daemon=True)
-        self._process.start()
-        theirs.close()
+        self._process, self._pipe = _worker.spawn(_serve, self._start, daemon=True)
 
     def _end(self) -> None:
         process, pipe = self._process, self._pipe
@@ -150,17 +145,10 @@ def run_within(
 
 
 def _serve(pipe: Connection, start: Callable[[], None] | None) -> None:
-    begin(start)
+    _worker.begin(start)
     while True:
         try:
             work, item = pipe.recv()
         except (EOFError, OSError):
             return
-        try:
-            outcome = (False, work(item))
-        except Exception as error:
-            outcome = (True, error)
-        try:
-            pipe.send(outcome)
-        except Exception as error:  # an outcome that cannot travel
-            pipe.send((True, RuntimeError(f"{type(error).__name__}: {error}")))
+        _worker.answer(pipe, *_worker.outcome_of(work, item))

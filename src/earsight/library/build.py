@@ -248,6 +248,8 @@ def _update(store: Store, work: _Work, progress: Progress, *, mended: bool = Fal
 
 def _say_why(store: Store, work: _Work, found: Scan, features: str) -> None:
     """Log what is about to be done, and the reason for each file."""
+    if not LOG.isEnabledFor(logging.INFO):
+        return
     told, workers = work.settings.sources.told, work.workers
     LOG.info("Features: %s; %d processes; tables %s.", told, workers, features)
     known = {file.path for file in store.files()}

@@ -1,14 +1,17 @@
 """Read the clips that are new or changed, and acknowledge each once its vectors are written."""
 
 import hashlib
+import math
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from earsight import engine
+from earsight.ahead import ahead
 from earsight.errors import LibraryError, WeightsError
 from earsight.library.beside import is_text
 from earsight.library.progress import Progress
@@ -21,9 +24,14 @@ from earsight.media import Report
 from earsight.paths import as_text
 from earsight.storage import Place
 
-_BATCH_CLIPS = 32  # at most so many clips, or …
+_BATCH_CLIPS = 2048  # at most so many clips, or …
+_BATCH_BYTES = 32 << 20  # … so much of what was read of them, or …
+_BATCH_SECONDS = 1.0  # … so many seconds a clip waits to be acknowledged; or longer, where …
+_BATCH_SHARE = 0.05  # … writing would take more than this part of the time; but not longer than …
+_BATCH_PATIENCE = 10.0  # … so many seconds
 _MERGE_EVERY = 20, 200  # batches, at first and later: each leaves a small file in every table
-_BATCH_SECONDS = 1.0  # … so many seconds a clip waits to be acknowledged
+_HASHED_AHEAD = 16  # files that wait, hashed, for their turn
+_CHECK_SECONDS = 1.0  # after so many a worker looks again whether its extractors are the same
 
 
 @dataclass(frozen=True)
@@ -68,12 +76,16 @@ def read_changes(
         sources.prepare()
         writer = _Writer(store, sources)
         progress.start("Reading clips", len(work))
-        twins = _may_have_twins(work, {one.size for one in store.everything()})
-        for file, content, extracted in _read(store.root, twins, done, sources, workers, writer):
+
+        def take(file: File, content: str, extracted: Extracted | None) -> None:
             writer.add(file, content, extracted)
             if known.get(file.path) != content:
                 changed.append((file, content))
             progress.advance(as_text(file.path))
+
+        twins = _may_have_twins(work, {one.size for one in store.everything()})
+        reading = _Reading(store.root, done, sources, take)
+        reading.read(twins, workers, writer.tick)
         writer.flush()
         progress.finish()
         moved = match_moves(found.missing, [(f, c) for f, c in changed if f.path not in known])
@@ -112,15 +124,31 @@ def _may_have_twins(work: list[File], sizes: set[int]) -> list[tuple[File, bool]
     return [(file, file.size in sizes or counts[file.size] > 1) for file in work]
 
 
+_checked: dict[tuple[Sources, str], float] = {}
+
+
+def _check(sources: Sources, features: str) -> None:
+    """Check, once a second, that the extractors are those that the tables are of.
+
+    Raises:
+        WeightsError: A file of theirs is another one now.
+    """
+    key, now = (sources, features), time.monotonic()
+    if now - _checked.get(key, -math.inf) < _CHECK_SECONDS:
+        return
+    if sources.fingerprint != features:
+        raise WeightsError(
+            "The files of an extractor must stay as they are during a run; they have changed. "
+            "Nothing was mixed. Run the same command again."
+        )
+    _checked[key] = now
+
+
 def _do(job: _Job) -> tuple[str, Extracted | str]:
     """Read one clip; what its file does to a decoder or a network must not stop the run."""
     content = job.content or ""
     try:
-        if job.sources.fingerprint != job.features:
-            raise WeightsError(
-                "The files of an extractor must stay as they are during a run; they have changed. "
-                "Nothing was mixed. Run the same command again."
-            )
+        _check(job.sources, job.features)
         content = content or content_of(job.path)
         read = read_text if is_text(job.file.path) else read_clip
         extracted = read(job.path, job.sources)
@@ -140,50 +168,63 @@ def _start_worker() -> None:
     os.environ["EARSIGHT_THREADS"] = "1"
 
 
-def _read(
-    root: Path,
-    work: list[tuple[File, bool]],
-    done: set[str],
-    sources: Sources,
-    workers: int,
-    writer: "_Writer",
-) -> Iterator[tuple[File, str, Extracted | None]]:
-    """Yield each file with its content, and what was extracted where the content is new.
+class _Reading:
+    """One run over files, which gives each to `take` with its content, and what was read of it.
 
-    Only files that may be known already are hashed here, before any decoding; the others are
-    hashed by the worker that decodes them.
+    Only files that may be known already are hashed here, just before it is their turn; the others
+    are hashed by the worker that decodes them.
     """
-    jobs: list[_Job] = []
-    twins: dict[str, list[File]] = {}  # files whose content another one will bring
-    for file, may_be_known in work:
-        path = root / os.fsdecode(file.path)
-        content = None
-        if may_be_known:
-            try:
-                content = content_of(path)
-            except OSError as error:
-                yield _failed(file, "", f"It cannot be opened: {error.strerror}.")
+
+    def __init__(
+        self,
+        root: Path,
+        done: set[str],
+        sources: Sources,
+        take: Callable[[File, str, Extracted | None], None],
+    ) -> None:
+        self._root, self._done, self._sources, self._take = root, done, sources, take
+        self._features = sources.fingerprint
+        self._twins: dict[str, list[File]] = {}  # files whose content another one will bring
+
+    def read(
+        self, work: Iterable[tuple[File, bool]], workers: int, tick: Callable[[], None]
+    ) -> None:
+        """Read files, each with whether it may be known already."""
+        jobs = self._jobs(work)
+        for job, result in engine.run(_do, jobs, workers=workers, start=_start_worker, tick=tick):
+            if isinstance(result, engine.WorkerDied):
+                self._take(*_failed(job.file, job.content or "", str(result)))
                 continue
-            if content in done:
-                yield file, content, None
-                continue
-            if content in twins:
-                twins[content].append(file)
-                continue
-            twins[content] = []
-        jobs.append(_Job(path, file, content, sources, sources.fingerprint))
-    running = engine.run(_do, jobs, workers=workers, start=_start_worker, tick=writer.tick)
-    for job, result in running:
-        if isinstance(result, engine.WorkerDied):
-            yield _failed(job.file, job.content or "", str(result))
-            continue
-        content, extracted = result
-        if isinstance(extracted, str):
-            yield _failed(job.file, content, extracted)
-        else:
-            yield job.file, content, extracted
-    for content, files in twins.items():
-        yield from ((file, content, None) for file in files)
+            content, extracted = result
+            if isinstance(extracted, str):
+                self._take(*_failed(job.file, content, extracted))
+            else:
+                self._take(job.file, content, extracted)
+        for content, files in self._twins.items():
+            for file in files:
+                self._take(file, content, None)
+
+    def _jobs(self, work: Iterable[tuple[File, bool]]) -> Iterator[_Job]:
+        with closing(ahead(map(self._hashed, work), _HASHED_AHEAD)) as hashed:
+            for file, path, content in hashed:
+                if isinstance(content, OSError):
+                    self._take(*_failed(file, "", f"It cannot be opened: {content.strerror}."))
+                elif content in self._done:
+                    self._take(file, content, None)
+                elif content in self._twins:
+                    self._twins[content].append(file)
+                else:
+                    if content is not None:
+                        self._twins[content] = []
+                    yield _Job(path, file, content, self._sources, self._features)
+
+    def _hashed(self, one: tuple[File, bool]) -> tuple[File, Path, str | OSError | None]:
+        file, may_be_known = one
+        path = self._root / os.fsdecode(file.path)
+        try:
+            return file, path, content_of(path) if may_be_known else None
+        except OSError as error:
+            return file, path, error
 
 
 def _failed(file: File, content: str, message: str) -> tuple[File, str, Extracted]:
@@ -197,13 +238,14 @@ class _Writer:
     """Writes vectors first, then acknowledges their clips; in batches, because commits are slow."""
 
     def __init__(self, store: Store, sources: Sources) -> None:
-        self._store = store
+        self._store, self._sources = store, sources
         self._features = sources.fingerprint
         self._tables = Tables(store.folder, self._features, sources.roles)
         self._tables.create(sources)
         self._fresh: dict[str, Extracted] = {}
         self._files: list[tuple[File, str]] = []
-        self._oldest = 0.0
+        self._oldest, self._bytes = 0.0, 0
+        self._wait = _BATCH_SECONDS
         self._flushes = self._merged = 0
 
     def add(self, file: File, content: str, extracted: Extracted | None) -> None:
@@ -212,18 +254,22 @@ class _Writer:
         self._files.append((file, content))
         if extracted is not None:
             self._fresh[content] = extracted
-        if len(self._files) >= _BATCH_CLIPS:
+            self._bytes += _size_of(extracted)
+        if len(self._files) >= _BATCH_CLIPS or self._bytes >= _BATCH_BYTES:
             self.flush()
         self.tick()
 
     def tick(self) -> None:
         """Acknowledge what has waited long enough."""
-        if self._files and time.monotonic() - self._oldest > _BATCH_SECONDS:
+        if self._files and time.monotonic() - self._oldest > self._wait:
             self.flush()
 
     def flush(self) -> None:
         if not self._files:
             return
+        begun = time.monotonic()
+        _checked.clear()  # what was read since the last look is believed only after this one
+        _check(self._sources, self._features)
         self._tables.add(self._fresh)
         self._flushes += 1
         # Small files slow every write, and merging takes as long as the tables are: a quarter more
@@ -245,7 +291,14 @@ class _Writer:
         ]
         clips = [(file.path, file.size, file.mtime_ns, content) for file, content in self._files]
         self._store.put_clips(clips, self._features, read)
-        self._fresh, self._files = {}, []
+        self._fresh, self._files, self._bytes = {}, [], 0
+        took = time.monotonic() - begun
+        self._wait = max(_BATCH_SECONDS, min(took / _BATCH_SHARE, _BATCH_PATIENCE))
+
+
+def _size_of(extracted: Extracted) -> int:
+    vectors = sum(x.nbytes for window in extracted.windows for x in window.vectors.values())
+    return vectors + sum(one.values.nbytes for one in extracted.sequences.values())
 
 
 def refuse_empty(root: Path, library: Place, found: Scan, exclude: Sequence[str]) -> None:
