@@ -37,7 +37,8 @@ def main() -> None:
         synthetic_library(clips, options.clips)
         dropped = _drawn_clip(Path(folder) / "drawn")
         command = [sys.executable, "-m", "earsight", "serve", "--library", str(clips), "--port=0"]
-        server = subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, text=True)
+        command += ["--no-token", "--json"]
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert server.stdout is not None
         host = json.loads(server.stdout.readline())["url"].split("/")[2]
         try:

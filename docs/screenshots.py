@@ -37,10 +37,10 @@ def main() -> None:
     index(RECORDING, learn="never")
     driver = start_chromium(Path("none.wav"), PICTURES, "--hide-scrollbars")
     try:
-        with serving(CLIPS) as url:
-            _photograph(Page(driver, url, PICTURES))
-        with serving(RECORDING) as url:
-            _photograph_time(Page(driver, url, PICTURES))
+        with serving(CLIPS) as link:
+            _photograph(Page(driver, link, PICTURES))
+        with serving(RECORDING) as link:
+            _photograph_time(Page(driver, link, PICTURES))
     finally:
         driver.quit()
 

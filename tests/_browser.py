@@ -68,7 +68,7 @@ return bad;
 
 @contextmanager
 def serving(library: Path) -> Iterator[str]:
-    """Run `earsight serve` on a free port, and give its address without the last slash."""
+    """Run `earsight serve` on a free port, and give the link that it prints."""
     serve = ["serve", "-l", str(library), "--port", "0", "--json"]
     command = [sys.executable, "-m", "earsight", *serve]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -79,7 +79,7 @@ def serving(library: Path) -> Iterator[str]:
         told = process.stdout.readline()
         late.cancel()
         assert told, f"earsight serve told no address; it ended with {process.wait()}"
-        yield str(json.loads(told)["url"]).rstrip("/")
+        yield str(json.loads(told)["url"])
     finally:
         late.cancel()
         process.terminate()
@@ -111,10 +111,21 @@ def start_chromium(heard: Path, downloads: Path, *more: str) -> Any:
 
 
 class Page:
-    """The page in the browser, as a person sees it."""
+    """The page in the browser, as a person sees it who has opened the link.
 
-    def __init__(self, driver: Any, url: str, downloads: Path) -> None:
-        self.driver, self.url, self.downloads = driver, url, downloads
+    Attributes:
+        url: Its address, without the token and the last slash.
+    """
+
+    def __init__(self, driver: Any, link: str, downloads: Path) -> None:
+        self.driver, self.downloads = driver, downloads
+        self.url = link.partition("/?token=")[0]
+        self.enter(link)
+
+    def enter(self, link: str) -> None:
+        """Open a link with a token, which leads to the page."""
+        self.driver.get(link)
+        self.until(lambda: self.js("return document.documentElement.dataset.ready"))
 
     def open(
         self, view: str = "#search", *, width: int = 1280, height: int = 900, dark: bool = False
@@ -228,10 +239,10 @@ def browser(request: pytest.FixtureRequest) -> Iterator[Page]:
     folder: Path = request.getfixturevalue("asked_with")
     downloads = folder / "downloads"
     downloads.mkdir()
-    with serving(folder / "clips") as url:
+    with serving(folder / "clips") as link:
         driver = start_chromium(folder / "heard.wav", downloads)
         try:
-            yield Page(driver, url, downloads)
+            yield Page(driver, link, downloads)
         finally:
             driver.quit()
 

@@ -173,6 +173,8 @@ def test_two_gigabytes_are_refused_by_the_page_and_by_the_server(
     host = page.url.removeprefix("http://")
     connection = http.client.HTTPConnection(host, timeout=30)
     connection.putrequest("POST", "/api/search")
+    (cookie,) = page.driver.get_cookies()
+    connection.putheader("Cookie", f"{cookie['name']}={cookie['value']}")
     connection.putheader("Content-Type", "multipart/form-data; boundary=b")
     connection.putheader("Content-Length", str(huge.stat().st_size))
     connection.endheaders()

@@ -36,8 +36,8 @@ def timed(browser: Page, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     make_clip(folder / "x.mp4", colour=(20, 90, 20)).rename(folder / os.fsdecode(b"caf\xe9.mp4"))
     (folder / "long.txt").write_text("A blue wall, and then a red wall.")
     index(folder, workers=1, learn="never")
-    with serving(folder) as url:
-        yield Page(browser.driver, url, browser.downloads)
+    with serving(folder) as link:
+        yield Page(browser.driver, link, browser.downloads)
 
 
 @pytest.fixture

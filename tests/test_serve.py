@@ -14,10 +14,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from _folders import until
 from earsight.web.security import url_of
 
+TOKEN = "chosen-by-the-one-who-asks"
 HALF = (  # of an upload whose rest never comes
     b"POST /api/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n"
+    b"Authorization: Bearer " + TOKEN.encode() + b"\r\n"
     b"Content-Type: multipart/form-data; boundary=edge\r\n\r\n"
     b'--edge\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF'
 )
@@ -30,14 +33,16 @@ def earsight(*arguments: object, **more: object) -> "subprocess.Popen[str]":
 
 
 def test_it_says_where_it_is_and_ends_tidily(made: Path, tmp_path: Path) -> None:
-    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    environment = os.environ | {"TMPDIR": str(tmp_path), "EARSIGHT_TOKEN": TOKEN}
     with earsight("--library", made, "--port", 0, env=environment) as process:
         assert process.stdout is not None and process.stderr is not None
         address = re.search(
-            r"Earsight is at (http://127\.0\.0\.1:\d+/)$", process.stdout.readline()
+            rf"Earsight is at (http://127\.0\.0\.1:\d+/)\?token={TOKEN}$", process.stdout.readline()
         )
         assert address is not None
-        with urllib.request.urlopen(f"{address[1]}api/library", timeout=60) as reply:
+        shown = {"Authorization": f"Bearer {TOKEN}"}
+        request = urllib.request.Request(f"{address[1]}api/library", headers=shown)
+        with urllib.request.urlopen(request, timeout=60) as reply:
             assert json.load(reply)["n_clips"] == 9
         assert list(tmp_path.glob("earsight-uploads-*"))
         with socket.create_connection(("127.0.0.1", urlsplit(address[1]).port)) as upload:
@@ -50,16 +55,60 @@ def test_it_says_where_it_is_and_ends_tidily(made: Path, tmp_path: Path) -> None
             process.send_signal(signal.SIGINT)  # the impatient do
             assert process.wait(60) == 130
         told = process.stderr.read()
-        assert "Traceback" not in told and told.count("earsight: stopped.") == 1
+        assert (
+            TOKEN not in told and "Traceback" not in told and told.count("earsight: stopped.") == 1
+        )
     assert not list(tmp_path.glob("earsight-uploads-*"))
 
 
-def test_a_token_is_in_the_address(made: Path) -> None:
-    with earsight("--library", made, "--port", 0, "--host", "0.0.0.0", "--json", "-q") as process:
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_token_is_in_the_address(made: Path, host: str) -> None:
+    with earsight("--library", made, "--port", 0, "--host", host, "--json", "-q") as process:
         assert process.stdout is not None
-        address = json.loads(process.stdout.readline())["url"]
+        told = json.loads(process.stdout.readline())
         process.kill()
-    assert re.search(r"http://[^/]+:\d+/\?token=[\w-]{32,}$", address)
+    assert len(told["token"]) >= 32
+    assert re.fullmatch(rf"http://[^/]+:\d+/\?token={told['token']}", told["url"])
+
+
+def test_without_a_token(made: Path) -> None:
+    environment = os.environ | {"EARSIGHT_TOKEN": TOKEN}  # what is typed goes before it
+    asked = ("--library", made, "--port", 0, "--no-token", "--json")
+    with earsight(*asked, env=environment) as process:
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        with urllib.request.urlopen(told["url"], timeout=60) as reply:
+            assert b"Earsight" in reply.read()
+        process.terminate()
+        process.wait(60)
+    assert told["token"] is None and "token" not in told["url"]
+    with earsight(*asked, "--token", TOKEN) as process:
+        assert process.stderr is not None
+        assert "contradict" in process.stderr.read()
+    assert process.returncode == 2
+
+
+def test_the_browser_gets_the_token_in_a_file(made: Path, tmp_path: Path) -> None:
+    browser, temporary = tmp_path / "browser", tmp_path / "temporary"
+    temporary.mkdir()
+    does = f'echo "$1" > {tmp_path}/address; cat "${{1#file://}}" > {tmp_path}/page'
+    browser.write_text(f"#!/bin/sh\n{does}\n")
+    browser.chmod(0o700)
+    environment = os.environ | {"BROWSER": str(browser), "TMPDIR": str(temporary)}
+    (tmp_path / "webbrowser.py").write_text("raise SystemExit('a stranger was run')")
+    console = [sys.executable, "-P", "-m", "earsight", "serve"]  # -P: as the installed command
+    asked = ["--library", str(made), "--port=0", "--open", "--json"]
+    pipes = {"stdout": subprocess.PIPE, "cwd": tmp_path, "env": environment, "text": True}
+    with subprocess.Popen([*console, *asked], **pipes) as process:  # type: ignore[call-overload]
+        told = json.loads(process.stdout.readline())
+        until(lambda: (tmp_path / "page").exists() and (tmp_path / "page").stat().st_size)
+        (page,) = temporary.rglob("open.html")
+        assert page.stat().st_mode & 0o77 == page.parent.stat().st_mode & 0o77 == 0
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+    assert (tmp_path / "address").read_text().strip() == page.as_uri()
+    assert told["url"] in (tmp_path / "page").read_text()
+    assert not list(temporary.rglob("*"))
 
 
 def test_what_it_refuses_to_begin(made: Path) -> None:
@@ -69,6 +118,7 @@ def test_what_it_refuses_to_begin(made: Path) -> None:
             ("--port", port): "cannot be listened on",
             ("--port", 0, "--host", "203.0.113.7"): "cannot be listened on",
             ("--port", 0, "--token", "short"): "16 to 200 letters",
+            ("--port", 0, "--no-token", "--host", "0.0.0.0"): "for this machine alone",
             ("--library", made / "nowhere"): "There is no folder",
         }.items():
             with earsight("--library", made, *arguments) as process:

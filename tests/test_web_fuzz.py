@@ -1,7 +1,6 @@
 """The API's own schema, fuzzed: whatever is asked, the server answers and is never at fault."""
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 
 from _server import Served, serving
+from earsight.web import desktop
 
 CHECKS = [
     not_a_server_error,
@@ -27,7 +27,7 @@ CHECKS = [
 def served(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = Path(shutil.copytree(made, tmp_path_factory.mktemp("fuzzed") / "clips"))
     with pytest.MonkeyPatch.context() as patched, serving(folder) as server:
-        patched.setattr(subprocess, "Popen", lambda *_, **__: None)  # no window is opened
+        patched.setattr(desktop, "launch", lambda _: None)  # no window is opened
         server.until("/api/library", lambda found: found["space"] == "words")
         yield server
 

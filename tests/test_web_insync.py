@@ -15,6 +15,7 @@ from earsight.errors import BusyError
 from earsight.library.align import align
 from earsight.library.build import index
 from earsight.library.client import Library
+from earsight.library.clips import LibraryClip
 from earsight.library.offsets import Found, OffsetReader
 from earsight.web.home import Home
 from earsight.web.insync import Bounds, InSync
@@ -120,18 +121,23 @@ def clips(folder: Path, tmp_path: Path) -> Any:
         yield library.root, {clip.path: clip for clip in library.clips()}
 
 
+def repaired(insync: InSync, clip: LibraryClip, root: Path) -> Path:
+    with insync.repaired(clip, root) as file:
+        return Path(file.name)
+
+
 def test_what_was_found_is_kept_until_the_file_changes(clips: Any) -> None:
     root, by_path = clips
     reader = Counted()
     insync = InSync(reader=reader)
     clip = by_path["late.mp4"]
     first = insync.offset(clip, root)
-    copy = insync.repaired(clip, root)
-    assert insync.offset(clip, root) == first and insync.repaired(clip, root) == copy
+    copy = repaired(insync, clip, root)
+    assert insync.offset(clip, root) == first and repaired(insync, clip, root) == copy
     assert (reader.found, reader.copied) == (1, 1)
     make_strokes(clip.file, 0.3)
     insync.offset(clip, root)
-    assert insync.repaired(clip, root) != copy
+    assert repaired(insync, clip, root) != copy
     assert (reader.found, reader.copied) == (2, 2)
     insync.close()
     assert not copy.exists()
@@ -162,23 +168,23 @@ def test_copies_are_few(clips: Any) -> None:
     root, by_path = clips
     late, right, other = (by_path[f"{name}.mp4"] for name in ("late", "right", "other"))
     insync = InSync(Bounds(copies=2, held=0.0), Counted())
-    first, second = insync.repaired(late, root), insync.repaired(right, root)
-    insync.repaired(late, root)  # asked for again: the other one makes room
-    insync.repaired(other, root)
+    first, second = repaired(insync, late, root), repaired(insync, right, root)
+    repaired(insync, late, root)  # asked for again: the other one makes room
+    repaired(insync, other, root)
     assert first.exists() and not second.parent.exists()
     insync.close()
     insync = InSync(Bounds(copies=1, held=1e9), Counted())
-    insync.repaired(late, root)
+    repaired(insync, late, root)
     with pytest.raises(BusyError, match="try again"):  # that one may just be being opened
-        insync.repaired(right, root)
+        repaired(insync, right, root)
     insync.close()
     size = late.file.stat().st_size
     insync = InSync(Bounds(bytes=size, held=0.0), Counted())
-    first = insync.repaired(late, root)
-    insync.repaired(by_path["a.mp4"], root)
+    first = repaired(insync, late, root)
+    repaired(insync, by_path["a.mp4"], root)
     assert not first.exists()
     with pytest.raises(NotServedError, match=r"late\.mp4 cannot be repaired here.*align -o"):
-        InSync(Bounds(bytes=size - 1), Counted()).repaired(late, root)
+        repaired(InSync(Bounds(bytes=size - 1), Counted()), late, root)
     insync.close()
 
 
@@ -210,7 +216,7 @@ def test_a_copy_that_is_asked_for_while_the_server_stops_leaves_nothing(
     insync.offset(by_path["late.mp4"], root)
     insync.close()
     with pytest.raises(NotServedError, match=r"cannot be repaired here\. the server has stopped"):
-        insync.repaired(by_path["late.mp4"], root)
+        repaired(insync, by_path["late.mp4"], root)
     assert list(temporary.iterdir()) == []
 
 

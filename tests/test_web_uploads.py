@@ -307,7 +307,7 @@ def test_a_file_that_takes_too_long(made: Path) -> None:
 
 def test_a_crash_leaves_nothing_for_long(made: Path, tmp_path: Path) -> None:
     environment = os.environ | {"TMPDIR": str(tmp_path)}
-    command = [sys.executable, "-m", "earsight", "serve", "--library", str(made), "--port", "0"]
+    command = [sys.executable, "-m", "earsight", "serve", "-l", str(made), "--port=0", "--no-token"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=environment, **pipes) as process:  # type: ignore[call-overload]
         line = process.stdout.readline()

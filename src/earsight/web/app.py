@@ -184,7 +184,7 @@ def _add_clips(app: FastAPI, home: Home, rules: Rules) -> None:
     def repaired(id: Id, request: Request) -> Response:
         """A copy of the clip with its sound in step, not encoded again; kept for a while."""
         copy = home.insync.repaired(_clip(home, id), home.library.root)
-        return media.answer_with(copy, request)
+        return media.answer_with(copy, Path(copy.name).suffix, request)
 
     @app.post("/api/clips/{id:int}/open", response_model=models.Opened, tags=["clips"])
     def open_folder(id: Id, request: Request) -> dict[str, str]:

@@ -1,14 +1,21 @@
 """What went wrong, as {"error": …} with a status that says whose fault it is."""
 
+import os
 import re
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, ResponseValidationError
+from pydantic_core import PydanticSerializationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from earsight.errors import BusyError, EarsightError, InputError, MediaError
+from earsight.paths import as_text
 
+_NAMED = 3  # of what is wrong with an answer
+_UNFIT = (
+    "The library holds what no answer can hold; index its folder again, or make the library anew."
+)
 RETRY_AFTER = 10  # seconds: what is told to who asks while too much is asked
 
 
@@ -32,6 +39,26 @@ def answer_failures(app: FastAPI) -> None:
             name = ".".join(str(part) for part in one["loc"][1:]) or "the request"
             told.append(f"`{name}`: {one['msg']}; got {str(one.get('input'))[:80]!r}.")
         return _problem(422, " ".join(told))
+
+    @app.exception_handler(ResponseValidationError)
+    def unfit(_: Request, error: ResponseValidationError) -> JSONResponse:
+        told = [
+            f"{'.'.join(str(part) for part in one['loc'][1:])}: {one['msg']}; "
+            f"got {str(one.get('input'))[:80]!r}."
+            for one in error.errors()[:_NAMED]
+        ]
+        return _problem(409, f"{_UNFIT} {' '.join(told)}")
+
+    @app.exception_handler(PydanticSerializationError)
+    @app.exception_handler(UnicodeError)
+    def unwritable(_: Request, error: Exception) -> JSONResponse:
+        return _problem(409, f"{_UNFIT} {error}")
+
+    @app.exception_handler(OSError)
+    def refused(_: Request, error: OSError) -> JSONResponse:
+        file = error.filename
+        named = f": {as_text(os.fsencode(file))}" if isinstance(file, str | bytes) else ""
+        return _problem(409, f"The system could not do it: {error.strerror or error}{named}.")
 
     @app.exception_handler(HTTPException)
     def other(request: Request, error: HTTPException) -> JSONResponse:
@@ -63,4 +90,5 @@ def worded(message: str) -> str:
 
 
 def _problem(status: int, error: str, headers: object = None) -> JSONResponse:
+    error = error.encode("utf-8", "backslashreplace").decode()  # half a character is no text
     return JSONResponse({"error": error}, status, headers)  # type: ignore[arg-type]

@@ -47,6 +47,7 @@ class Home:
         self.quality = Job(self._measure)
         self._strangers = StrangerReader(limits.media_seconds, limits.reading, limits.waiting)
         self._lock = threading.Lock()
+        self._drawing = threading.Lock()
         self._rhythm = threading.Lock()
         self._library: Library | None = None
         self._plane: tuple[str, str, Plane] | None = None  # library, embedding, map
@@ -85,20 +86,19 @@ class Home:
         threading.Thread(target=load, daemon=True).start()
 
     def plane(self) -> Plane:
-        """Return the map as the library is now: what was forgotten is not on it."""
-        state = self.library.state
-        with self._lock:
-            kept = self._plane
-        if kept is None or kept[0] != state:
-            kept = (state, self._embedding(), plane_of(self.library))
-            with self._lock:
-                self._plane = kept
-        return kept[2]
+        """Return the map as the library is now: what was forgotten is not on it.
+
+        It is drawn once, however many ask: LAPACK takes 0.1 s for one thread, minutes for twenty.
+        """
+        with self._drawing:
+            state = self.library.state
+            if self._plane is None or self._plane[0] != state:
+                self._plane = (state, self._embedding(), plane_of(self.library))
+            return self._plane[2]
 
     def place(self, point: FloatArray) -> tuple[float, float] | None:
         """Return where a point falls on the map; its axes last as long as the embedding does."""
-        with self._lock:
-            kept = self._plane
+        kept = self._plane
         if kept is not None and kept[1] == self._embedding():
             return kept[2].place(point)
         return self.plane().place(point)

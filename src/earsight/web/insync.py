@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from earsight.errors import BusyError, MediaError
 from earsight.library.clips import LibraryClip
@@ -94,8 +94,8 @@ class InSync:
             "why": found.why.replace(str(path), clip.path),
         }
 
-    def repaired(self, clip: LibraryClip, root: Path) -> Path:
-        """Return a copy of a clip whose sound is in step; it stays for a moment at least.
+    def repaired(self, clip: LibraryClip, root: Path) -> BinaryIO:
+        """Return a copy of a clip whose sound is in step, opened: others may take its room.
 
         Raises:
             NotServedError: Its file is not served, or no copy can be made.
@@ -142,15 +142,18 @@ class InSync:
         finally:
             self._turns.release()
 
-    def _kept(self, key: Key) -> Path | None:
+    def _kept(self, key: Key) -> BinaryIO | None:
         with self._lock:
             copy = self._copies.get(key)
-            if copy is None or not copy.path.exists():  # a cleaner of temporary files was here
+            if copy is None:
                 return None
             copy.asked = time.monotonic()
-            return copy.path
+            try:
+                return copy.path.open("rb")
+            except FileNotFoundError:  # a cleaner of temporary files was here
+                return None
 
-    def _copy(self, path: Path, key: Key, found: Found) -> Path:
+    def _copy(self, path: Path, key: Key, found: Found) -> BinaryIO:
         self._make_room(key[1])
         folder = Path(tempfile.mkdtemp(dir=self._private.path()))
         try:
@@ -161,7 +164,7 @@ class InSync:
         with self._lock:
             copy = _Copy(folder, made, made.stat().st_size, time.monotonic())
             self._copies[key] = copy
-        return made
+            return made.open("rb")
 
     def _make_room(self, size: int) -> None:
         bounds = self._bounds

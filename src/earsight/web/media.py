@@ -3,21 +3,22 @@
 import os
 import re
 import stat
-import subprocess
-import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 from starlette.requests import Request
 from starlette.responses import FileResponse
+from starlette.types import Receive, Scope, Send
 
-from earsight.errors import InputError, MediaError
+from earsight.errors import InputError, LibraryError, MediaError
 from earsight.library import glimpse
 from earsight.library.beside import text_beside
 from earsight.library.clips import LibraryClip
+from earsight.library.handle import open_directory
+from earsight.web.desktop import show_folder
 
 N_PEAKS = 200
 _CACHE_BYTES = 64 << 20
@@ -45,6 +46,7 @@ _TYPES = {
     "webp": "image/webp",
     **dict.fromkeys(("tif", "tiff"), "image/tiff"),
 }
+_OTHER = "application/octet-stream"
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
@@ -101,19 +103,57 @@ def text_of(clip: LibraryClip, root: Path, start: float | None, end: float | Non
 def bytes_of(clip: LibraryClip, root: Path, request: Request) -> FileResponse:
     """Answer with a clip's file, or with the one range of it that is asked for.
 
-    Other ranges than one are answered by the whole file, as HTTP allows.
+    Other ranges than one are answered by the whole file, as HTTP allows. The file is opened below
+    the clips folder without following links, of which `file_of` has left none in its path; so what
+    is put in its place meanwhile is not served either.
+
+    Raises:
+        NotServedError: As `file_of`; or the range lies beyond the file.
     """
-    return answer_with(file_of(clip, root), request)
+    real, within = file_of(clip, root), (clip.root or root).resolve()
+    try:
+        with open_directory(within, follow=True) as folder:
+            descriptor = folder.open(os.fspath(real.relative_to(within)))
+    except (OSError, ValueError, LibraryError) as error:
+        raise NotServedError(404, f"{clip.path} is not there any more; index again.") from error
+    return answer_with(os.fdopen(descriptor, "rb"), real.suffix, request)
 
 
-def answer_with(path: Path, request: Request) -> FileResponse:
-    """Answer with a file of ours, or with the one range of it that is asked for."""
-    _one_range(request, path.stat().st_size)
-    kind = _TYPES.get(path.suffix.lower().lstrip("."), "application/octet-stream")
-    headers = {"Cache-Control": "private, no-cache"}
-    if kind == "application/octet-stream":
-        headers["Content-Disposition"] = "attachment"
-    return FileResponse(path, media_type=kind, headers=headers)
+def answer_with(file: BinaryIO, suffix: str, request: Request) -> FileResponse:
+    """Answer with an open file, or with the one range of it that is asked for.
+
+    Raises:
+        NotServedError: The range lies beyond the file.
+    """
+    try:
+        _one_range(request, os.fstat(file.fileno()).st_size)
+    except NotServedError:
+        file.close()
+        raise
+    return _OpenFile(file, _TYPES.get(suffix.lower().lstrip("."), _OTHER))
+
+
+class _OpenFile(FileResponse):
+    """Sends a file that is open, and closes it."""
+
+    def __init__(self, file: BinaryIO, kind: str) -> None:
+        headers = {"Cache-Control": "private, no-cache"}
+        if kind == _OTHER:
+            headers["Content-Disposition"] = "attachment"
+        self._file, found = file, os.fstat(file.fileno())
+        path = f"/dev/fd/{file.fileno()}"
+        super().__init__(path, media_type=kind, headers=headers, stat_result=found)
+
+    def set_stat_headers(self, stat_result: os.stat_result) -> None:
+        """Tell size and time; a time before or after those that a date can hold is told as 1970."""
+        try:
+            super().set_stat_headers(stat_result)
+        except (ValueError, OverflowError, OSError):
+            super().set_stat_headers(os.stat_result((*stat_result[:7], 0, 0, 0)))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._file:
+            await super().__call__(scope, receive, send)
 
 
 def _one_range(request: Request, size: int) -> None:
@@ -135,6 +175,7 @@ class Faces:
     def __init__(self, limit: int = _CACHE_BYTES) -> None:
         self._limit = limit
         self._lock = threading.Lock()
+        self._turns: dict[tuple[Any, ...], threading.Lock] = {}
         self._kept: OrderedDict[tuple[Any, ...], tuple[Any, int]] = OrderedDict()
         self._size = 0
 
@@ -173,14 +214,26 @@ class Faces:
         return cast(dict[str, Any], self._get(("waveform", clip.content), listen))
 
     def _get(self, key: tuple[Any, ...], make: Callable[[], tuple[Any, int]]) -> Any:
+        """Return what is kept, or make it: once, however many ask for it meanwhile."""
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key][0]
-        try:
-            made, size = make()
-        except MediaError as error:
-            raise NotServedError(404, str(error)) from error
+            turn = self._turns.setdefault(key, threading.Lock())
+        with turn:
+            try:
+                return self._find(key) or self._keep(key, *make())
+            except MediaError as error:
+                raise NotServedError(404, str(error)) from error
+            finally:
+                with self._lock:
+                    self._turns.pop(key, None)
+
+    def _find(self, key: tuple[Any, ...]) -> Any:
+        with self._lock:
+            if key not in self._kept:
+                return None
+            self._kept.move_to_end(key)
+            return self._kept[key][0]
+
+    def _keep(self, key: tuple[Any, ...], made: Any, size: int) -> Any:
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = (made, size)
@@ -197,19 +250,11 @@ def open_folder(clip: LibraryClip, root: Path) -> Path:
         NotServedError: The file is not served, or there is no file manager.
     """
     path = file_of(clip, root)
-    command = ["open", "-R", os.fspath(path)]
-    if sys.platform != "darwin":
-        command = ["xdg-open", os.fspath(path.parent)]
     try:
-        subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        show_folder(path)
     except OSError as error:
         raise NotServedError(
-            409, f"No file manager could be started ({command[0]}). The clip is in {path.parent}."
+            409,
+            f"No file manager could be started ({error.filename}). The clip is in {path.parent}.",
         ) from error
     return path.parent

@@ -7,10 +7,12 @@ import re
 import socket
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from earsight.web import door
 
 MIN_TOKEN = 16  # characters
 SMALL_BODY = 1 << 16  # bytes that a request may have which uploads nothing
@@ -38,7 +40,7 @@ class Rules:
 
     Attributes:
         host: The address that is listened on.
-        token: What a request must show, or None where only this machine can ask.
+        token: What a request must show; None: whoever uses this machine may ask.
         upload_bytes: The longest body of a file to search by.
     """
 
@@ -89,7 +91,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
-                    headers[name] = value
+                    headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
@@ -97,10 +99,16 @@ class Guard:
         refusal = self._foreign(headers, scope) or self._too_large(headers, scope)
         if refusal is not None:
             await _refuse(send_with_headers, *refusal)
-        elif self._rules.token is None or self._shown(headers, scope):
+            return
+        shown = _take_token(scope)
+        if self._rules.token is None:
             await self._app(scope, receive, send_with_headers)
-        elif scope["method"] == "GET" and self._is(_asked_token(scope)):
-            await self._remember(scope, send_with_headers)
+        elif scope["method"] == "GET" and self._is(shown):
+            await self._remember(headers, scope, send_with_headers)
+        elif self._has_shown(headers, scope):
+            await self._app(scope, receive, send_with_headers)
+        elif scope["method"] == "GET" and door.is_for_a_person(headers):
+            await _answer(send_with_headers, 401, *door.asking(wrong=shown is not None))
         else:
             told = "This server asks for its token: open the address that it printed, with ?token=…"
             await _refuse(send_with_headers, 401, f"{told}, or send Authorization: Bearer TOKEN.")
@@ -137,7 +145,7 @@ class Guard:
         token = self._rules.token or ""
         return shown is not None and hmac.compare_digest(shown.encode(), token.encode())
 
-    def _shown(self, headers: Headers, scope: Scope) -> bool:
+    def _has_shown(self, headers: Headers, scope: Scope) -> bool:
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self._is(bearer.strip()):
             return True
@@ -148,20 +156,25 @@ class Guard:
         kept = cookies.get(_cookie_name(scope))
         return kept is not None and self._is(kept.value)
 
-    async def _remember(self, scope: Scope, send: Send) -> None:
+    async def _remember(self, headers: Headers, scope: Scope, send: Send) -> None:
         """Keep the token in a cookie and lead on without it in the address."""
         cookie = f"{_cookie_name(scope)}={self._rules.token}; Path=/; HttpOnly; SameSite=Strict"
-        path = scope["path"] if re.fullmatch(r"/[\w/.-]*", scope["path"]) else "/"
-        headers = [
-            (b"location", re.sub("/+", "/", path).encode()),
-            (b"set-cookie", cookie.encode()),
-        ]
-        await send({"type": "http.response.start", "status": 303, "headers": headers})
-        await send({"type": "http.response.body"})
+        path = scope["path"] if re.fullmatch(r"/[A-Za-z0-9_/.-]*", scope["path"]) else "/"
+        path = re.sub("/+", "/", path)
+        kept = (b"set-cookie", cookie.encode())
+        if door.is_for_a_person(headers):
+            given, body = door.leading_to(path)
+            await _answer(send, 200, [*given, kept], body)
+        else:
+            await _answer(send, 303, [(b"location", path.encode()), kept], b"")
 
 
-def _asked_token(scope: Scope) -> str | None:
-    values = parse_qs(scope["query_string"].decode("latin-1")).get("token")
+def _take_token(scope: Scope) -> str | None:
+    """Return the token of a request's address, which nothing after this sees any more."""
+    asked = scope["query_string"].decode("latin-1").split("&")
+    kept = [part for part in asked if part.partition("=")[0] != "token"]
+    scope["query_string"] = "&".join(kept).encode("latin-1")
+    values = [value for name, value in parse_qsl("&".join(asked)) if name == "token"]
     return values[0] if values else None
 
 
@@ -174,6 +187,10 @@ async def _refuse(send: Send, status: int, error: str) -> None:
     body = json.dumps({"error": error}).encode()
     headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
     headers.append((b"content-length", str(len(body)).encode()))
+    await _answer(send, status, headers, body)
+
+
+async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -6,9 +6,8 @@ import re
 import secrets
 import socket
 import sys
-import threading
-import webbrowser
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 
@@ -19,23 +18,39 @@ from earsight.errors import InputError, LibraryError
 from earsight.library.place import find, named
 from earsight.storage import Remote
 from earsight.web.app import create_app
+from earsight.web.desktop import opening
 from earsight.web.heads import TimedHeads
 from earsight.web.security import MIN_TOKEN, Rules, is_loopback, url_of
 from earsight.web.uploads import Limits
 
 
-def rules_for(host: str, token: str | None, limits: Limits) -> Rules:
+def rules_for(host: str, token: str | None, limits: Limits, *, asks: bool = True) -> Rules:
     """Return who may ask a server that listens on `host`.
 
-    Beyond loopback a token is asked for; where none is given, one is made.
+    Other users of this machine are strangers as well, so a token is asked for on loopback too;
+    where none is given, one is made.
+
+    Args:
+        host: The address.
+        token: What a request must show.
+        limits: What an upload may take.
+        asks: Whether a token is asked for.
 
     Raises:
         InputError: A token that is too short to be a secret, or holds other characters than
-            letters, digits, `-` and `_`.
+            letters, digits, `-` and `_`; or none is asked for beyond loopback, or beside one.
     """
-    if token is None and not is_loopback(host):
-        token = secrets.token_urlsafe(24)
-    if token is not None and not re.fullmatch(rf"[A-Za-z0-9_-]{{{MIN_TOKEN},200}}", token):
+    if not asks:
+        if token is not None:
+            raise InputError("A token was given, and none is to be asked for; choose one of both.")
+        if not is_loopback(host):
+            raise InputError(
+                f"Without a token, whoever reaches {host} could see the clips and search by files; "
+                "so that is for this machine alone. Leave out --no-token, or --host."
+            )
+        return Rules(host, None, limits.bytes)
+    token = secrets.token_urlsafe(24) if token is None else token
+    if not re.fullmatch(rf"[A-Za-z0-9_-]{{{MIN_TOKEN},200}}", token):
         raise InputError(
             f"A token has {MIN_TOKEN} to 200 letters, digits, - or _; got {len(token)} characters. "
             "Leave it out, and one is made."
@@ -49,21 +64,24 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     token: str | None = None,
+    asks: bool = True,
     browse: bool = False,
-    said: Callable[[str], None] = lambda _: None,
+    said: Callable[[str, str | None], None] = lambda _, __: None,
 ) -> None:
     """Serve the page and the API of one library until the process is stopped.
 
     Args:
         folder: The clips folder, the library folder itself, or an address on S3.
-        host: The address to listen on; anything but loopback asks for a token.
+        host: The address to listen on.
         port: 0: any that is free.
-        token: What a request must show.
+        token: What a request must show; None: one is made.
+        asks: Whether a token is asked for; only on loopback can it be left out.
         browse: Open the page in a browser once it is there.
-        said: Is told the page's address.
+        said: Is told the page's address, which shows the token, and the token.
 
     Raises:
-        InputError: The port is taken, the address is none of this machine's, or a bad token.
+        InputError: The port is taken, the address is none of this machine's, a bad token, or none
+            beyond loopback.
         LibraryError: There is no such folder.
     """
     place = named(folder)
@@ -72,15 +90,14 @@ def serve(
     elif not place.is_dir():
         raise LibraryError(f"There is no folder {folder}; serve takes the folder of the clips.")
     limits = Limits()
-    rules = rules_for(host, token, limits)
+    rules = rules_for(host, token, limits, asks=asks)
     listening = listen(host, port)
     app = create_app(place, rules, limits)
     server = _Server(configured(app))
     url = url_of(host, listening.getsockname()[1], rules.token)
-    said(url)
-    if browse:
-        threading.Timer(0.5, webbrowser.open, [url]).start()
-    server.run(sockets=[listening])
+    said(url, rules.token)
+    with opening(url, secret=rules.token is not None) if browse else nullcontext():
+        server.run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
