@@ -34,7 +34,7 @@ MAY_KNOW = {
     "engine": set(),
     "methods": {"datasets", "discovery", "features", "linalg", "moments", "retrieval"},
     "extractors": {"features", "media", "weights"},
-    "demo": set(),
+    "demo": {"engine"},
     "pictures": set(),
     "alignment": {"features"},
     "library": {

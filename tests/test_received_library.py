@@ -406,3 +406,17 @@ def test_a_terminal_is_asked(library: Path, tmp_path: Path, answer: str) -> None
     os.close(here)
     assert process.returncode == (3 if answer == "y" else 1)  # 3: text.mp4 is no film
     assert (b"Labels: " in shown) == (answer == "y")
+
+
+def test_no_module_of_the_current_folder_is_imported(library: Path, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    for name in ("threading", "socket", "pickle", "numpy", "earsight", "pip", "sitecustomize"):
+        (library / f"{name}.py").write_text(f"open({os.fspath(ran)!r}, 'a').write({name!r})")
+    make_clip(library / "more.mp4", tone=700)
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONSAFEPATH"}
+    script = tmp_path / "bin" / "earsight"  # as it is installed
+    script.parent.mkdir()
+    script.write_text("from earsight.cli import main\nif __name__ == '__main__':\n    main()\n")
+    command = [sys.executable, os.fspath(script), "index", ".", "--workers", "2"]
+    done = subprocess.run(command, cwd=library, env=environment, check=False)
+    assert done.returncode == 3 and not ran.exists()

@@ -3,11 +3,10 @@
 import json
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
+from earsight import engine
 from earsight.demo.clip import film
 from earsight.demo.scenes import LABELS
 from earsight.demo.scenes._base import Parameters
@@ -152,14 +151,10 @@ def _drawn(tasks: list[_Task]) -> Iterator[_Task]:
             _film(task)
             yield task
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(_film, task): task for task in tasks}
-        try:
-            for future in as_completed(futures):
-                future.result()
-                yield futures[future]
-        finally:
-            pool.shutdown(cancel_futures=True)
+    for task, drawn in engine.run(_film, tasks, workers=workers):
+        if isinstance(drawn, engine.WorkerDied):
+            raise drawn
+        yield task
 
 
 def _film(task: _Task) -> None:

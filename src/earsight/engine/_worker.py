@@ -22,6 +22,8 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 RECALL, END = b"recall", b"end"  # what a parent sends beside pickled items; no pickle begins so
+_SAFE = "PYTHONSAFEPATH"
+_STARTING = threading.Lock()
 READY, DONE, FAILED, BACK = "ready", "done", "failed", "back"  # what a worker answers
 
 
@@ -30,7 +32,7 @@ def spawn(target: Callable[..., None], *more: Any, daemon: bool) -> tuple[SpawnP
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=target, args=(theirs, *more), daemon=daemon)
-    with _undisturbed():
+    with _undisturbed(), _not_from_here():
         process.start()
     theirs.close()
     return process, ours
@@ -48,7 +50,8 @@ def _undisturbed() -> Iterator[None]:
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
             before[number] = signal.signal(number, lambda sent, _: held.append(sent))
-    resource_tracker.ensure_running()  # by itself it would do so later, and unblock signals
+    with _not_from_here():
+        resource_tracker.ensure_running()  # by itself it would do so later, and unblock signals
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -58,6 +61,24 @@ def _undisturbed() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         for sent in held:
             signal.raise_signal(sent)
+
+
+@contextmanager
+def _not_from_here() -> Iterator[None]:
+    """Let a new process import nothing from the current folder, which may be a stranger's.
+
+    It begins with `python -c`, and so would look there first, for the standard library too.
+    """
+    with _STARTING:
+        before = os.environ.get(_SAFE)
+        os.environ[_SAFE] = "1"
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[_SAFE]
+            else:
+                os.environ[_SAFE] = before
 
 
 def begin(start: Callable[[], None] | None, scratch: str | None = None) -> None:

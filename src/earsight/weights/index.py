@@ -44,7 +44,11 @@ def _run(
     environment = {key: value for key, value in os.environ.items() if key not in left_out}
     environment |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1"} | dict(settings or {})
     return subprocess.run(
-        [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-P", *arguments],  # nothing of the current folder is imported
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
