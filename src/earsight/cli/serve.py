@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from earsight.cli._show import out, say
+from earsight.cli._show import out, printable, say, warn
+from earsight.cli._trust import TrustOption, consent
 from earsight.cli.library import Json, LibraryOption
 
 
@@ -29,6 +30,7 @@ def serve(
             "--no-token", help="Answer whoever uses this machine; not beyond a loopback address."
         ),
     ] = False,
+    trust: TrustOption = False,
     as_json: Json = False,
 ) -> None:
     """Open a page to search, play and index the clips, and the same as a JSON API.
@@ -41,6 +43,8 @@ def serve(
         if token != os.environ.get("EARSIGHT_TOKEN"):
             raise typer.BadParameter("--token and --no-token contradict each other.")
         token = None  # what is typed goes before what is set
+    for asked in consent(library, trust):
+        warn(f"Left out, as you have not agreed to it (--trust-library): {printable(str(asked))}")
 
     def said(url: str, token: str | None) -> None:
         out(json.dumps({"url": url, "token": token}) if as_json else f"Earsight is at {url}")
