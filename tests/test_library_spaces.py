@@ -14,6 +14,7 @@ from earsight.errors import InputError, LibraryError, MediaError
 from earsight.extractors import extract_all
 from earsight.library.build import index
 from earsight.library.client import Library
+from earsight.library.consent import trust_library
 from earsight.library.evaluate import evaluate_library
 from earsight.library.learn import choose
 from earsight.library.paired import PairedRows
@@ -48,7 +49,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "clips"))
+    copy = Path(shutil.copytree(made, tmp_path / "clips"))
+    assert {one.kind for one in trust_library(copy)} == {"plugin"}
+    return copy
 
 
 def stems(folder: Path, *query: object, **how: object) -> list[str]:

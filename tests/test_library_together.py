@@ -65,6 +65,9 @@ def test_a_library_apart_from_its_clips_carried_elsewhere(tmp_path: Path) -> Non
     index(clips, library=place)
     shutil.copytree(place, there)
     shutil.rmtree(place)
-    found = search(there, text="red").results
-    assert [one.path for one in found] == [str(clips / "a.mp4")]
+    answer = search(there, text="red")
+    assert [one.path for one in answer.results] == ["there:/a.mp4"]
+    assert "does not know where the clips" in answer.notes[0]
     assert not index(clips, library=there).rebuilt and not (clips / FOLDER).exists()
+    answer = search(there, text="red")
+    assert ([one.path for one in answer], answer.notes) == ([str(clips / "a.mp4")], [])

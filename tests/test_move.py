@@ -177,6 +177,7 @@ def test_a_copied_library_never_answers_from_the_others_vectors(clips, tmp_path,
     copy = Path(shutil.copytree(clips, tmp_path / "copy"))
     assert answers(copy) == answers(clips)
     index(clips, rebuild=True)
+    assert [one.what for one in earsight.trust_library(copy)] == [milvus.address]
     with pytest.raises(LibraryError, match="is gone"):
         answers(copy)
     assert index(copy).rebuilt  # as for any library whose files are missing

@@ -17,7 +17,7 @@ from _clips import Draw, Sound, make_clip
 from _server import serving
 from earsight.cli import app
 from earsight.engine import NoTimeLeft, TookTooLong, WorkerDied
-from earsight.errors import InputError, MediaError
+from earsight.errors import InputError, LibraryError, MediaError
 from earsight.library import timing
 from earsight.library.build import index
 from earsight.library.place import FOLDER
@@ -27,6 +27,7 @@ from earsight.library.search import Searcher, search
 from earsight.library.store import Store
 from earsight.library.tables import Tables, stored_tables
 from earsight.library.timing import Timings
+from earsight.vectors import SequenceStore
 
 N = 4
 
@@ -152,11 +153,12 @@ def test_timing_is_read_once_and_goes_with_its_clip(
 
 
 def test_where_nothing_can_be_kept_the_answer_is_the_same(
-    fresh: Path, clips: Path, wild: Path
+    fresh: Path, clips: Path, wild: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vectors = kept(fresh).folder
-    assert isinstance(vectors, Path)
-    (vectors / f"{kept(fresh).timing.name}.lance").write_text("a file where the table should be")
+    def full(*_: object) -> None:
+        raise LibraryError("the disk is full")
+
+    monkeypatch.setattr(SequenceStore, "create", full)
     ours, theirs = (search(folder, wild, rhythm=True) for folder in (fresh, clips))
     assert names(ours) == names(theirs)
     assert [one.timing for one in ours] == [one.timing for one in theirs]

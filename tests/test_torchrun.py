@@ -167,7 +167,7 @@ def test_a_checkpoint_of_one_process_is_continued_by_two(file: Path, tmp_path: P
     assert found.history_[1, 0] == alone.history_[1, 0]  # of the process before
     for name, x in views.items():
         ours, theirs = (each.transform(name, x) for each in (found, alone))
-        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+        np.testing.assert_allclose(ours, theirs, atol=1e-3)  # float32, summed in another order
 
 
 def test_what_cannot_be_shared_says_so(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,7 @@ class FeatureSequence:
         return np.asarray(weights @ self.values / weights.sum(), dtype=np.float32)
 
 
-_TOGETHER = 32  # neighbouring clips read at once: opening a file costs more than reading a clip
+_TOGETHER = 16  # neighbouring clips read at once: opening a file costs more than reading a clip
 
 
 class Rows(Protocol):

@@ -77,6 +77,11 @@ class Opened:
         self._hold = hold
         self._held: dict[str, HeldIndex | VectorTable] = {}
         self.left_out: list[str] = []
+        if not (store.is_fed_here or store.shared):
+            self.left_out.append(
+                f"This machine does not know where the clips of the library {store.folder} are. "
+                f"Say so once: {store.index_command}"
+            )
 
     # -- what is loaded once -----------------------------------------------------------------------
 
