@@ -81,12 +81,8 @@ class _Worker(Generic[Item]):
         return max(1, min(_MOST, int(_AHEAD / max(self._last, 1e-6)))) - len(self.items)
 
     def give(self, item: Item) -> None:
-        """Let it work on an item after those that it has; until it has started, it keeps it."""
+        """Let it work on an item after those that it has."""
         self.items.append(item)
-        if self.is_ready:
-            self._send(item)
-
-    def _send(self, item: Item) -> None:
         with suppress(OSError):  # it has died: the next look at the pipe tells
             self.pipe.send(item)
 
@@ -105,8 +101,6 @@ class _Worker(Generic[Item]):
         kind, outcome, spent = self.pipe.recv()
         if kind == _worker.READY:
             self.is_ready = True
-            for item in self.items:
-                self._send(item)
         elif kind == _worker.BACK:
             self.is_recalled = False
         else:
