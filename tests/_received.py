@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from earsight.library.place import FOLDER
 
 
@@ -75,3 +77,16 @@ def listening() -> Iterator[Ear]:
         yield ear
     finally:
         ear.close()
+
+
+SECRET = "do not show this line"
+
+
+@pytest.fixture
+def precious(tmp_path: Path) -> Path:
+    """A folder of the receiver's own, which must stay as it is."""
+    folder = tmp_path / "precious"
+    (folder / "1" / "deep").mkdir(parents=True)
+    (folder / "1" / "deep" / "file.txt").write_text(SECRET)
+    (folder / "file.txt").write_text(SECRET)
+    return folder

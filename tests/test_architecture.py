@@ -16,7 +16,7 @@ MAY_KNOW = {
     "ahead": set(),
     "arrays": set(),
     "data": set(),
-    "paths": set(),
+    "paths": {"errors"},
     "untrusted": set(),
     "discovery": set(),
     "linalg": set(),

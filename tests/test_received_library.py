@@ -1,7 +1,5 @@
 """A library that somebody else made: nothing outside it is read, written, deleted or contacted."""
 
-import contextlib
-import json
 import os
 import shutil
 import sqlite3
@@ -10,34 +8,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 import earsight
 from _clips import make_clip
-from _received import edited, listening, set_fact, set_info, set_settings
-from earsight.cli import app
-from earsight.errors import EarsightError, LibraryError
+from _received import edited, set_fact
+from earsight.errors import LibraryError
 from earsight.library.build import index, refresh
-from earsight.library.doctor import check_library
-from earsight.library.evaluate import evaluate_library
 from earsight.library.place import FOLDER, held_by
 from earsight.library.search import search
 from earsight.library.status import status
 from earsight.library.store import Store
-from earsight.library.trust import NotTrustedError, Request, Trust, requests_of
-
-SECRET = "do not show this line"
-LABELS = "path,label\nred/a.mp4,first\nred/b.mp4,first\nblue/c.mp4,second\n"
-
-
-@pytest.fixture
-def precious(tmp_path: Path) -> Path:
-    """A folder of the receiver's own, which must stay as it is."""
-    folder = tmp_path / "precious"
-    (folder / "1" / "deep").mkdir(parents=True)
-    (folder / "1" / "deep" / "file.txt").write_text(SECRET)
-    (folder / "file.txt").write_text(SECRET)
-    return folder
+from earsight.library.trust import NotTrustedError, Request
 
 
 def state(folder: Path) -> dict[str, bytes | None]:
@@ -72,8 +53,6 @@ def test_a_link_in_a_library_is_an_error_that_names_it(
     replaced.unlink(missing_ok=True)
     replaced.symlink_to(target)
     before = state(precious)
-    if name == "library.db" and use == "open":  # `find` looks through the link, the store does not
-        pass
     with pytest.raises(LibraryError, match=f"{name}' is a link"):
         USES[use](library)
     assert state(precious) == before
@@ -224,188 +203,6 @@ def test_a_library_elsewhere_of_other_clips_asks(library: Path, tmp_path: Path) 
         other.mkdir()
         make_clip(other / "a.mp4")
         index(other, library=place, trust=True)
-
-
-# What it asks for
-
-
-def test_a_server_that_a_library_names_is_not_contacted(library: Path) -> None:
-    before = search(library, text="red", top=9)
-    with listening() as ear:
-        set_settings(library, index=ear.address)
-        for use in (index, refresh):
-            with pytest.raises(NotTrustedError, match=ear.address) as caught:
-                use(library)
-            assert "--trust-library" in str(caught.value) and "--index embedded" in str(
-                caught.value
-            )
-        after = search(library, text="red", top=9)
-        assert [(one.path, one.score) for one in after.results] == [
-            (one.path, one.score) for one in before.results
-        ]
-        status(library), check_library(library), evaluate_library(library)
-        assert ear.heard == 0
-        with pytest.raises(LibraryError):  # agreed to: it is asked, and is no Milvus
-            index(library, trust=True)
-        assert ear.heard > 0
-        assert index(library, index="embedded").changes.added == 0
-
-
-def test_vectors_on_a_server_are_made_again_here(library: Path, tmp_path: Path) -> None:
-    queries = [{"text": "red"}, {"query": library / "red/a.mp4"}, {"query": library / "sound.wav"}]
-    before = [search(library, top=9, **query).results for query in queries]
-    with listening() as ear:
-        where = {"index": ear.address, "table": f"earsight_{'0' * 16}_1_{'0' * 8}", "dim": 384}
-        set_info(library, lambda info: info.update(where))
-        set_settings(library, index=ear.address)
-        for query, known in zip(queries, before, strict=True):
-            answer = search(library, top=9, **query)
-            assert [(one.path, one.score) for one in answer.results] == [
-                (one.path, one.score) for one in known
-            ]
-            (note,) = (one for one in answer.notes if ear.address in one)
-            assert "made again" in note
-        with earsight.Library(library) as opened:
-            assert opened.search(text="red").results
-            assert len(opened.embeddings("visual").clips) > 1
-        assert "--trust-library" in status(library).index_trouble
-        left = {one.check: one for one in check_library(library) if one.state != "fine"}
-        assert set(left) == {"what answers"} and left["what answers"].state == "warning"
-        assert ear.heard == 0
-
-
-def test_collections_that_a_library_says_it_made_are_not_dropped(library: Path) -> None:
-    with listening() as ear:
-        set_fact(library, f"made:earsight_{'0' * 16}_1_{'0' * 8}", [ear.address, 0])
-        index(library)
-        assert ear.heard == 0
-
-
-def test_labels_of_any_file_are_not_read(library: Path, precious: Path) -> None:
-    set_settings(library, labels=str(precious / "file.txt"))
-    with pytest.raises(NotTrustedError, match="read the file") as caught:
-        index(library)
-    assert SECRET not in str(caught.value) and "--labels folders" in str(caught.value)
-    with pytest.raises(EarsightError) as agreed:
-        index(library, trust=True)
-    assert SECRET not in str(agreed.value)
-    assert index(library, labels="folders").changes.added == 0
-
-
-def test_labels_in_the_clips_folder_are_its_own(library: Path, precious: Path) -> None:
-    (library / "labels.csv").write_text(LABELS)
-    set_settings(library, labels=str(library / "labels.csv"))
-    assert "first" in index(library).labels
-    (library / "labels.csv").unlink()
-    (library / "labels.csv").symlink_to(precious / "file.txt")
-    with pytest.raises(NotTrustedError, match="read the file"):
-        index(library)
-
-
-@pytest.mark.parametrize(
-    ("name", "spec", "kind"),
-    [
-        ("audio", "clap:model=owner/name", "model"),
-        ("visual", "inception:pca=/somewhere/pca.safetensors", "file"),
-        ("learn", "tnn:checkpoint=/somewhere", "folder"),
-    ],
-)
-def test_files_and_models_that_a_library_names(
-    library: Path, name: str, spec: str, kind: str
-) -> None:
-    set_settings(library, **{name: spec})
-    with pytest.raises(NotTrustedError) as caught:
-        index(library)
-    assert [one.kind for one in caught.value.requests] == [kind]
-    assert len(search(library, text="red").results) > 1  # what answers was made without it
-
-
-def test_a_library_made_by_extractors_that_ask_for_files(library: Path) -> None:
-    spec = "inception:pca=/somewhere/pca.safetensors"
-    set_info(library, lambda info: info["sources"].update(visual=spec))
-    known = search(library, library / "red/a.mp4", top=9).results
-    assert len(known) > 1  # a clip of its own, by its stored vectors
-    with pytest.raises(NotTrustedError, match="pca"):
-        search(library, text="red")
-    with pytest.raises(NotTrustedError, match="pca"):
-        evaluate_library(library)
-
-
-def test_a_plug_in_is_not_imported_to_find_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = {"mine": "module_that_is_not_there"}
-    monkeypatch.setattr("earsight.discovery.names", lambda floor: names)
-    assert requests_of({"learn": "mine"}, None) == [
-        Request("plugin", "mine (module_that_is_not_there)")
-    ]
-
-
-def test_what_ours_need_is_no_request(tmp_path: Path) -> None:
-    for settings in (
-        {"audio": "yamnet", "visual": "efficientnet", "ears": "yamnet", "labels": "folders"},
-        {"audio": "soundnet:layer=conv5", "visual": "none", "learn": "tnn:epochs=3"},
-        {"learn": "auto", "index": "embedded", "visual": "inception"},
-    ):
-        assert requests_of(settings, tmp_path) == []
-
-
-# Agreeing
-
-
-def test_what_is_given_here_is_the_users_word(library: Path, tmp_path: Path) -> None:
-    (tmp_path / "labels.csv").write_text(LABELS)
-    index(library, labels=str(tmp_path / "labels.csv"))
-    assert index(library).labels  # the second day
-    copy = Path(shutil.copytree(library, tmp_path / "copy"))
-    with pytest.raises(NotTrustedError):
-        index(copy)
-    assert earsight.trust_library(copy) == [Request("file", str(tmp_path / "labels.csv"))]
-    assert index(copy).labels and earsight.trust_library(copy) == []
-
-
-def test_what_was_agreed_to_is_private_and_can_be_taken_back(library: Path) -> None:
-    trust = Trust.of(library / FOLDER)
-    trust.allow([Request("server", "milvus://a:1")])
-    assert trust.file.stat().st_mode & 0o077 == trust.file.parent.stat().st_mode & 0o077 == 0
-    assert json.loads(trust.file.read_text())["allowed"] == [["server", "milvus://a:1"]]
-    Trust.of(library / FOLDER).check([Request("server", "milvus://a:1")])
-    with pytest.raises(NotTrustedError):
-        Trust.of(library / FOLDER).check([Request("server", "milvus://b:1")])
-    trust.file.write_text("{")
-    with pytest.raises(LibraryError, match="Remove that file"):
-        Trust.of(library / FOLDER)
-
-
-def test_the_command_line_refuses_and_agrees(library: Path, tmp_path: Path) -> None:
-    (tmp_path / "labels.csv").write_text(LABELS)
-    set_settings(library, labels=str(tmp_path / "labels.csv"))
-    run = CliRunner()
-    refused = run.invoke(app, ["index", str(library)])
-    assert refused.exit_code == 1 and isinstance(refused.exception, NotTrustedError)
-    agreed = run.invoke(app, ["index", str(library), "--trust-library"])
-    assert agreed.exit_code in (0, 3), agreed.output
-    again = run.invoke(app, ["index", str(library)])
-    assert again.exit_code in (0, 3) and "Nothing to do" in again.output
-
-
-@pytest.mark.parametrize("answer", ["y", "n"])
-def test_a_terminal_is_asked(library: Path, tmp_path: Path, answer: str) -> None:
-    (tmp_path / "labels.csv").write_text(LABELS)
-    set_settings(library, labels=str(tmp_path / "labels.csv"))
-    here, there = os.openpty()
-    command = [sys.executable, "-m", "earsight", "index", str(library)]
-    with subprocess.Popen(command, stdin=there, stdout=there, stderr=there) as process:
-        os.close(there)
-        shown = b""
-        while b"Agree" not in shown:
-            shown += os.read(here, 4096)
-        assert b"read the file" in shown and b"labels.csv" in shown
-        os.write(here, f"{answer}\n".encode())
-        with contextlib.suppress(OSError):  # the terminal is gone when the process is
-            while more := os.read(here, 4096):
-                shown += more
-    os.close(here)
-    assert process.returncode == (3 if answer == "y" else 1)  # 3: text.mp4 is no film
-    assert (b"Labels: " in shown) == (answer == "y")
 
 
 def test_no_module_of_the_current_folder_is_imported(library: Path, tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ is imported.
 import dataclasses
 import importlib
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from importlib.metadata import entry_points
 from types import UnionType
@@ -34,6 +36,21 @@ def names(floor: str) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+_check_plugin: ContextVar[Callable[[str, str], None]] = ContextVar(
+    "check_plugin", default=lambda _name, _module: None
+)
+
+
+@contextmanager
+def checking_plugins(check: Callable[[str, str], None]) -> Iterator[None]:
+    """Call `check(name, module)` before a third party's kind is imported; it may raise."""
+    token = _check_plugin.set(check)
+    try:
+        yield
+    finally:
+        _check_plugin.reset(token)
+
+
 def load(floor: str, name: str) -> type[Any]:
     """Import and return the class of one kind.
 
@@ -43,6 +60,8 @@ def load(floor: str, name: str) -> type[Any]:
     known = names(floor)
     if not isinstance(name, str) or name not in known:
         raise UnknownNameError(floor.removesuffix("s"), name, known)
+    if not known[name].startswith("earsight."):
+        _check_plugin.get()(name, known[name])
     module = importlib.import_module(known[name])
     kinds = [
         value

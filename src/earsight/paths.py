@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
+from earsight.errors import InputError
+
 
 def as_text(path: bytes) -> str:
     """Return a path's bytes as text; bytes outside UTF-8 as %XX.
@@ -53,7 +55,16 @@ def config_home() -> Path:
     """Return the user's own configuration: $EARSIGHT_CONFIG, or earsight in $XDG_CONFIG_HOME.
 
     Which is ~/.config where it is not set.
+
+    Raises:
+        InputError: There is no home folder, and none was named.
     """
     if chosen := os.environ.get("EARSIGHT_CONFIG"):
         return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "earsight"
+    try:
+        base = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            "There is no home folder to keep a configuration in; name one: EARSIGHT_CONFIG=DIR."
+        ) from error
+    return base / "earsight"

@@ -52,12 +52,9 @@ def parse_json(
     if len(data) > most:
         raise ValueError(f"JSON of {len(data):,} bytes; at most {most:,} are read")
     try:
-        if finite:
-            value = json.loads(data, parse_constant=_refuse, parse_float=_finite)
-        else:
-            value = json.loads(data)
-        text = data if isinstance(data, str) else data.decode()
-        if "\\u" in text or isinstance(data, str):
+        text = data if isinstance(data, str) else data.decode(json.detect_encoding(data))
+        value = (_FINITE if finite else _ANY).decode(text)
+        if "\\u" in text or not text.isascii():
             errors = "surrogateescape" if file_names else "strict"
             json.dumps(value, ensure_ascii=False).encode(errors=errors)  # half a pair is no text
     except RecursionError:
@@ -74,6 +71,10 @@ def _refuse(name: str) -> NoReturn:
 def _finite(text: str) -> float:
     number = float(text)
     return number if math.isfinite(number) else _refuse(text)
+
+
+_ANY = json.JSONDecoder()
+_FINITE = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 
 
 def _too_deep() -> ValueError:

@@ -26,33 +26,34 @@ Done = TypeVar("Done")
 def consent(library: Path, agree: bool) -> "list[Request]":
     """Let the user agree to what a library asks for; return what stays left out."""
     from earsight.errors import EarsightError
-    from earsight.library.consent import asked_for, trust_library
+    from earsight.library.consent import asked_for
 
     try:
-        asked = asked_for(library)
+        trust, asked = asked_for(library)
     except EarsightError:  # what is wrong is told by what comes next
         return []
     if asked and (agree or _agrees(str(library), asked)):
-        trust_library(library)
+        trust.allow(asked)
         return []
     return asked
 
 
 def with_consent(run: Callable[[bool], Done], agree: bool) -> Done:
-    """Run what may need the user's agreement, and again once it is given.
+    """Run what may need the user's agreement, and again once it is given to what was shown.
 
     Args:
-        run: Is told whether the user agrees.
+        run: Is told whether the user agreed to whatever is asked for.
         agree: Whether that was said already.
     """
     from earsight.library.trust import NotTrustedError
 
-    try:
-        return run(agree)
-    except NotTrustedError as error:
-        if agree or not _agrees(str(error.library), error.requests):
-            raise
-    return run(True)
+    while True:
+        try:
+            return run(agree)
+        except NotTrustedError as error:
+            if agree or not _agrees(str(error.trust.library), error.requests):
+                raise
+            error.trust.allow(error.requests)
 
 
 def _agrees(library: str, asked: "Iterable[Request]") -> bool:

@@ -108,10 +108,15 @@ def search(
     trouble = index_first and _refresh(library, trust)
     consent(library, trust)
     how: dict[str, Any] = {"by": by, "for_": for_, "top": top, "min_score": min_score}
-    try:
+    how |= {"moments": moments, "rhythm": rhythm}
+
+    def work(_: bool) -> "Answer":
         with progress() if rhythm else nullcontext() as shown:
-            how |= {"moments": moments, "rhythm": rhythm, "progress": shown}
-            answer = run(library, query, text=text, **how)
+            how["progress"] = shown
+            return run(library, query, text=text, **how)
+
+    try:
+        answer = with_consent(work, agree=False)
     except EarsightError as error:
         error.args = (_flags(str(error)),)
         raise

@@ -5,9 +5,10 @@ embedding that stands answers until the next one stands.
 """
 
 import logging
+import math
 import time
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -353,9 +354,10 @@ def _make(
     place = new_place(store, number, settings.index)
     table = place.open(store)
     n_rows = write_embedding(tables, table, space, plan.windows | plan.texts, progress)
+    figures = {name: one for name, one in decision.figures.items() if math.isfinite(one)}
     info = {
         "space": space.name,
-        "decision": asdict(decision),
+        "decision": asdict(replace(decision, figures=figures)),
         "sources": asdict(settings.sources),
         "roles": tables.roles,
         **place.facts(table),

@@ -5,12 +5,14 @@ from dataclasses import asdict
 from earsight.library.place import find
 from earsight.library.settings import Settings
 from earsight.library.store import Store
-from earsight.library.trust import Request, requests_of
+from earsight.library.trust import Request, Trust, requests_of
 from earsight.storage import Place
 
 
-def asked_for(library: str | Place) -> list[Request]:
+def asked_for(library: str | Place) -> tuple[Trust, list[Request]]:
     """Return what a library asks for outside of itself and nobody on this machine has agreed to.
+
+    And where an agreement is kept.
 
     Args:
         library: The clips folder, or the library folder itself.
@@ -19,7 +21,7 @@ def asked_for(library: str | Place) -> list[Request]:
         LibraryError: No library, or one that cannot be read.
     """
     with Store.open(find(library)) as store:
-        return _asked_for(store)
+        return store.trust, _asked_for(store)
 
 
 def trust_library(library: str | Place) -> list[Request]:

@@ -24,7 +24,7 @@ from earsight.library.settings import Settings
 from earsight.library.sources import Sources, read_clip
 from earsight.library.store import Store
 from earsight.library.tables import Tables, stored_tables
-from earsight.library.trust import NotTrustedError, requests_of
+from earsight.library.trust import NotTrustedError, only_trusted_plugins, requests_of
 from earsight.media import Status
 from earsight.storage import Place
 from earsight.vectors import LanceIndex, VectorTable, table_names
@@ -235,7 +235,10 @@ def _check_rows(store: Store, current: Embedding, tables: Tables, todo: str) -> 
 def _check_answers(store: Store, current: Embedding, todo: str) -> Finding:
     what = "what answers"
     try:
-        space = open_space(store.folder, current)
+        with only_trusted_plugins(store.trust):
+            space = open_space(store.folder, current)
+    except NotTrustedError as error:
+        return Finding(what, "warning", str(error), "See above.")
     except (EarsightError, OSError) as error:
         return Finding(what, "broken", str(error), todo)
     try:

@@ -10,7 +10,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,7 +111,8 @@ class Directory:
                     os.fsync(file.fileno())
                 os.replace(draft, last, src_dir_fd=folder.fd, dst_dir_fd=folder.fd)
             except BaseException:
-                os.unlink(draft, dir_fd=folder.fd)
+                with suppress(FileNotFoundError):  # it is in place already
+                    os.unlink(draft, dir_fd=folder.fd)
                 raise
 
     def kind(self, name: str) -> int | None:
@@ -194,12 +195,24 @@ def open_directory(path: Path, *, follow: bool = False) -> Iterator[Directory]:
     """
     given = path.name in ("", "..")  # no name of its own, so no link of a stranger's
     path = Path(os.path.realpath(path)) if follow or given else path.absolute()
-    fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        with Directory(fd, path.parent).below(path.name) as folder:
-            yield folder
+        fd = os.open(path, _FOLDER)
+    except OSError as error:
+        kind = _kind_of(path)
+        if kind in (None, stat.S_IFDIR):
+            raise
+        raise _refused(path, kind) from error
+    try:
+        yield Directory(fd, path)
     finally:
         os.close(fd)
+
+
+def _kind_of(path: Path) -> int | None:
+    try:
+        return stat.S_IFMT(path.lstat().st_mode)
+    except OSError:
+        return None
 
 
 def _parts(path: Path, name: str) -> list[str]:

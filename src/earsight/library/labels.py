@@ -9,7 +9,7 @@ from earsight.datasets import folder_labels, read_label_csv, why_no_folder_label
 from earsight.errors import LabelError
 from earsight.library.beside import is_text
 from earsight.library.progress import Progress
-from earsight.library.records import Clip
+from earsight.library.records import LONGEST, Clip
 from earsight.library.store import Store
 from earsight.paths import as_text
 
@@ -58,6 +58,9 @@ def label_clips(
             missing = (
                 f"Without a class: {bare} of {len(paths)} clips, which {setting} does not name."
             )
+    for label in by_path.values():
+        if len(label) > LONGEST:
+            raise LabelError(f"A label may have {LONGEST} characters; one of {setting} has more.")
     changed = store.set_labels({clip.path: by_path.get(as_text(clip.path)) for clip in clips})
     if not by_path:
         return Labelling(agreed_labels(store.clips()), missing=missing)

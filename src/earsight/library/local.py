@@ -5,6 +5,7 @@
 
 import json
 import os
+import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from earsight.library import records
 from earsight.library.beside import is_text, stem
 from earsight.library.place import FOLDER, open_library, unwritten
 from earsight.library.records import Clip, Content, Embedding, damaged
-from earsight.library.schema import FILE, create_file, open_file
+from earsight.library.schema import FILE, create_file, insert_contents, open_file
 from earsight.library.store import Store, anew
 from earsight.untrusted import parse_json
 
@@ -50,7 +51,10 @@ class LocalStore(Store):
         with open_library(folder) as opened:
             if opened.kind(FILE) is None:
                 create_file(opened.path, root.resolve())
-        return cls.at(folder, write=True)
+        store = cls.at(folder, write=True)
+        if not store.identity:
+            store.set("id", secrets.token_hex(8))
+        return store
 
     @classmethod
     def at(cls, folder: Path, *, write: bool = False) -> "LocalStore":
@@ -103,7 +107,7 @@ class LocalStore(Store):
 
     def _parsed(self, key: str, value: Any) -> Any:
         try:
-            return parse_json(value)
+            return parse_json(value, file_names=True)
         except (TypeError, ValueError) as error:
             raise damaged(self.folder, f"its fact {key!r} cannot be read ({error})") from error
 
@@ -139,6 +143,12 @@ class LocalStore(Store):
         self.set("settings", shared | own)
 
     @property
+    def identity(self) -> str:
+        """The id that it was given when it was first written."""
+        found = self.get("id", "")
+        return found if isinstance(found, str) else ""
+
+    @property
     def root(self) -> Path:
         """The folder of the clips: of `X/.earsight` it is X, else what this machine's user said.
 
@@ -172,12 +182,12 @@ class LocalStore(Store):
 
     def _said_root(self) -> Path | None:
         """Return the folder that the library says it was made of; nothing there is looked at."""
-        kept = self.get("root")
         try:
-            said = Path(os.fsdecode(bytes.fromhex(kept)))
+            said = Path(os.fsdecode(bytes.fromhex(self.get("root"))))
         except (TypeError, ValueError):
             return None
-        return Path(os.path.normpath(self.folder / said))
+        # Inside its clips folder a library says "..", which means nothing once it was taken out.
+        return Path(os.path.normpath(said)) if said.is_absolute() else None
 
     @property
     def version(self) -> int:
@@ -253,7 +263,7 @@ class LocalStore(Store):
     ) -> None:
         """Add or renew clips (path, size, mtime_ns, content), with contents read just now."""
         with self.writing() as db:
-            _insert_contents(db, features, contents)
+            insert_contents(db, features, contents)
             db.executemany(
                 "INSERT INTO clips (path, size, mtime_ns, content) VALUES (?, ?, ?, ?) "
                 "ON CONFLICT (path) DO UPDATE SET size = excluded.size, "
@@ -379,13 +389,3 @@ class LocalStore(Store):
             with self.writing() as db:
                 db.execute("DELETE FROM contents WHERE features != ?", (features,))
         return frozenset([features])
-
-
-def _insert_contents(db: sqlite3.Connection, features: str, contents: Iterable[Content]) -> None:
-    db.executemany(
-        "INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?, ?, ?)",
-        [
-            (c.content, features, c.status, c.duration, json.dumps(c.report), c.windows)
-            for c in contents
-        ],
-    )

@@ -64,27 +64,35 @@ def open_space(library: Place, embedding: Embedding) -> Space:
     where = f"{library}/{MODELS}/{embedding.id}"
     names = _named(library, embedding)
     if isinstance(library, Path):
-        try:
-            with _below(library) as top:
-                files = {name: top.read(f"{MODELS}/{embedding.id}/{name}") for name in names}
-        except (OSError, InputError) as error:
-            raise ModelFileError(f"The model in {where} cannot be read: {error}") from error
-        for name, data in files.items():
-            _check(library, where, name, data, names[name])
+        files = _read(library, where, embedding, names)
     else:
         files = _fetched(library, where, embedding, names)
     return Space.load(files, where)
 
 
+def _read(
+    library: Path, where: str, embedding: Embedding, names: dict[str, str]
+) -> dict[str, bytes]:
+    """Return the files of a model on a disk, each of them checked."""
+    try:
+        with _below(library) as top:
+            files = {name: top.read(f"{MODELS}/{embedding.id}/{name}") for name in names}
+    except (OSError, InputError) as error:
+        raise ModelFileError(f"The model in {where} cannot be read: {error}") from error
+    for name, data in files.items():
+        _check(library, where, name, data, names[name])
+    return files
+
+
 def stands(library: Place, embedding: Embedding) -> bool:
-    """Whether the model of an embedding is there."""
+    """Whether the model of an embedding is there, and on a disk what was written."""
     try:
         names = _named(library, embedding)
         if isinstance(library, Path):
-            with _below(library) as top:
-                kinds = [top.kind(f"{MODELS}/{embedding.id}/{name}") for name in names]
-            return None not in kinds
-    except (ModelFileError, OSError):  # named by no hashes, or by nonsense; or not there
+            _read(library, f"{library}/{MODELS}/{embedding.id}", embedding, names)
+            return True
+    except ModelFileError as error:  # named by no hashes, or by nonsense; not there, or changed
+        LOG.info("%s", error)
         return False
     return all((library / f"{MODELS}/{embedding.id}/{name}").info() is not None for name in names)
 

@@ -38,7 +38,7 @@ from earsight.library.space import Space
 from earsight.library.store import Store
 from earsight.library.strangers import Stranger
 from earsight.library.tables import embedded_in_memory, stored_tables
-from earsight.library.trust import NotTrustedError, requests_of
+from earsight.library.trust import NotTrustedError, only_trusted_plugins, requests_of
 from earsight.paths import as_text
 from earsight.vectors import HeldIndex, VectorTable
 
@@ -88,7 +88,8 @@ class Opened:
     @cached_property
     def space(self) -> Space:
         """The model."""
-        return open_space(self._store.folder, self.embedding)
+        with only_trusted_plugins(self._store.trust):
+            return open_space(self._store.folder, self.embedding)
 
     @cached_property
     def _table(self) -> HeldIndex | VectorTable:

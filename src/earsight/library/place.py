@@ -12,7 +12,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TextIO
 
-from earsight.errors import LibraryError
+from earsight.errors import InputError, LibraryError
 from earsight.library.handle import Directory, open_directory
 from earsight.paths import home
 from earsight.storage import Place, Remote, endpoint
@@ -94,6 +94,11 @@ def open_library(folder: Path) -> Iterator[Directory]:
         raise LibraryError(
             f"There is no library in {folder}. Make one: earsight index CLIPS."
         ) from error
+    except OSError as error:
+        raise LibraryError(
+            f"The library {folder} cannot be looked through: {error}. Give yourself the right to "
+            "read all of it."
+        ) from error
 
 
 def knows(library: Place, clips: Path) -> bool:
@@ -110,6 +115,11 @@ def place_for(clips: Path, library: str | Place | None) -> Place:
         isinstance(library, Path) and library.is_dir() and library.samefile(clips)
     ):
         return clips / FOLDER
+    if isinstance(library, Path) and library.name == FOLDER and library != clips / FOLDER:
+        raise InputError(
+            f"{FOLDER} is what the library inside a folder of clips is called, and is about that "
+            f"folder; {library} is not in {clips}. Choose another name: --library DIR."
+        )
     return library
 
 

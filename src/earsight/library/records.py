@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from earsight.errors import LibraryError
-from earsight.library.beside import ending, is_text
 from earsight.media import MEDIA_SUFFIXES, Status
 from earsight.storage import Place
 from earsight.untrusted import parse_json
+from earsight.vectors import EMBEDDED
 
-EMBEDDED = "embedded"  # as `vectors` has it
 PARTS = ("audio", "visual", "ears", "eyes")
 """The extractors that made an embedding, by part."""
 
@@ -27,10 +26,16 @@ _TABLE = re.compile(
 _ROLES = tuple(f"{bridge}{m}" for bridge in ("", "words.") for m in ("audio", "visual", "text"))
 _MOST = 2**63 - 1
 _LATEST = 1e8  # seconds: three years
-_LONGEST = 4096  # bytes of a path, characters of a label or a setting
+LONGEST = 4096  # bytes of a path, characters of a label or a setting
 _WIDEST = 1 << 20  # numbers of a vector
 _STATUSES = {status.value for status in Status}
-_MEDIA = {suffix.encode() for suffix in MEDIA_SUFFIXES}
+_READ = re.compile(
+    b"("
+    + b"|".join(re.escape(one.encode()) for one in sorted(MEDIA_SUFFIXES))
+    + rb"|\.txt|\.srt)\Z",
+    re.IGNORECASE,
+)
+_OUTSIDE = re.compile(rb"(?:\A|/)(?:\.|/|\Z)|\0")  # a part that is empty or begins with a dot
 
 
 @dataclass(frozen=True)
@@ -85,8 +90,8 @@ class Embedding:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """What is kept of a file, as `Sources.roles` names it."""
-        return tuple(self.info["roles"])
+        """What is kept of a file, as `Sources.roles` names it; older Earsights did not say."""
+        return tuple(self.info.get("roles", ()))
 
 
 class BadRowError(ValueError):
@@ -110,7 +115,7 @@ def checked_clip(row: Mapping[str, Any]) -> Clip:
     path = row.get("path")
     if not isinstance(path, bytes) or not is_inside(path):
         raise BadRowError(f"a clip lies at {_shown(path)}, not at a path inside the clips folder")
-    if ending(path) not in _MEDIA and not is_text(path):
+    if not _READ.search(path):
         raise BadRowError(f"a clip is {_shown(path)}, whose ending is of no kind that is read")
     label = row.get("label")
     return Clip(
@@ -161,8 +166,8 @@ def checked_embedding(row: Mapping[str, Any]) -> Embedding:
         if part not in PARTS:
             raise BadRowError(f"an extractor of an embedding is for {_shown(part)}")
         _text(spec, "an extractor of an embedding")
-    roles = info.get("roles")
-    if not isinstance(roles, list) or not roles or any(one not in _ROLES for one in roles):
+    roles = info.get("roles", [])
+    if not isinstance(roles, list) or any(one not in _ROLES for one in roles):
         raise BadRowError(f"the roles of an embedding are {_shown(roles)}")
     decision = _object(info.get("decision", {}), "the decision of an embedding")
     _text(decision.get("why", ""), "the reason of a decision")
@@ -184,7 +189,7 @@ def checked_settings(kept: object) -> dict[str, Any]:
         if name != "exclude":
             _text(value, f"the setting {_shown(name)}")
             continue
-        if not isinstance(value, list | tuple) or len(value) > _LONGEST:
+        if not isinstance(value, list | tuple) or len(value) > LONGEST:
             raise BadRowError("the setting `exclude` is no list of patterns")
         for pattern in value:
             _text(pattern, "a pattern of `exclude`", longest=256)
@@ -208,9 +213,7 @@ def is_inside(path: bytes) -> bool:
     >>> is_inside(b"dog/a.wav"), is_inside(b"../a.wav"), is_inside(b"/a.wav"), is_inside(b".a/b")
     (True, False, False, False)
     """
-    if not 0 < len(path) <= _LONGEST or b"\0" in path:
-        return False
-    return all(part and not part.startswith(b".") for part in path.split(b"/"))
+    return 0 < len(path) <= LONGEST and _OUTSIDE.search(path) is None
 
 
 def _forgotten_file(file: object) -> tuple[bytes, int, int]:
@@ -235,7 +238,7 @@ def _check_model(files: object) -> None:
 def _object(value: object, what: str) -> dict[str, Any]:
     if isinstance(value, str | bytes):
         try:
-            value = parse_json(value)
+            value = parse_json(value, file_names=True)
         except ValueError as error:
             raise BadRowError(f"{what} cannot be read ({error})") from None
     if not isinstance(value, dict):
@@ -264,7 +267,7 @@ def checked_name(value: object, what: str) -> str:
     return value
 
 
-def _text(value: object, what: str, longest: int = _LONGEST) -> str:
+def _text(value: object, what: str, longest: int = LONGEST) -> str:
     if not isinstance(value, str) or len(value) > longest or "\0" in value:
         raise BadRowError(f"{what} is {_shown(value)}")
     return value

@@ -8,12 +8,13 @@ import json
 import os
 import re
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 
 from earsight.errors import LibraryError
 from earsight.library.handle import Directory
 from earsight.library.place import refuse_second_name, unwritten
-from earsight.library.records import damaged
+from earsight.library.records import Content, damaged
 from earsight.library.store import anew, check_format
 
 FORMAT = 3
@@ -117,8 +118,8 @@ def open_file(folder: Directory, *, write: bool) -> sqlite3.Connection:
         db.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         db.execute("PRAGMA trusted_schema = OFF")
         db.execute("PRAGMA cell_size_check = ON")
+        _check_format(folder.path, db)  # first: others' tables may be other ones
         _check_tables(folder.path, db)
-        _check_format(folder.path, db)
     except sqlite3.Error as error:
         db.close()
         raise LibraryError(
@@ -128,6 +129,17 @@ def open_file(folder: Directory, *, write: bool) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def insert_contents(db: sqlite3.Connection, features: str, contents: Iterable[Content]) -> None:
+    """Write contents as these extractors read them; one that stands is replaced."""
+    db.executemany(
+        "INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (c.content, features, c.status, c.duration, json.dumps(c.report), c.windows)
+            for c in contents
+        ],
+    )
 
 
 def _check_journal(folder: Directory) -> None:
@@ -146,12 +158,15 @@ def _check_tables(folder: Path, db: sqlite3.Connection) -> None:
     found = {_plain(sql) for (sql,) in db.execute("SELECT sql FROM sqlite_master") if sql}
     if not found:
         raise sqlite3.DatabaseError("it holds no tables")
-    strange = sorted(found - {sql.strip() for sql in _plain(SCHEMA).split(";")})
+    strange = sorted(found - _OURS)
     if strange:
         raise damaged(folder, f"{FILE} holds {strange[0][:60]!r}, which is none of its tables")
 
 
 def _check_format(folder: Path, db: sqlite3.Connection) -> None:
+    ours = db.execute("SELECT sql FROM sqlite_master WHERE name = 'meta'").fetchone()
+    if ours is None or _plain(ours[0]) not in _OURS:
+        raise damaged(folder, f"{FILE} has no table of facts as ours have")
     found = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
     if found is not None and not re.fullmatch("[0-9]{1,9}", str(found[0])):
         raise damaged(folder, "its format is no number")
@@ -161,3 +176,6 @@ def _check_format(folder: Path, db: sqlite3.Connection) -> None:
 def _plain(sql: object) -> str:
     """Return a statement without comments and line ends."""
     return " ".join(re.sub("--[^\n]*", "", str(sql)).split())
+
+
+_OURS = {sql.strip() for sql in _plain(SCHEMA).split(";")}

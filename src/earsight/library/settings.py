@@ -6,7 +6,7 @@ from typing import Any
 
 from earsight.discovery import make, parse_spec
 from earsight.errors import InputError, UnknownNameError
-from earsight.library.records import damaged
+from earsight.library.records import BadRowError, checked_settings, damaged
 from earsight.library.sources import EARS, EYES, Sources
 from earsight.library.store import Store
 from earsight.library.trust import requests_of
@@ -75,6 +75,10 @@ class Settings:
         if settings.labels not in ("folders", "none"):
             settings = replace(settings, labels=str(Path(settings.labels).absolute()))
         settings = replace(settings, index=check_address(settings.index))
+        try:
+            checked_settings(asdict(settings))  # what could not be read again is not remembered
+        except BadRowError as error:
+            raise InputError(f"It cannot be remembered: {error}.") from error
         settings.sources.extractors()
         if settings.learn != "never":
             model = make("methods", *parse_spec(settings.learn))

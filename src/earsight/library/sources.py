@@ -22,6 +22,7 @@ from earsight.errors import InputError
 from earsight.extractors import FeatureExtractor, _texts, extract_all, extract_text
 from earsight.features import FeatureSequence
 from earsight.media import Report, Status
+from earsight.paths import escaped
 
 MODALITIES = ("audio", "visual")  # what a media file holds, and what is learned
 TEXT = "text"  # what lies beside it
@@ -348,5 +349,6 @@ def report_of(extracted: Extracted) -> dict[str, Any]:
     windows = [{modality_of(role) for role in one.vectors} for one in extracted.windows]
     rows = {m: sum(m in one for one in windows) for m in (*MODALITIES, TEXT)}
     kept = asdict(extracted.report) | {"again": extracted.again, "rows": rows}
+    kept["message"] = escaped(extracted.report.message)
     del kept["status"], kept["duration"]
     return kept

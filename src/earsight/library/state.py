@@ -72,7 +72,7 @@ class State:
 
     def _parsed(self, value: Any) -> Any:
         try:
-            return parse_json(value)
+            return parse_json(value, file_names=True)
         except (TypeError, ValueError) as error:
             raise damaged(self._library, f"one of its facts cannot be read ({error})") from error
 

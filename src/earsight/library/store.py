@@ -152,7 +152,12 @@ class Store(ABC):
     @cached_property
     def trust(self) -> Trust:
         """What the user of this machine agreed to."""
-        return Trust.of(self.folder)
+        return Trust(self.folder, self.identity)
+
+    @property
+    def identity(self) -> str:
+        """What tells this library from another one in its place; on S3 the address does."""
+        return ""
 
     def bind(self, clips: Path, *, agree: bool) -> None:  # noqa: B027 - on S3 each folder is one
         """Let the library be about a folder of clips, by its user's word.

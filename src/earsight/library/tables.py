@@ -27,6 +27,7 @@ from earsight.library.sources import (
 )
 from earsight.library.space import Space
 from earsight.library.store import Store
+from earsight.library.trust import requests_of
 from earsight.storage import Place
 from earsight.vectors import (
     EMBEDDED,
@@ -194,7 +195,11 @@ def _chunks(contents: Mapping[str, int]) -> Iterator[list[str]]:
 
 def stored_tables(store: Store, embedding: Embedding) -> Tables:
     """Return the tables that an embedding was made from."""
-    return Tables(store.folder, embedding.features, embedding.roles)
+    roles = embedding.roles
+    if not roles:
+        store.trust.check(requests_of(embedding.sources, None))
+        roles = Sources(**embedding.sources).roles
+    return Tables(store.folder, embedding.features, roles)
 
 
 def embedding_table(folder: Place, name: str, index: str = EMBEDDED) -> VectorTable:

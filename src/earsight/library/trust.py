@@ -7,22 +7,25 @@ of clips of a library that is kept elsewhere, lie in the user's own configuratio
 library.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from earsight import discovery
 from earsight.errors import EarsightError, LibraryError
-from earsight.library.records import EMBEDDED
 from earsight.paths import as_text, config_home
 from earsight.storage import Place, Remote, endpoint
 from earsight.untrusted import parse_json
+from earsight.vectors import EMBEDDED
 
 OPTION = "--trust-library"
 _REACHING = {"model": "model", "pca": "file", "checkpoint": "folder"}
@@ -53,41 +56,58 @@ class Request:
         return f"{_VERBS[self.kind]} {as_text(os.fsencode(self.what))}"
 
 
-@dataclass
 class Trust:
     """What the user of this machine said of one library.
 
-    Attributes:
+    It is told by the library's place and its id: another library that takes its place is another
+    one. Nothing is read before something is asked.
+
+    Args:
         library: Where it is.
-        clips: The folder of its clips, where the library is kept elsewhere and was indexed here.
-        allowed: The requests that were agreed to.
+        identity: Its id; of a library on S3 the address is enough.
     """
 
-    library: Place
-    clips: Path | None = None
-    allowed: set[Request] = field(default_factory=set)
+    def __init__(self, library: Place, identity: str = "") -> None:
+        self.library, self.identity = library, identity
 
-    @classmethod
-    def of(cls, library: Place) -> "Trust":
-        """Read what was said of a library; nothing where nobody has said anything.
+    @cached_property
+    def _record(self) -> "_Record":
+        """What was said; nothing where nobody has said anything.
 
         Raises:
-            LibraryError: The record cannot be read.
+            LibraryError: It cannot be read.
         """
-        found = cls(library)
         try:
-            kept = parse_json(found.file.read_bytes())
+            kept = parse_json(self.file.read_bytes(), file_names=True)
+            if kept["id"] != self.identity:
+                return _Record()
             clips = kept["clips"]
-            found.clips = Path(os.fsdecode(unquote_to_bytes(clips))) if clips else None
-            found.allowed = {Request(str(kind), str(what)) for kind, what in kept["allowed"]}
-        except FileNotFoundError:
-            pass
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return _Record(
+                Path(os.fsdecode(unquote_to_bytes(clips))) if clips else None,
+                {Request(str(kind), str(what)) for kind, what in kept["allowed"]},
+            )
+        except (FileNotFoundError, NotADirectoryError):
+            return _Record()
+        except (ValueError, KeyError, TypeError) as error:
             raise LibraryError(
-                f"What you allowed the library {library} cannot be read: {found.file} ({error}). "
+                f"What you allowed the library {self.library} is damaged: {self.file} ({error}). "
                 "Remove that file to be asked again."
             ) from error
-        return found
+        except OSError as error:
+            raise LibraryError(
+                f"What you allowed the library {self.library} cannot be read: {error}. Make it "
+                "readable, or name another folder for such answers: EARSIGHT_CONFIG=DIR."
+            ) from error
+
+    @property
+    def clips(self) -> Path | None:
+        """The folder of its clips, where the library is kept elsewhere and was indexed here."""
+        return self._record.clips
+
+    @property
+    def allowed(self) -> frozenset[Request]:
+        """The requests that were agreed to."""
+        return frozenset(self._record.allowed)
 
     @property
     def file(self) -> Path:
@@ -108,20 +128,19 @@ class Trust:
         Raises:
             NotTrustedError: It is, and nobody agreed.
         """
-        if said is not None and said != clips:
-            asked = [Request("clips", str(said))]
-            if agree:
-                self.allow(asked)
+        asked = [] if said in (None, clips) else [Request("clips", str(said))]
+        if not agree:
             self.check(asked)
-        self.clips = clips
-        self._write()
+        with self._changing() as record:
+            record.clips = clips
+            record.allowed |= set(asked)
 
     def allow(self, requests: Iterable[Request]) -> None:
         """Remember that these were agreed to."""
-        more = set(requests) - self.allowed
-        if more:
-            self.allowed |= more
-            self._write()
+        more = set(requests)
+        if more and not more <= self.allowed:
+            with self._changing() as record:
+                record.allowed |= more
 
     def check(self, requests: Iterable[Request], otherwise: str = "") -> None:
         """Check that everything asked for was agreed to.
@@ -133,42 +152,84 @@ class Trust:
         Raises:
             NotTrustedError: Something was not.
         """
-        refused = sorted(set(requests) - self.allowed)
-        if refused:
-            raise NotTrustedError(self.library, refused, otherwise)
+        asked = set(requests)
+        if asked and (refused := sorted(asked - self.allowed)):
+            raise NotTrustedError(self, refused, otherwise)
 
-    def _write(self) -> None:
-        kept: dict[str, Any] = {
-            "library": as_text(os.fsencode(str(self.library))),  # for people
-            "clips": quote_from_bytes(os.fsencode(self.clips), "/ ") if self.clips else None,
-            "allowed": sorted([one.kind, one.what] for one in self.allowed),
-        }
+    @contextmanager
+    def _changing(self) -> Iterator["_Record"]:
+        """Give what was said by now, and keep what it becomes; others wait meanwhile."""
         folder = self.file.parent
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handle, draft = tempfile.mkstemp(dir=folder, prefix=".draft-")  # 0600
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(kept, file, indent=1)
-            Path(draft).replace(self.file)
+            with (folder / ".lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                self.__dict__.pop("_record", None)
+                yield self._record
+                self._write(folder)
         except OSError as error:
             raise LibraryError(
                 f"What you allowed the library {self.library} could not be kept in {folder}: "
                 f"{error}. Make it writable, or name another folder: EARSIGHT_CONFIG=DIR."
             ) from error
 
+    def _write(self, folder: Path) -> None:
+        record = self._record
+        kept: dict[str, Any] = {
+            "library": as_text(os.fsencode(str(self.library))),  # for people
+            "id": self.identity,
+            "clips": quote_from_bytes(os.fsencode(record.clips), "/ ") if record.clips else None,
+            "allowed": sorted([one.kind, one.what] for one in record.allowed),
+        }
+        handle, draft = tempfile.mkstemp(dir=folder, prefix=".draft-")  # 0600
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(kept, file, indent=1)
+            Path(draft).replace(self.file)
+        except BaseException:
+            Path(draft).unlink(missing_ok=True)
+            raise
+
+
+@dataclass
+class _Record:
+    clips: Path | None = None
+    allowed: set[Request] = field(default_factory=set)
+
 
 class NotTrustedError(LibraryError):
-    """A library asks for something outside of itself that the user has not agreed to."""
+    """A library asks for something outside of itself that the user has not agreed to.
 
-    def __init__(self, library: Place, requests: list[Request], otherwise: str = "") -> None:
+    Attributes:
+        trust: Where an agreement is kept.
+        requests: What it asks for.
+    """
+
+    def __init__(self, trust: Trust, requests: list[Request], otherwise: str = "") -> None:
         asked = "; ".join(map(str, requests))
         super().__init__(
-            f"The library {library} asks to {asked}. It may come from somebody else, and you have "
-            f"not agreed to that on this machine; nothing of it was done. To agree: {OPTION} "
-            f"(in Python: earsight.trust_library).{f' {otherwise}' if otherwise else ''}"
+            f"The library {trust.library} asks to {asked}. It may come from somebody else, and you "
+            f"have not agreed to that on this machine; nothing of it was done. To agree: {OPTION} "
+            f"(in Python: trust=True, or earsight.trust_library)."
+            f"{f' {otherwise}' if otherwise else ''}"
         )
-        self.library = library
+        self.trust = trust
         self.requests = requests
+
+
+@contextmanager
+def only_trusted_plugins(trust: Trust) -> Iterator[None]:
+    """Let only those plug-ins be imported that the user agreed to, whatever a file names."""
+
+    def check(name: str, module: str) -> None:
+        trust.check([_plugin(name, module)])
+
+    with discovery.checking_plugins(check):
+        yield
+
+
+def _plugin(name: str, module: str) -> Request:
+    return Request("plugin", f"{name} ({module})")
 
 
 def requests_of(settings: Mapping[str, Any], clips: Path | None) -> list[Request]:
@@ -207,7 +268,7 @@ def _of_spec(floor: str, spec: str) -> list[Request]:
     if module is None:
         return []
     if not module.startswith("earsight."):
-        return [Request("plugin", f"{name} ({module})")]
+        return [_plugin(name, module)]
     own = {one.name: one.default for one in fields(discovery.load(floor, name)) if one.init}
     found = []
     for key, kind in _REACHING.items():

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earsight import discovery
-from earsight.errors import InputError, ModelFileError
+from earsight.errors import InputError, LibraryError, ModelFileError
 from earsight.features import StepTable
 from earsight.methods._base import JointEmbedding
 from earsight.untrusted import check_memory, parse_json
@@ -129,6 +129,8 @@ def read_model(read: Read, where: str) -> JointEmbedding:
         model: JointEmbedding = discovery.make("methods", method, chosen)
         model.restore(_decode(header["learned"], tensors))
         _try(model)
+    except LibraryError:  # the library that it is of may not have what it names
+        raise
     except Exception as error:  # no list of what numbers of a stranger may lead to would be whole
         raise _damaged(where, f"its {HEADER} does not fit {method} ({_brief(error)})") from error
     return model
