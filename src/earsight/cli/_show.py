@@ -145,6 +145,10 @@ def show(made: "Table") -> None:
     Console(width=width, highlight=False).print(made)
 
 
+_SILENCE = 1.0  # seconds
+_waiting: list[threading.Timer] = []
+
+
 class Lines:
     """Progress as plain lines, one soon and then one every few seconds; for logs and pipes.
 
@@ -158,6 +162,7 @@ class Lines:
 
     def start(self, what: str, total: int) -> None:
         """Begin a step."""
+        _begins()
         self.leave()
         self._what, self._total, self._done = what, total, 0
         self._begun = time.monotonic()
@@ -216,6 +221,7 @@ class Bar:
 
     def start(self, what: str, total: int) -> None:
         """Begin a step."""
+        _begins()
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -264,6 +270,25 @@ class Bar:
     def above(self, text: str) -> None:
         """Print a line above the bar, whoever says it."""
         self._console.print(text, markup=False)
+
+
+@contextmanager
+def soon(what: str) -> Iterator[None]:
+    """Say what is done once it takes a second without a step of progress: whoever waits sees it."""
+    timer = threading.Timer(_SILENCE, say, [what])
+    timer.daemon = True
+    _waiting.append(timer)
+    timer.start()
+    try:
+        yield
+    finally:
+        _begins()
+
+
+def _begins() -> None:
+    """A step of progress begins, so nothing else need be said."""
+    while _waiting:
+        _waiting.pop().cancel()
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from earsight.cli._show import (
     say,
     short,
     show,
+    soon,
     table,
     warn,
 )
@@ -113,9 +114,7 @@ def index(
     Only what is new or changed is read. Options are remembered from one run to the next. With
     --watch it goes on until Ctrl-C, and --json prints an object for each time something was done.
     """
-    from earsight.library.build import index as run
     from earsight.library.place import named
-    from earsight.library.watch import watch as follow
 
     if watch and rebuild:
         raise typer.BadParameter("--rebuild is done once; index with it, then with --watch.")
@@ -137,7 +136,10 @@ def index(
         say(f"Search it: {_example(report, str(clips if library is None else named(library)))}")
 
     def work(agree: bool) -> "IndexReport":
-        with progress() as shown:
+        with soon(f"Looking through {printable(str(clips))} …"), progress() as shown:
+            from earsight.library.build import index as run
+            from earsight.library.watch import watch as follow
+
             how: dict[str, Any] = {"library": library, "workers": workers, "progress": shown}
             how["trust"] = agree
             if watch:
