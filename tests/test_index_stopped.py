@@ -12,7 +12,7 @@ import pytest
 from _far import sounds
 from _folders import QUICK, acknowledged, believed, until
 
-STOPPED = "earsight: stopped. What was done is kept; the same command goes on."
+STOPPED = "earsight: stopped. All but the last seconds is kept."
 
 
 @pytest.fixture
