@@ -1,14 +1,24 @@
-"""Tables in a folder of a stranger's: nothing outside is read, written or removed."""
+"""Tables in a folder of a stranger's: nothing outside is read, written or removed.
+
+And what was not looked at by one thread is believed by no other one.
+"""
 
 import os
 import shutil
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from _hostile_tables import make_tables
 from _lance import added, edit_manifest, edited, latest, put_together, taken_apart
+from _rows import make_rows
 from earsight.errors import LibraryError
 from earsight.vectors import LanceIndex, _received, table_names
 
@@ -182,3 +192,73 @@ def test_a_table_that_did_not_change_is_not_looked_at_again(
     (received / "t.lance" / "data" / "link").symlink_to("/")
     with pytest.raises(LibraryError, match="link: it is a link"):
         index.count()
+
+
+@contextmanager
+def held_up(monkeypatch: pytest.MonkeyPatch, name: str) -> Iterator[Callable[[], None]]:
+    """Let a part of the check wait until it may go on; yield what waits until it is reached."""
+    real = getattr(_received, name)
+    reached, may_go_on = threading.Event(), threading.Event()
+
+    def waiting(*what: Any) -> Any:
+        reached.set()
+        assert may_go_on.wait(60)
+        return real(*what)
+
+    def until_reached() -> None:
+        assert reached.wait(60)
+
+    monkeypatch.setattr(_received, name, waiting)
+    try:
+        yield until_reached
+    finally:
+        may_go_on.set()
+
+
+def both_checked(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> list[Future[bool]]:
+    """Check a table in two threads, the second one while the first is at a part of it."""
+    with ThreadPoolExecutor(2) as threads:
+        with held_up(monkeypatch, name) as until_reached:
+            first = threads.submit(_received.check_table, folder, "t")
+            until_reached()
+            second = threads.submit(_received.check_table, folder, "t")
+            with pytest.raises(TimeoutError):
+                second.result(0.3)  # it must not know before the first one does
+        return [first, second]
+
+
+def test_a_table_that_another_thread_opens_for_the_first_time_is_there(
+    received: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for one in both_checked(received, "_check_version", monkeypatch):
+        assert one.result() is True
+
+
+def test_a_file_that_another_thread_still_looks_at_is_not_believed(
+    received: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = LanceIndex(received, "t")
+    assert index.count()
+    data = received / "t.lance" / "data"
+    before = set(data.iterdir())
+    index.upsert(make_rows(3, 900), np.ones((3, 5)))
+    (new,) = set(data.iterdir()) - before
+    new.write_bytes(new.read_bytes()[:-50])
+    for one in both_checked(received, "check_data", monkeypatch):
+        with pytest.raises(ValueError, match=f"{new.name}: it is none of LanceDB's, or cut off"):
+            one.result()
+    with pytest.raises(LibraryError, match=new.name):
+        index.count()
+
+
+def test_many_threads_may_open_a_table_first(received: Path) -> None:
+    index, together = LanceIndex(received, "t"), threading.Barrier(4)
+
+    def opened(_: int) -> int:
+        together.wait(60)
+        return index.count()
+
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(15):
+            _received._tables.clear()
+            assert set(threads.map(opened, range(4))) == {600 - 3 - 240}
