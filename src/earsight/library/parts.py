@@ -174,15 +174,24 @@ class Parts:
 
     def mean(self, content: str, modality: str) -> FloatArray:
         """Return one clip's mean, (d,)."""
-        return np.asarray(self._array(content, modality))
+        return self._numbers(content, modality, 1)
 
     def steps(self, content: str, modality: str) -> FloatArray:
         """Return one clip's steps, (n_steps, d)."""
-        return np.asarray(self._array(content, f"{modality}_steps"))
+        return self._numbers(content, f"{modality}_steps", 2)
 
     def times(self, content: str, modality: str) -> FloatArray:
         """Return the times of one clip's steps, (n_steps,)."""
-        return np.asarray(self._array(content, f"{modality}_times"))
+        return self._numbers(content, f"{modality}_times", 1)
+
+    def _numbers(self, content: str, name: str, ndim: int) -> FloatArray:
+        found = np.asarray(self._array(content, name))
+        if found.ndim != ndim or found.dtype.kind != "f" or not np.isfinite(found).all():
+            raise FeatureFileError(
+                f"{self.folder / _name(content)}: `{name}` must be finite numbers of {ndim} "
+                f"dimensions; got {found.dtype} of shape {found.shape}. Remove it and run again."
+            )
+        return found
 
     def keep(self, contents: set[str]) -> None:
         """Remove all parts but some."""

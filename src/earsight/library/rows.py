@@ -227,6 +227,12 @@ def joined(
                 means.append(parts.mean(record.content, modality))
                 times.append(parts.times(record.content, modality))
                 reads.append(partial(parts.steps, record.content, modality))
+        widths = sorted({len(mean) for mean in means})
+        if widths != [facts["dim"]]:
+            raise FeatureFileError(
+                f"{modality} must have {facts['dim']} features, says its extractor; parts of an "
+                f"earlier run have {widths}. Remove the hidden folder of parts and run again."
+            )
         views[modality] = np.stack(means)
         offsets = np.cumsum([0, *map(len, times)])
         bounds = np.stack([offsets[:-1], offsets[1:]], axis=1)
