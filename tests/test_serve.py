@@ -98,14 +98,16 @@ def test_the_browser_gets_the_token_in_a_file(made: Path, tmp_path: Path) -> Non
     (tmp_path / "webbrowser.py").write_text("raise SystemExit('a stranger was run')")
     console = [sys.executable, "-P", "-m", "earsight", "serve"]  # -P: as the installed command
     asked = ["--library", str(made), "--port=0", "--open", "--json"]
-    pipes = {"stdout": subprocess.PIPE, "cwd": tmp_path, "env": environment, "text": True}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pipes |= {"cwd": tmp_path, "env": environment}
     with subprocess.Popen([*console, *asked], **pipes) as process:  # type: ignore[call-overload]
         told = json.loads(process.stdout.readline())
         until(lambda: (tmp_path / "page").exists() and (tmp_path / "page").stat().st_size)
         (page,) = temporary.rglob("open.html")
         assert page.stat().st_mode & 0o77 == page.parent.stat().st_mode & 0o77 == 0
         process.send_signal(signal.SIGINT)
-        process.wait(60)
+        _, more = process.communicate(timeout=60)
+    assert more.count("If the browser shows nothing") == 1 and told["token"] not in more
     assert (tmp_path / "address").read_text().strip() == page.as_uri()
     assert told["url"] in (tmp_path / "page").read_text()
     assert not list(temporary.rglob("*"))

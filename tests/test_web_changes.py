@@ -105,7 +105,7 @@ def test_an_upload_that_cannot_be_kept_is_told_and_takes_no_place(
             patch.setattr("earsight.web.uploads.tempfile.mkstemp", full)
             for _ in range(3):
                 reply = served.upload(folder / "red/a.mp4", "a.mp4", "?by=audio")
-                assert reply.status == 413 and "No space left" in reply.error
+                assert reply.status == 507 and "No space left" in reply.json["error"]
         assert served.upload(folder / "red/a.mp4", "a.mp4", "?by=audio").status == 200
 
 

@@ -1,6 +1,7 @@
 """A library whose rows a stranger changed: no endpoint is at fault, and the server lives."""
 
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -137,6 +138,30 @@ def test_no_row_is_a_fault_of_the_server(folder: Path, change: str) -> None:
     db.close()
     with serving(folder) as served:
         check(served)
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    fill(folder, ["red/a.mp4", os.fsdecode(b"bl\xfce/b\xe9.mp4"), os.fsdecode(b"bl\xfce/c.mp4")])
+    (folder / os.fsdecode(b"bl\xfce/torn\xe9.mp4")).write_text("This is no film.")
+    index(folder, **QUICK)
+    elsewhere = tmp_path / os.fsdecode(b"received\xe9")  # its clips are not known on this machine
+    shutil.copytree(folder / FOLDER, elsewhere)
+    with serving(folder) as served:
+        check(served)
+        assert served.get("/api/library").json["name"] == "caf%E9"
+        (clip,) = served.get("/api/clips?name=b%25E9").json["clips"]
+        assert clip["path"] == "bl%FCe/b%E9.mp4"
+        assert served.get(f"/api/clips/{clip['id']}/media").status == 200
+    with serving(elsewhere) as served:
+        check(served)
+        (note,) = served.get(f"/api/search?clip={clip['id']}&by=audio").json["notes"]
+        assert "received%E9" in note
+        played = served.get(f"/api/clips/{clip['id']}/media")
+        assert played.status == 404 and "does not know where" in played.error
+        served.ask("/api/index", "POST")
+        done = served.until("/api/index", lambda state: not state["running"])
+        assert "received%E9" in done["error"]
 
 
 def test_a_library_that_breaks_while_it_is_served(folder: Path) -> None:

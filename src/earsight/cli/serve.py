@@ -48,6 +48,8 @@ def serve(
 
     def said(url: str, token: str | None) -> None:
         out(json.dumps({"url": url, "token": token}) if as_json else f"Earsight is at {url}")
+        if open_:
+            say("If the browser shows nothing, open that address in it yourself.")
         say("Stop it with Ctrl-C.")
 
     run(library, host=host, port=port, token=token, asks=not no_token, browse=open_, said=said)

@@ -60,6 +60,13 @@ export const text = (id, parameters) => request(withQuery(`/api/clips/${id}/text
 export const open = (id) => post(`/api/clips/${id}/open`);
 
 export const mediaOf = (id) => `/api/clips/${id}/media`;
+/** Why the server does not give a clip's file, or "" where it does. */
+export async function refusalOf(id) {
+  const reply = await fetch(mediaOf(id), { headers: { Range: "bytes=0-0" } }).catch(() => null);
+  if (reply?.ok) return "";
+  const body = await reply?.json().catch(() => null);
+  return body?.error ?? "The server of this page does not give that file.";
+}
 export const repairedOf = (id) => `/api/clips/${id}/repaired`;
 export const thumbnailOf = (id, at) =>
   withQuery(`/api/clips/${id}/thumbnail`, { at: at ? at.toFixed(2) : "" });

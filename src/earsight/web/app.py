@@ -19,7 +19,7 @@ from earsight.library.answers import Answer
 from earsight.library.moments import Timeline
 from earsight.storage import Remote
 from earsight.web import media, models
-from earsight.web.failures import answer_failures, worded
+from earsight.web.failures import answer_failures, as_unicode, worded
 from earsight.web.home import Home, as_json
 from earsight.web.pages import add_pages
 from earsight.web.security import Guard, Rules, is_loopback
@@ -191,7 +191,8 @@ def _add_clips(app: FastAPI, home: Home, rules: Rules) -> None:
         """Open the clip's folder on this machine; from this machine alone."""
         if not _is_local(request, rules):
             raise media.NotServedError(403, "Folders are opened from this machine alone.")
-        return {"folder": str(media.open_folder(_clip(home, id), home.library.root))}
+        folder = media.open_folder(_clip(home, id), home.library.root)
+        return {"folder": as_unicode(str(folder))}
 
 
 def _is_local(request: Request, rules: Rules) -> bool:
@@ -286,7 +287,7 @@ def _answers(home: Home, answer: Answer, kind: str, begun: float) -> dict[str, A
         "query": {"kind": kind, "name": answer.query, "by": answer.by, "for": answer.for_},
         "space": answer.space,
         "answers": found,
-        "notes": [worded(note) for note in answer.notes],
+        "notes": [as_unicode(worded(note)) for note in answer.notes],
         "point": home.place(answer.point),
         "seconds": time.perf_counter() - begun,
     }

@@ -32,7 +32,10 @@ export function makeFace(clip, modality, { rank, said = "", badge = "" } = {}) {
   });
   if (seen) {
     const at = clip.start ? (clip.start + clip.end) / 2 : null;
-    face.append(el("img", { src: api.thumbnailOf(clip.id, at), alt: "", loading: "lazy", decoding: "async" }));
+    face.append(el("img", {
+      src: api.thumbnailOf(clip.id, at), alt: "", loading: "lazy", decoding: "async",
+      onerror: ({ target }) => target.replaceWith(el("span", { class: "nothing" }, "its picture cannot be shown here")),
+    }));
     face.append(el("span", { class: "played" }));
   } else if (heard) {
     face.append(waveform(clip.id));

@@ -60,9 +60,10 @@ function makePlayer(clip) {
   const kind = clip.has.includes("visual") ? "video" : "audio";
   const media = el(kind, { class: "large", controls: true, playsinline: true, preload: "metadata",
     src: api.mediaOf(clip.id), "aria-label": nameOf(clip.path) });
-  media.addEventListener("error", () => {
-    if (shown?.media === media) tell($("closer-failed"), media.dataset.repaired
-      ? "The repaired copy could not be made or played." : "This browser cannot play that kind of file.");
+  media.addEventListener("error", async () => {
+    const why = media.dataset.repaired ? "The repaired copy could not be made or played."
+      : await api.refusalOf(clip.id) || "This browser cannot play that kind of file.";
+    if (shown?.media === media) tell($("closer-failed"), why);
   });
   if (clip.start) media.currentTime = clip.start;
   const follow = () => {

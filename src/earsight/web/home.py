@@ -14,6 +14,7 @@ from earsight.library.build import IndexReport, refresh
 from earsight.library.client import Library
 from earsight.library.clips import LibraryClip
 from earsight.library.moments import Timeline
+from earsight.library.opened import Opened
 from earsight.library.place import find
 from earsight.library.plane import Plane, plane_of
 from earsight.library.progress import Progress
@@ -22,6 +23,7 @@ from earsight.library.sources import MODALITIES
 from earsight.library.strangers import Stranger, StrangerReader
 from earsight.paths import as_text
 from earsight.storage import Remote
+from earsight.web.failures import as_unicode
 from earsight.web.insync import InSync
 from earsight.web.jobs import Job
 from earsight.web.media import Faces
@@ -78,12 +80,14 @@ class Home:
         def load() -> None:
             import contextlib
 
-            with contextlib.suppress(EarsightError):
-                self._strangers.warm(self.library.opened().sources)
-                self.library.warm()
-                self.plane()
+            for part in (self._warm_strangers, lambda: self.library.warm(), self.plane):
+                with contextlib.suppress(EarsightError):
+                    part()
 
         threading.Thread(target=load, daemon=True).start()
+
+    def _warm_strangers(self) -> None:
+        self._strangers.warm(self.library.opened().sources)
 
     def plane(self) -> Plane:
         """Return the map as the library is now: what was forgotten is not on it.
@@ -128,6 +132,7 @@ class Home:
             "labels": labels,
             "space": opened.space.name,
             "text": opened.takes_words,
+            "why_no_text": _why_no_text(opened),
             "modalities": [m for m in MODALITIES if any(m in clip.has for clip in clips)],
             "texts": sum(clip.text is not None for clip in clips),
             "trouble": sum(clip.status in ("partial", "unreadable") for clip in clips),
@@ -144,6 +149,7 @@ class Home:
             "labels": {},
             "space": None,
             "text": False,
+            "why_no_text": "Nothing answers yet.",
             "modalities": [],
             "texts": 0,
             "trouble": 0,
@@ -218,6 +224,14 @@ class Home:
             "best": cases(found.best),
             "worst": cases(found.worst),
         }
+
+
+def _why_no_text(opened: Opened) -> str:
+    try:
+        known = opened.sources.text is not None
+    except LibraryError as error:
+        return as_unicode(str(error))
+    return "" if known else "This library has no text model."
 
 
 def _told(report: IndexReport) -> dict[str, Any]:

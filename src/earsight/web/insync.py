@@ -112,7 +112,7 @@ class InSync:
         with self._turn(), self._copying:
             try:
                 return self._kept(key) or self._copy(path, key, found)
-            except (MediaError, OSError) as error:
+            except MediaError as error:
                 why = str(error).replace(str(path), clip.path)
                 raise NotServedError(409, f"{clip.path} cannot be repaired here. {why}") from error
 

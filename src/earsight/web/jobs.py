@@ -8,6 +8,7 @@ from typing import Any
 
 from earsight.errors import EarsightError
 from earsight.library.progress import Progress
+from earsight.web.failures import as_unicode
 
 _MESSAGES = 50  # kept
 
@@ -50,7 +51,7 @@ class Job:
             error = f"{type(problem).__name__}: {problem}"
         with self._lock:
             self._running = False
-            self._error = error
+            self._error = None if error is None else as_unicode(error)
             self._result = result or self._result
 
     def snapshot(self) -> dict[str, Any]:
@@ -91,4 +92,4 @@ class Job:
     def say(self, text: str) -> None:
         """A line for people."""
         with self._lock:
-            self._messages.append(text)
+            self._messages.append(as_unicode(text))

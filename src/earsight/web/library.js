@@ -39,7 +39,7 @@ export function showFacts(info) {
     ["clips", info.n_clips.toLocaleString("en")],
     ["classes", labels.length ? labels.map(([label, count]) => `${label} ${count}`).join(", ") : "none: put clips into one folder for each class"],
     ["what answers", info.space ?? "nothing yet"],
-    ["words", info.text ? "can be typed" : "cannot be typed: no text model"],
+    ["words", info.text ? "can be typed" : `cannot be typed. ${info.why_no_text}`],
     ["Earsight", info.version],
   ];
   facts.unshift(["folder", info.root]);

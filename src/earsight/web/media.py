@@ -5,7 +5,8 @@ import re
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -19,6 +20,7 @@ from earsight.library.beside import text_beside
 from earsight.library.clips import LibraryClip
 from earsight.library.handle import open_directory
 from earsight.web.desktop import show_folder
+from earsight.web.failures import is_of_a_file
 
 N_PEAKS = 200
 _CACHE_BYTES = 64 << 20
@@ -62,10 +64,15 @@ def file_of(clip: LibraryClip, root: Path) -> Path:
     """Return the file of a clip, which must lie in the clips folder itself, links followed.
 
     Raises:
-        NotServedError: It is gone, on another machine, no file, or a link leads out of the folder.
+        NotServedError: It is gone, on another machine or not known where, no file, or a link leads
+            out of the folder.
     """
     if clip.root is None and not clip.file.is_absolute():
-        raise NotServedError(404, f"{clip.path} is on another machine; it can be played there.")
+        raise NotServedError(
+            404,
+            f"This machine does not know where the file of {clip.path} is, so it cannot be shown "
+            "or played here.",
+        )
     return _inside(clip.file, clip.path, clip.root or root)
 
 
@@ -75,12 +82,19 @@ def _inside(file: Path, shown: str, root: Path) -> Path:
         inside = real.is_relative_to(root.resolve(strict=True))
         regular = stat.S_ISREG(real.stat().st_mode)
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links in a circle
+        _check_blame(error)
         raise NotServedError(404, f"{shown} is not there any more; index again.") from error
     if not inside:
         raise NotServedError(403, f"{shown} is a link out of the clips folder.")
     if not regular:
         raise NotServedError(403, f"{shown} is no regular file.")
     return real
+
+
+def _check_blame(error: Exception) -> None:
+    """Raise again what the file is not to blame for, such as too many open files."""
+    if isinstance(error, OSError) and not is_of_a_file(error):
+        raise error
 
 
 def text_of(clip: LibraryClip, root: Path, start: float | None, end: float | None) -> str:
@@ -97,7 +111,9 @@ def text_of(clip: LibraryClip, root: Path, start: float | None, end: float | Non
     try:
         return glimpse.words(real, start, end)
     except (OSError, ValueError) as error:
-        raise NotServedError(404, f"The text of {clip.path} cannot be read: {error}.") from error
+        _check_blame(error)
+        why = error.strerror if isinstance(error, OSError) else error
+        raise NotServedError(404, f"The text of {clip.path} cannot be read: {why}.") from error
 
 
 def bytes_of(clip: LibraryClip, root: Path, request: Request) -> FileResponse:
@@ -115,6 +131,7 @@ def bytes_of(clip: LibraryClip, root: Path, request: Request) -> FileResponse:
         with open_directory(within, follow=True) as folder:
             descriptor = folder.open(os.fspath(real.relative_to(within)))
     except (OSError, ValueError, LibraryError) as error:
+        _check_blame(error)
         raise NotServedError(404, f"{clip.path} is not there any more; index again.") from error
     return answer_with(os.fdopen(descriptor, "rb"), real.suffix, request)
 
@@ -175,7 +192,7 @@ class Faces:
     def __init__(self, limit: int = _CACHE_BYTES) -> None:
         self._limit = limit
         self._lock = threading.Lock()
-        self._turns: dict[tuple[Any, ...], threading.Lock] = {}
+        self._turns: dict[tuple[Any, ...], tuple[threading.Lock, int]] = {}  # lock, how many ask
         self._kept: OrderedDict[tuple[Any, ...], tuple[Any, int]] = OrderedDict()
         self._size = 0
 
@@ -215,16 +232,27 @@ class Faces:
 
     def _get(self, key: tuple[Any, ...], make: Callable[[], tuple[Any, int]]) -> Any:
         """Return what is kept, or make it: once, however many ask for it meanwhile."""
-        with self._lock:
-            turn = self._turns.setdefault(key, threading.Lock())
-        with turn:
+        with self._turn(key):
             try:
-                return self._find(key) or self._keep(key, *make())
+                kept = self._find(key)
+                return self._keep(key, *make()) if kept is None else kept
             except MediaError as error:
                 raise NotServedError(404, str(error)) from error
-            finally:
-                with self._lock:
-                    self._turns.pop(key, None)
+
+    @contextmanager
+    def _turn(self, key: tuple[Any, ...]) -> Iterator[None]:
+        """Let one at a time go on; the lock stays for as long as anybody holds or awaits it."""
+        with self._lock:
+            turn, asking = self._turns.get(key, (threading.Lock(), 0))
+            self._turns[key] = turn, asking + 1
+        try:
+            with turn:
+                yield
+        finally:
+            with self._lock:
+                turn, asking = self._turns.pop(key)
+                if asking > 1:
+                    self._turns[key] = turn, asking - 1
 
     def _find(self, key: tuple[Any, ...]) -> Any:
         with self._lock:
@@ -253,6 +281,7 @@ def open_folder(clip: LibraryClip, root: Path) -> Path:
     try:
         show_folder(path)
     except OSError as error:
+        _check_blame(error)
         raise NotServedError(
             409,
             f"No file manager could be started ({error.filename}). The clip is in {path.parent}.",

@@ -23,6 +23,7 @@ class LibraryInfo(BaseModel):
     labels: dict[str, int] = Field(description="Class → number of clips.")
     space: str | None = Field(description="What answers; null: not indexed yet.")
     text: bool = Field(description="Whether words can be typed.")
+    why_no_text: str = Field(description="Why they cannot; empty where they can.")
     modalities: list[Modality]
     texts: int = Field(description="Clips that answer with a text beside them.")
     trouble: int = Field(description="Clips that could not be read, or not to their end.")

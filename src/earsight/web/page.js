@@ -138,7 +138,7 @@ async function refresh() {
   for (const id of ["label", "picker-label"]) fillClasses($(id), info.labels);
   $("text").disabled = $("go").disabled = !info.text;
   tell($("no-words"), !info.space ? "Nothing answers yet: under Library, look for changes."
-    : info.text ? "" : "Words cannot be typed here: this library has no text model. Ask with a clip.");
+    : info.text ? "" : `Words cannot be typed here. ${info.why_no_text} Ask with a clip.`);
   for (const modality of ["audio", "visual"]) {
     document.querySelector(`input[name="for"][value="${modality}"]`).disabled =
       info.modalities.length > 0 && !info.modalities.includes(modality);

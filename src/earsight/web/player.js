@@ -48,10 +48,12 @@ export async function play(face, clip, modality, hushed = false) {
   const end = clip.end && clip.seconds && clip.end < clip.seconds - 0.5 ? clip.end : Infinity;
   if (start) media.currentTime = start;
   media.addEventListener("ended", () => now === mine && stop());
-  media.addEventListener("error", () => {
+  media.addEventListener("error", async () => {
     if (now !== mine) return;
     stop();
-    if (!hushed) toast("This browser cannot play that kind of file; the library can read it all the same.");
+    if (hushed) return;
+    toast(await api.refusalOf(clip.id)
+      || "This browser cannot play that kind of file; the library can read it all the same.");
   });
   try {
     await media.play();

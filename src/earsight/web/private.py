@@ -14,8 +14,16 @@ import time
 from pathlib import Path
 from typing import TextIO
 
+from earsight.errors import EarsightError
+
 _PREFIX = "earsight-uploads-"
 _YOUNG = 60.0  # seconds in which a folder without a lock may be just being made
+
+
+class StoppedError(EarsightError):
+    """The server ends while something is asked of it."""
+
+    status = 503
 
 
 class PrivateFolder:
@@ -31,11 +39,12 @@ class PrivateFolder:
         """Return it; made again where a cleaner of old temporary files was here.
 
         Raises:
-            OSError: It cannot be made; or it was closed.
+            OSError: It cannot be made.
+            StoppedError: It was closed.
         """
         with self._making:
             if self._closed:  # a request that outlives the server must not leave a folder
-                raise OSError("the server has stopped")
+                raise StoppedError("The server has stopped.")
             if self._folder is None or not self._folder.exists():
                 self._let_go()
                 self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))  # 0700

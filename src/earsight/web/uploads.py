@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 from fastapi import Request
 
 from earsight.errors import InputError
+from earsight.web.failures import is_full
 from earsight.web.private import PrivateFolder, sweep
 
 
@@ -90,9 +91,11 @@ class Inbox:
                 with os.fdopen(handle, "wb") as file:
                     shown = await _receive(request, file, self.limits)
             except OSError as error:
+                if not is_full(error):
+                    raise
                 raise UploadError(
-                    413,
-                    f"The file cannot be kept until it is answered: {error}. Make room in "
+                    507,
+                    f"The file cannot be kept until it is answered: {error.strerror}. Make room in "
                     f"{tempfile.gettempdir()}, or set TMPDIR.",
                 ) from error
             yield Upload(path, shown)
