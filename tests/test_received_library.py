@@ -11,7 +11,8 @@ import pytest
 
 import earsight
 from _clips import make_clip
-from _received import edited, set_fact
+from _received import edited, set_fact, set_settings
+from earsight.cli import main
 from earsight.errors import LibraryError
 from earsight.library.build import index, refresh
 from earsight.library.place import FOLDER, held_by
@@ -217,3 +218,57 @@ def test_no_module_of_the_current_folder_is_imported(library: Path, tmp_path: Pa
     command = [sys.executable, os.fspath(script), "index", ".", "--workers", "2"]
     done = subprocess.run(command, cwd=library, env=environment, check=False)
     assert done.returncode == 3 and not ran.exists()
+
+
+@pytest.mark.parametrize("end", ["-wal", "-shm"])
+def test_a_log_that_sqlite_would_write_is_refused(library: Path, tmp_path: Path, end: str) -> None:
+    (tmp_path / "outside").write_bytes(b"x" * 45_000)
+    os.link(tmp_path / "outside", library / FOLDER / f"library.db{end}")
+    with pytest.raises(LibraryError, match=f"library.db{end} lies there"):
+        search(library, text="red")
+    (library / FOLDER / f"library.db{end}").unlink()
+    data = bytearray((library / FOLDER / "library.db").read_bytes())
+    data[18:20] = b"\2\2"
+    (library / FOLDER / "library.db").write_bytes(data)
+    with pytest.raises(LibraryError, match="with a log"):
+        search(library, text="red")
+
+
+def test_folders_without_an_end_are_told(library: Path) -> None:
+    deep = library
+    for _ in range(250):
+        deep = deep / "d"
+    deep.mkdir(parents=True)
+    told = [why for path, _, why in index(library).trouble if path.startswith("d/")]
+    assert told == ["It lies in more than 200 folders, and is not looked into."]
+
+
+def test_numbers_without_an_end_are_refused(library: Path) -> None:
+    set_fact(library, f"made:earsight_{'a' * 16}_{'9' * 5000}_{'b' * 8}", ["milvus://a:1", 0])
+    assert index(library).changes.added == 0
+    with edited(library) as db:
+        db.execute("UPDATE embeddings SET id = ?", (2**53,))
+    with pytest.raises(LibraryError, match="the number of an embedding"):
+        index(library, rebuild=True)
+    with edited(library) as db:
+        db.execute("UPDATE embeddings SET id = 1")
+
+
+def test_damage_in_the_words_of_sqlite_is_damage(library: Path) -> None:
+    with edited(library) as db:
+        db.execute("PRAGMA writable_schema = 1")
+        db.execute("UPDATE sqlite_master SET sql = CAST(x'ff' || sql AS TEXT) WHERE name = 'clips'")
+    for use in (search, index):
+        with pytest.raises(LibraryError, match=r"readable library|none of its tables"):
+            use(library, text="red") if use is search else use(library)
+
+
+def test_what_a_library_is_called_moves_no_cursor(
+    library: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_settings(library, labels="/a\r\x1b[2K harmless")
+    monkeypatch.setattr(sys, "argv", ["earsight", "index", str(library)])
+    with pytest.raises(SystemExit):
+        main()
+    told = capsys.readouterr().err
+    assert "/a\\r\\x1b[2K harmless" in told and "\x1b" not in told and "\r" not in told

@@ -77,7 +77,7 @@ def test_vectors_on_a_server_are_made_again_here(library: Path, tmp_path: Path) 
             assert len(opened.embeddings("visual").clips) > 1
         assert "--trust-library" in status(library).index_trouble
         left = {one.check: one for one in check_library(library) if one.state != "fine"}
-        assert set(left) == {"what answers"} and left["what answers"].state == "warning"
+        assert set(left) == {"what answers", "request"} and left["what answers"].state == "warning"
         assert ear.heard == 0
 
 
@@ -231,9 +231,10 @@ def test_an_agreement_is_for_what_was_shown(
         shown.append(list(asked))
         return len(shown) == 1
 
+    monkeypatch.setattr(_trust, "_terminal", lambda: True)
     monkeypatch.setattr(_trust, "_agrees", agrees)
     done = CliRunner().invoke(app, ["index", str(library), "--library", str(place)])
-    assert isinstance(done.exception, NotTrustedError)
+    assert isinstance(done.exception, LibraryError) and "Not agreed" in str(done.exception)
     assert [[one.kind for one in asked] for asked in shown] == [["clips"], ["file"]]
 
 

@@ -103,7 +103,7 @@ def make(floor: str, name: str, parameters: dict[str, Any]) -> Any:
 
 
 def _read(kind: str, key: str, annotation: Any, value: Any) -> Any:
-    if isinstance(value, str) and value in ("None", "none") and type(None) in _members(annotation):
+    if isinstance(value, str) and means_none(annotation, value):
         return None
     wrong = f"`{key}` of {kind} must be {_in_words(annotation)}; got {value!r}."
     allowed = {annotation, *_members(annotation)}
@@ -116,6 +116,11 @@ def _read(kind: str, key: str, annotation: Any, value: Any) -> Any:
         return TypeAdapter(annotation).validate_python(value)
     except ValidationError as error:
         raise InputError(wrong) from error
+
+
+def means_none(annotation: Any, value: str) -> bool:
+    """Whether a text stands for None, where the type allows that."""
+    return value in ("None", "none") and type(None) in _members(annotation)
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:

@@ -25,6 +25,15 @@ def escaped(text: str) -> str:
     return "".join(f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c for c in text)
 
 
+def on_one_line(text: str) -> str:
+    """Return text with an escape for each control character.
+
+    >>> on_one_line("two\\nlines")
+    'two\\\\nlines'
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def readable(text: str) -> str:
     """Return what `as_text` gave as people want to see it: a sign for each byte that is no letter.
 

@@ -38,8 +38,11 @@ _EPILOG = (
     "\n\n"
     "Environment: EARSIGHT_HOME, where weights are kept (default: earsight in XDG_CACHE_HOME or "
     "~/.cache); EARSIGHT_WEIGHTS, a folder of weights to look in before any network; "
-    "EARSIGHT_THREADS, threads of each process (default: the cores); EARSIGHT_MILVUS_TOKEN, "
-    "user:password or API key for the Milvus server EARSIGHT_MILVUS_SERVER, host:port; "
+    "EARSIGHT_CONFIG, where it is kept what you agreed to (default: earsight in XDG_CONFIG_HOME or "
+    "~/.config); EARSIGHT_MAX_BYTES, memory that the arrays of one file may take (default: 4GiB); "
+    "EARSIGHT_THREADS, threads of each process (default: the cores); EARSIGHT_TOKEN, the token of "
+    "serve; EARSIGHT_MILVUS_TOKEN, user:password or API key for a Milvus server, and "
+    "EARSIGHT_MILVUS_SERVER, the host:port of that server; "
     "EARSIGHT_MACHINE, what this machine is called in libraries on S3 (default: its host name); "
     "EARSIGHT_RANK_TIMEOUT, seconds that the processes of torchrun wait for each other "
     "(default: 300)."
@@ -139,15 +142,15 @@ def main() -> None:
     try:
         app(prog_name="earsight")
     except EarsightError as error:
-        sys.stderr.write(f"earsight: {error}\n")
+        sys.stderr.write(f"earsight: {_show.lines(str(error))}\n")
         sys.exit(1)
     except _Stopped:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends already
-        sys.stderr.write("earsight: stopped. What was done is kept; the same command goes on.\n")
+        sys.stderr.write("earsight: stopped. All but the last seconds is kept.\n")
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        sys.stderr.write(f"earsight: {error}\n")
+        sys.stderr.write(f"earsight: {_show.lines(str(error))}\n")
         sys.exit(1)

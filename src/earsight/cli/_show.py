@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from earsight.paths import readable
+from earsight.paths import on_one_line, readable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -76,7 +76,12 @@ def printable(text: str) -> str:
     >>> printable("two\\nlines %FF.mp4")
     'two\\\\nlines \ufffd.mp4'
     """
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in readable(text))
+    return on_one_line(readable(text))
+
+
+def lines(text: str) -> str:
+    """Return text of several lines, each made printable: what a file is called moves no cursor."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def short(path: str) -> str:

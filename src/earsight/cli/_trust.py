@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from earsight.cli._show import printable, warn
+from earsight.cli._show import printable, say, warn
 
 if TYPE_CHECKING:
     from earsight.library.trust import Request
@@ -24,7 +24,7 @@ Done = TypeVar("Done")
 
 
 def consent(library: Path, agree: bool) -> "list[Request]":
-    """Let the user agree to what a library asks for; return what stays left out."""
+    """Let the user agree to what a library asks for, and tell it; return what stays left out."""
     from earsight.errors import EarsightError
     from earsight.library.consent import asked_for
 
@@ -34,8 +34,16 @@ def consent(library: Path, agree: bool) -> "list[Request]":
         return []
     if asked and (agree or _agrees(str(library), asked)):
         trust.allow(asked)
+        for one in asked:
+            say(f"Agreed, for this library on this machine: {one}.")
         return []
     return asked
+
+
+def tell_left_out(asked: "Iterable[Request]") -> None:
+    """Tell what is left out."""
+    for one in asked:
+        warn(f"Left out, as you have not agreed to it (--trust-library): {one}.")
 
 
 def with_consent(run: Callable[[bool], Done], agree: bool) -> Done:
@@ -45,23 +53,38 @@ def with_consent(run: Callable[[bool], Done], agree: bool) -> Done:
         run: Is told whether the user agreed to whatever is asked for.
         agree: Whether that was said already.
     """
+    from earsight.errors import LibraryError
     from earsight.library.trust import NotTrustedError
 
     while True:
         try:
             return run(agree)
         except NotTrustedError as error:
-            if agree or not _agrees(str(error.trust.library), error.requests):
+            if agree or not _terminal():
                 raise
+            if not _agrees(str(error.trust.library), error.requests):
+                raise LibraryError("Not agreed; nothing of it was done.") from error
             error.trust.allow(error.requests)
+
+
+def _terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+_WHAT_IT_MEANS = {
+    "server": " (which gets the vectors of your clips, and their hashes)",
+    "file": " (whose class names are written into the library)",
+    "model": " (which may be downloaded)",
+    "plugin": " (which is code)",
+}
 
 
 def _agrees(library: str, asked: "Iterable[Request]") -> bool:
     """Ask, where somebody is there to answer."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not _terminal():
         return False
     warn(f"The library {printable(library)} asks to")
     for one in asked:
-        warn(f"  {printable(str(one))}")
+        warn(f"  {one}{_WHAT_IT_MEANS.get(one.kind, '')}")
     warn("It may come from somebody else.")
     return typer.confirm("Agree, now and later on this machine?", default=False, err=True)

@@ -146,6 +146,8 @@ def index(
                 follow(clips, told, **how, **changes)
             return run(clips, rebuild=rebuild, **how, **changes)
 
+    if trust:
+        consent(clips if library is None else library, trust)
     report = with_consent(work, trust)
     told(report)
     if report.trouble:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from earsight.cli._show import clock, out, plural, printable, progress, say, short, warn
-from earsight.cli._trust import TrustOption, consent, with_consent
+from earsight.cli._trust import TrustOption, consent, tell_left_out, with_consent
 from earsight.cli.library import TROUBLE, Json, LibraryOption
 from earsight.errors import EarsightError
 
@@ -106,7 +106,7 @@ def search(
     if by is not None and text is not None:
         raise typer.BadParameter("--by belongs to a file; with --text the words are the query.")
     trouble = index_first and _refresh(library, trust)
-    consent(library, trust)
+    tell_left_out(consent(library, trust))
     how: dict[str, Any] = {"by": by, "for_": for_, "top": top, "min_score": min_score}
     how |= {"moments": moments, "rhythm": rhythm}
 

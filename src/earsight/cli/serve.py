@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from earsight.cli._show import out, printable, say, warn
-from earsight.cli._trust import TrustOption, consent
+from earsight.cli._show import out, say
+from earsight.cli._trust import TrustOption, consent, tell_left_out
 from earsight.cli.library import Json, LibraryOption
 
 
@@ -43,8 +43,7 @@ def serve(
         if token != os.environ.get("EARSIGHT_TOKEN"):
             raise typer.BadParameter("--token and --no-token contradict each other.")
         token = None  # what is typed goes before what is set
-    for asked in consent(library, trust):
-        warn(f"Left out, as you have not agreed to it (--trust-library): {printable(str(asked))}")
+    tell_left_out(consent(library, trust))
 
     def said(url: str, token: str | None) -> None:
         out(json.dumps({"url": url, "token": token}) if as_json else f"Earsight is at {url}")

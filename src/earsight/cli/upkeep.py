@@ -59,6 +59,10 @@ def status(library: LibraryOption = Path(), as_json: Json = False) -> None:
     _line("trouble", plural(len(found.trouble), "clip") if found.trouble else "none")
     for path, state, why in found.trouble:
         out(f"  {state}: {printable(path)}{f' ({printable(why)})' if why else ''}")
+    for one in found.asks_for:
+        _line("asks for", f"{one} (not agreed; index will ask)")
+    for one in found.agreed:
+        _line("agreed", one)
     _line("up to date", _up_to_date(found))
 
 
@@ -98,6 +102,8 @@ def _up_to_date(found: "LibraryStatus") -> str:
     if found.indexing is not None:
         return f"being indexed now, by process {found.indexing}"
     if found.pending is None:
+        if found.clips == found.library:
+            return f"unknown, as the folder of its clips is. Say so once: {found.index_command}"
         return f"unknown: {found.clips} cannot be read. Is its disk there?"
     if found.pending.nothing:
         return "yes"

@@ -10,15 +10,17 @@ from earsight.extractors._onnx import Array, Batches, Heads
 from earsight.features import FeatureSequence
 from earsight.media import FrameBlock, FrameRequest
 
+MOST = 1000
+
 
 def frames_at(fps: float, short_side: int | None) -> FrameRequest:
     """Return a request for `fps` frames a second; "every frame" is none of an extractor's rates.
 
     Raises:
-        InputError: `fps` is no number above 0, or not finite.
+        InputError: `fps` is no number above 0, or above 1000, more than any camera gives.
     """
-    if not isinstance(fps, int | float) or not 0 < fps < float("inf"):
-        raise InputError(f"`fps` must be above 0 and finite, in frames a second; got {fps}.")
+    if not isinstance(fps, int | float) or not 0 < fps <= MOST:
+        raise InputError(f"`fps` must be above 0 and at most {MOST}, frames a second; got {fps}.")
     return FrameRequest(fps, short_side)
 
 

@@ -1,7 +1,7 @@
 """Named arrays and attributes in one file, HDF5 or npz: what a feature file is made of."""
 
 import json
-import os
+import secrets
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -106,7 +106,8 @@ def write_container(
     except (TypeError, ValueError) as error:
         raise InputError(f"Provenance must be JSON; {error}.") from error
     write = _write_npz if path.suffix.lower() == ".npz" else _write_h5
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # A name that nobody can have put a link under.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
         write(temporary, members, modalities, provenance)
         temporary.replace(path)

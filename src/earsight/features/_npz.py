@@ -163,19 +163,22 @@ def open_archive(path: Path | BinaryIO) -> Iterator[Archive]:
         yield Archive(archive)
 
 
-def read_arrays(path: Path, *names: str) -> dict[str, npt.NDArray[Any]]:
+def read_arrays(
+    path: Path, *names: str, file: BinaryIO | None = None
+) -> dict[str, npt.NDArray[Any]]:
     """Read arrays of an npz file, whoever wrote it, within the limit on memory.
 
     Args:
         path: The file.
         names: Of the arrays; none: all.
+        file: It, where it is open already; `path` is then what messages call it.
 
     Raises:
         FeatureFileError: It cannot be read, lacks one of them, has one that lies or is of objects,
             or asks for too much memory.
     """
     try:
-        with open_archive(path) as archive:
+        with open_archive(path if file is None else file) as archive:
             names = names or tuple(archive.names)
             kinds = {name: archive.dtype(name) for name in names}
             each = (archive.count(name) * bytes_as_column(kind) for name, kind in kinds.items())

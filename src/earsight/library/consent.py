@@ -21,7 +21,7 @@ def asked_for(library: str | Place) -> tuple[Trust, list[Request]]:
         LibraryError: No library, or one that cannot be read.
     """
     with Store.open(find(library)) as store:
-        return store.trust, _asked_for(store)
+        return store.trust, asked_of(store)
 
 
 def trust_library(library: str | Place) -> list[Request]:
@@ -38,12 +38,13 @@ def trust_library(library: str | Place) -> list[Request]:
         LibraryError: No library, or one that cannot be read.
     """
     with Store.open(find(library)) as store:
-        asked = _asked_for(store)
+        asked = asked_of(store)
         store.trust.allow(asked)
         return asked
 
 
-def _asked_for(store: Store) -> list[Request]:
+def asked_of(store: Store) -> list[Request]:
+    """Return the same of an open library."""
     clips = store.root if store.is_fed_here else None
     asked = set(requests_of(asdict(Settings.of(store)), clips))
     current = store.current()

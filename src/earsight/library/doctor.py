@@ -16,6 +16,7 @@ import numpy as np
 
 from earsight import __version__
 from earsight.errors import EarsightError, LibraryError, MediaError
+from earsight.library.consent import asked_of
 from earsight.library.elsewhere import open_table
 from earsight.library.models import open_space
 from earsight.library.place import find, held_by, place_of_lock
@@ -127,7 +128,7 @@ def check_library(library: str | Place) -> list[Finding]:
     findings: list[Finding] = []
     with store:
         try:
-            for check in (_check_database, _check_surroundings, _check_tables):
+            for check in (_check_database, _check_requests, _check_surroundings, _check_tables):
                 findings.extend(check(store))
         except LibraryError as error:  # the file is so damaged that the other checks find nothing
             findings.append(Finding("library", "broken", str(error), "See above."))
@@ -148,6 +149,16 @@ def _check_database(store: Store) -> Iterator[Finding]:
     else:
         who = "All of it was read" if store.shared else "SQLite finds it whole"
         yield Finding("list of clips", "fine", f"{who}: {len(store.clips())} clips")
+
+
+def _check_requests(store: Store) -> Iterator[Finding]:
+    for one in asked_of(store):
+        yield Finding(
+            "request",
+            "warning",
+            f"The library asks to {one}, which nobody on this machine has agreed to.",
+            "To agree: --trust-library.",
+        )
 
 
 def _check_surroundings(store: Store) -> Iterator[Finding]:

@@ -1,12 +1,14 @@
 """Features of one folder of clips by several extractors, a file each."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from earsight.errors import LibraryError
 from earsight.features import PairedFeatures, read_features
 from earsight.library.extract import extract
+from earsight.library.handle import open_directory
 from earsight.library.place import FOLDER, unwritten
 from earsight.library.progress import Progress, Silent
 from earsight.library.sources import extractor_for
@@ -47,7 +49,8 @@ def extract_each(
 
     Raises:
         InputError: An extractor that is not there, or of another modality.
-        LibraryError: As for `extract`; or the features cannot be kept in the folder.
+        LibraryError: As for `extract`; or the features cannot be kept in the folder, or a link lies
+            there.
     """
     if not Path(clips).is_dir():
         raise LibraryError(f"{clips} is not a folder; features are compared on a folder of clips.")
@@ -62,10 +65,7 @@ def extract_each(
                 why = "its weights are not on this machine"
                 result.missing.append((modality, spec, why))
                 continue
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise LibraryError(unwritten(folder, error)) from error
+            _make(folder)
             output = folder / f"{extractor.key()}-{extractor.fingerprint[:16]}.h5"
             (progress or Silent()).say(f"{spec}: {output.name}")
             made = extract(clips, output, {modality: spec}, workers=workers, progress=progress)
@@ -74,3 +74,21 @@ def extract_each(
             result.found[modality][spec] = read_features(output)
     result.left_out, result.trouble = list(left_out), list(trouble)
     return result
+
+
+def _make(folder: Path) -> None:
+    """Make the folder of features in a library; all of it may have come with the clips.
+
+    Raises:
+        LibraryError: It, the library or what lies in it is a link, or it cannot be written.
+    """
+    try:
+        with suppress(FileExistsError):  # that it is opened says what it is
+            folder.parent.mkdir()
+        with (
+            open_directory(folder.parent) as library,
+            library.below(folder.name, make=True) as features,
+        ):
+            features.refuse_links()
+    except OSError as error:
+        raise LibraryError(unwritten(folder, error)) from error

@@ -24,7 +24,9 @@ FACTS = ("index", "table", "dim")
 
 _ID = "id"
 _MADE = "made:"  # and a table's name: its index, and when it was to be made; a fact for each
-_OURS = re.compile("earsight_[0-9a-f]{16}_[0-9]+_[0-9a-f]{8}")  # whatever a bucket says is ours
+_OURS = re.compile(
+    "earsight_[0-9a-f]{16}_[0-9]{1,18}_[0-9a-f]{8}"
+)  # whatever a bucket says is ours
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from earsight.features import check_ending, write_features
 from earsight.library.origin import Origin, origin_of
 from earsight.library.partition import Part
 from earsight.library.parts import Parts, Record
-from earsight.library.place import locked
 from earsight.library.progress import Progress, Silent
 from earsight.library.reading import _start_worker
 from earsight.library.records import Clip
@@ -112,7 +110,7 @@ def extract(
     features = described(specs)
     work = Workplace(output)
     parts = Parts(work.path)
-    with locked(parts.folder):
+    with parts.locked():
         try:
             work.fetch()
             held = Held.open(work.path, features, cut)
@@ -258,9 +256,7 @@ class _Run:
 
     def clear(self) -> None:
         """Remove what killed runs left that cannot be used: half files, parts of others."""
-        output = self.parts.output
-        for left in output.parent.glob(f".{escape(output.name)}.*.part"):
-            left.unlink()
+        self.parts.clear()
         if self.parts.start(self.fingerprints):
             self.progress.say("What an unfinished run had read with other extractors is removed.")
 

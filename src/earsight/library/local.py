@@ -85,7 +85,7 @@ class LocalStore(Store):
                 f"The library {self.folder} could not be read: {error}. If another process holds "
                 "it, try again; otherwise: earsight doctor --library."
             ) from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeError) as error:
             raise LibraryError(
                 f"The library {self.folder} is damaged: {error}. {anew(self.folder)}"
             ) from error
@@ -350,7 +350,9 @@ class LocalStore(Store):
     def next_embedding(self) -> int:
         """Return the number that the next embedding will have."""
         last = self._read("SELECT MAX(id) FROM embeddings")[0][0]
-        return int(last or 0) + 1  # `current` refuses what is no number
+        if last is not None and last >= records.LAST:
+            raise damaged(self.folder, f"the number of an embedding is {last}")
+        return int(last or 0) + 1
 
     def switch(self, embedding: Embedding) -> None:
         """Let `embedding` answer from now on, in one step; the others' rows go."""

@@ -9,7 +9,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +20,7 @@ from earsight import engine
 from earsight.errors import EngineError, FeatureFileError, InputError, NoRowsError
 from earsight.features import check_ending
 from earsight.library.extract import Extraction, described, extract
+from earsight.library.handle import open_directory
 from earsight.library.partition import Part, join
 from earsight.library.place import locked
 from earsight.library.progress import Progress, Silent
@@ -29,6 +30,7 @@ from earsight.storage import Remote
 
 _PARTS_PER_CPU = 4  # so that all processors end at about the same time
 _UNFINISHED = "put"
+_HALF = re.compile(rf"\..+\.[0-9a-f]{{32}}\.{_UNFINISHED}")
 
 
 def extract_on(
@@ -120,10 +122,14 @@ class _Shared:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other runs out, where the folder is one; remove what killed ones left half."""
-        with locked(self.folder) if isinstance(self.folder, Path) else nullcontext():
-            if isinstance(self.folder, Path):
-                for unfinished in self.folder.glob(f".*.{_UNFINISHED}"):
-                    unfinished.unlink()
+        if isinstance(self.folder, Remote):
+            yield
+            return
+        with locked(self.folder, follow=False):
+            with open_directory(self.folder) as folder:
+                folder.refuse_links()
+                for name in filter(_HALF.fullmatch, folder.names()):
+                    folder.remove(name, lambda one: _HALF.fullmatch(one) is not None)
             yield
 
     def count(self, asked: int | None) -> int | None:

@@ -96,8 +96,12 @@ class Opened:
         """Its vectors, wherever they are; of a server that is not to be asked, made again here."""
         try:
             return open_table(self._store, self.embedding)
-        except NotTrustedError as error:
-            self.left_out.append(f"{error} Its vectors are made again from the features here.")
+        except NotTrustedError:
+            self.left_out.append(
+                f"The vectors of this library lie on {self.embedding.index}, which you have not "
+                "agreed to (--trust-library) and which was not contacted. They were made again "
+                "from the features here."
+            )
         read = self._store.contents(self.embedding.features)
         held = {file.content for file in self._store.everything()}
         windows = {c: one.windows for c, one in read.items() if one.windows and c in held}

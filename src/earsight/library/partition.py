@@ -14,7 +14,6 @@ import numpy as np
 from earsight.errors import FeatureFileError, InputError
 from earsight.features import PairedFeatures, check_ending, read_features, write_features
 from earsight.library.parts import Parts
-from earsight.library.place import locked
 from earsight.library.rows import (
     CLIPS,
     MOST_PARTS,
@@ -152,7 +151,7 @@ def _join(
         raise FeatureFileError(f"The parts hold {what}; run extract --part again.")
     work = Workplace(output)
     parts = Parts(work.path)
-    with locked(parts.folder):
+    with parts.locked():
         try:
             work.fetch()
             Held.open(work.path, features)

@@ -7,7 +7,10 @@ at any moment leaves whole parts alone, and the next run goes on from them.
 import json
 import os
 import re
-from collections.abc import Mapping
+import secrets
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +20,16 @@ import numpy as np
 from earsight.arrays import FloatArray
 from earsight.errors import FeatureFileError
 from earsight.features import FeatureSequence, read_arrays
+from earsight.library.handle import Directory, open_directory
+from earsight.library.place import LOCK, locked, refuse_second_name
 from earsight.library.scan import File
 from earsight.media import Status
 from earsight.paths import as_text
 from earsight.untrusted import parse_json
 
 _MADE_BY = "extractors.json"
+_WHOLE = re.compile(r"[0-9a-f]{64}\.npz")
+_UNFINISHED = re.compile(r"[0-9a-f]{64}\.[0-9a-f]+\.part|\.tmp-[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,11 @@ class Record:
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of one feature file, all made by the same extractors, in a folder beside it."""
+    """The parts of one feature file, all made by the same extractors, in a folder beside it.
+
+    That folder may have come with the clips: a link there is an error, and only what has a name of
+    ours is read or removed.
+    """
 
     output: Path
 
@@ -95,21 +106,43 @@ class Parts:
         """Where they lie, hidden."""
         return self.output.with_name(f".{self.output.name}.parts")
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder if need be and keep other runs out.
+
+        Raises:
+            LibraryError: As `place.locked`; or the folder is a link, or holds one, or a pipe or a
+                file that has another name elsewhere.
+        """
+        with locked(self.folder, follow=False):
+            with self._opened() as folder:
+                folder.refuse_links()
+                for name in folder.names():
+                    state = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
+                    if stat.S_ISREG(state.st_mode):
+                        refuse_second_name(self.folder / name, state.st_nlink)
+            yield
+
+    def clear(self) -> None:
+        """Remove what killed runs left of the output itself, half written."""
+        own = re.compile(rf"\.{re.escape(self.output.name)}\.([0-9a-f]+|fetched)\.part")
+        with open_directory(self.output.parent, follow=True) as folder:
+            _remove(folder, own)
+
     def start(self, fingerprints: Mapping[str, str]) -> bool:
         """Make the folder ready for some extractors; return whether parts of others were removed.
 
         Only in a lock on the folder.
         """
-        made_by = self.folder / _MADE_BY
-        asked = json.dumps(fingerprints, sort_keys=True)
-        others: set[str] = set()
-        if not made_by.is_file() or made_by.read_text(encoding="utf-8") != asked:
-            others = {path.stem for path in self.folder.glob("*.npz")}
-        self._drop(others)
-        for unfinished in self.folder.glob("*.part"):
-            unfinished.unlink()
-        made_by.write_text(asked, encoding="utf-8")
-        return bool(others)
+        asked = json.dumps(fingerprints, sort_keys=True).encode()
+        with self._opened() as folder:
+            same = folder.kind(_MADE_BY) is not None and folder.read(_MADE_BY) == asked
+            others = not same and bool(_contents(folder))
+            if others:
+                _remove(folder, _WHOLE)
+            _remove(folder, _UNFINISHED)
+            folder.write(_MADE_BY, asked)
+        return others
 
     def write(self, record: Record, found: Mapping[str, FeatureSequence]) -> None:
         """Keep a clip: means, steps and times of each modality."""
@@ -118,20 +151,25 @@ class Parts:
             arrays[modality] = sequence.mean()
             arrays[f"{modality}_steps"] = np.asarray(sequence.values, dtype=np.float32)
             arrays[f"{modality}_times"] = sequence.times
-        unfinished = self.folder / f"{record.content}.{os.getpid()}.part"
-        with unfinished.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        unfinished.replace(self._path(record.content))
+        unfinished = f"{record.content}.{secrets.token_hex(8)}.part"
+        with self._opened() as folder:
+            fd = folder.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            with os.fdopen(fd, "wb") as file:
+                np.savez(file, allow_pickle=False, **arrays)
+            name = _name(record.content)
+            os.replace(unfinished, name, src_dir_fd=folder.fd, dst_dir_fd=folder.fd)
 
     def records(self) -> dict[str, Record]:
         """Return content → record of every part that is whole."""
         found = {}
-        for path in self.folder.glob("*.npz"):
-            try:
-                record = str(self._array(path.stem, "record"))
-                found[path.stem] = Record.of(parse_json(record, file_names=True))
-            except (FeatureFileError, ValueError):
-                path.unlink()  # a power cut took the bytes and left the name: it is read again
+        with self._opened() as folder:
+            for content in _contents(folder):
+                try:
+                    record = str(self._array(content, "record"))
+                    found[content] = Record.of(parse_json(record, file_names=True))
+                except (FeatureFileError, ValueError):
+                    # A power cut took the bytes and left the name: it is read again.
+                    folder.remove(_name(content), _is(_WHOLE))
         return found
 
     def mean(self, content: str, modality: str) -> FloatArray:
@@ -146,24 +184,48 @@ class Parts:
         """Return the times of one clip's steps, (n_steps,)."""
         return np.asarray(self._array(content, f"{modality}_times"))
 
-    def _drop(self, contents: set[str]) -> None:
-        for content in contents:
-            self._path(content).unlink(missing_ok=True)
-
     def keep(self, contents: set[str]) -> None:
         """Remove all parts but some."""
-        self._drop({path.stem for path in self.folder.glob("*.npz")} - contents)
+        with self._opened() as folder:
+            for content in _contents(folder) - contents:
+                folder.remove(_name(content), _is(_WHOLE))
 
     def tidy(self) -> None:
-        """Remove the folder, unless there are parts in it."""
-        if any(self.folder.glob("*.npz")):
-            return
-        for path in self.folder.iterdir():
-            path.unlink()
-        self.folder.rmdir()
+        """Remove the folder, unless there are parts in it, or what is not ours."""
+        with self._opened() as folder:
+            if _contents(folder):
+                return
+            _remove(folder, _UNFINISHED)
+            _remove(folder, re.compile(f"{LOCK}|{re.escape(_MADE_BY)}"))
+            if not folder.names():
+                self.folder.rmdir()
 
-    def _path(self, content: str) -> Path:
-        return self.folder / f"{content}.npz"
+    def _opened(self) -> AbstractContextManager[Directory]:
+        return open_directory(self.folder)
 
     def _array(self, content: str, name: str) -> Any:
-        return read_arrays(self._path(content), name)[name]
+        path = self.folder / _name(content)
+        try:
+            with self._opened() as folder, os.fdopen(folder.open(path.name), "rb") as file:
+                return read_arrays(path, name, file=file)[name]
+        except OSError as error:
+            raise FeatureFileError(f"{path} cannot be read: {error}.") from error
+
+
+def _name(content: str) -> str:
+    return f"{content}.npz"
+
+
+def _contents(folder: Directory) -> set[str]:
+    """Return the contents that a folder has parts of."""
+    return {name.removesuffix(".npz") for name in folder.names() if _WHOLE.fullmatch(name)}
+
+
+def _is(own: re.Pattern[str]) -> Callable[[str], bool]:
+    return lambda name: own.fullmatch(name) is not None
+
+
+def _remove(folder: Directory, own: re.Pattern[str]) -> None:
+    """Remove the files that have a name of ours; what is no file stays."""
+    for name in filter(own.fullmatch, folder.names()):
+        folder.remove(name, _is(own))

@@ -180,17 +180,19 @@ def place_of_lock(library: Place, root: Path) -> Path:
 
 
 @contextmanager
-def locked(folder: Path, library: Place | None = None) -> Iterator[None]:
+def locked(folder: Path, library: Place | None = None, *, follow: bool = True) -> Iterator[None]:
     """Make the folder if need be and hold it for writing; a killed holder lets go by itself.
 
     Args:
         folder: Where the lock is.
         library: What messages call it; default: the folder.
+        follow: Whether the folder may be a link; one called `.earsight` never may.
 
     Raises:
-        LibraryError: Another process is indexing this library, or the folder cannot be written.
+        LibraryError: Another process is indexing this library, or the folder cannot be written, or
+            is a link that is not followed.
     """
-    with _taken(folder, library or folder) as file:
+    with _taken(folder, library or folder, follow=follow and folder.name != FOLDER) as file:
         try:
             file.truncate(0)
             file.write(str(os.getpid()))
@@ -200,12 +202,13 @@ def locked(folder: Path, library: Place | None = None) -> Iterator[None]:
         yield
 
 
-def _taken(folder: Path, library: Place) -> TextIO:
+def _taken(folder: Path, library: Place, *, follow: bool) -> TextIO:
     """Return the lock's file, locked. One that its last holder removed with the folder is none."""
     while True:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with open_directory(folder, follow=folder.name != FOLDER) as opened:
+            with suppress(FileExistsError):  # no folder: that it is opened says what it is
+                folder.mkdir(parents=True, exist_ok=True)
+            with open_directory(folder, follow=follow) as opened:
                 file = os.fdopen(opened.open(LOCK, os.O_RDWR | os.O_CREAT), "r+")
         except OSError as error:
             raise LibraryError(unwritten(folder, error)) from error

@@ -62,8 +62,11 @@ def read_changes(
         LibraryError: Something could not be written; what was acknowledged stays.
     """
     known = {file.path: file.content for file in store.files()}
-    contents = store.contents(sources.fingerprint)
-    done = {name for name, content in contents.items() if not content.report["again"]}
+    done = {
+        name
+        for name, content in store.contents(sources.fingerprint).items()
+        if not content.report["again"]
+    }
     texts = found.texts
     stale = [
         File(one.path, one.size, one.mtime_ns)

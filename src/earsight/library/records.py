@@ -21,11 +21,12 @@ PARTS = ("audio", "visual", "ears", "eyes")
 
 _NAME = re.compile(r"[0-9A-Za-z_-]{1,64}")  # of contents, fingerprints, digests
 _TABLE = re.compile(
-    r"embedding-[0-9]{1,20}(-[0-9a-f]{8})?|earsight_[0-9a-f]{16}_[0-9]+_[0-9a-f]{8}"
+    r"embedding-[0-9]{1,18}(-[0-9a-f]{8})?|earsight_[0-9a-f]{16}_[0-9]{1,18}_[0-9a-f]{8}"
 )
 _ROLES = tuple(f"{bridge}{m}" for bridge in ("", "words.") for m in ("audio", "visual", "text"))
 _MOST = 2**63 - 1
 _LATEST = 1e8  # seconds: three years
+LAST = 2**53  # number of an embedding
 LONGEST = 4096  # bytes of a path, characters of a label or a setting
 _WIDEST = 1 << 20  # numbers of a vector
 _STATUSES = {status.value for status in Status}
@@ -159,6 +160,11 @@ def checked_embedding(row: Mapping[str, Any]) -> Embedding:
     table = info.get("table")
     if table is not None and not (isinstance(table, str) and _TABLE.fullmatch(table)):
         raise BadRowError(f"the table of an embedding is {_shown(table)}")
+    elsewhere = info.get("index", EMBEDDED) != EMBEDDED
+    if elsewhere != (isinstance(table, str) and table.startswith("earsight_")):
+        raise BadRowError(
+            f"the table of an embedding is {_shown(table)}, which is of another index"
+        )
     if info.get("dim") is not None:
         _whole(info["dim"], "the width of an embedding", 1, _WIDEST)
     sources = _object(info.get("sources"), "`sources` of an embedding")
@@ -173,7 +179,7 @@ def checked_embedding(row: Mapping[str, Any]) -> Embedding:
     _text(decision.get("why", ""), "the reason of a decision")
     _check_model(info.get("model", {}))
     return Embedding(
-        _whole(row.get("id"), "the number of an embedding", 0, 2**53),
+        _whole(row.get("id"), "the number of an embedding", 0, LAST),
         checked_name(row.get("features"), "the fingerprint of an embedding"),
         checked_name(row.get("digest"), "the digest of an embedding"),
         _whole(row.get("n_rows"), "the number of rows of an embedding", 0),

@@ -26,6 +26,9 @@ _KINDS = {
 }
 
 
+_DEEPEST = 200  # folders inside each other
+
+
 @dataclass(frozen=True)
 class File:
     """One file on disk, its path relative to the clips folder."""
@@ -145,6 +148,9 @@ def _compare(
 
 
 def _walk(root: bytes, below: bytes, exclude: tuple[str, ...], result: Scan) -> Iterator[File]:
+    if below.count(b"/") >= _DEEPEST:
+        result.closed[below] = f"It lies in more than {_DEEPEST} folders, and is not looked into."
+        return
     try:
         entries = sorted(os.scandir(os.path.join(root, below)), key=lambda entry: entry.name)
     except OSError as error:

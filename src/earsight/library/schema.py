@@ -20,6 +20,7 @@ from earsight.library.store import anew, check_format
 FORMAT = 3
 FILE = "library.db"
 _LONGEST_VALUE = 256 << 20  # bytes of one value
+_HEADER = 20  # bytes; the last two say how the file is read and written
 _NAMES_OTHERS = bytes.fromhex("d9d505f920a163d7")
 """How a rollback journal ends that names a journal of several databases, which SQLite would read,
 and delete. Ours never do: a library is one database."""
@@ -102,7 +103,7 @@ def open_file(folder: Directory, *, write: bool) -> sqlite3.Connection:
         raise LibraryError(unwritten(folder.path, PermissionError(13, "Permission denied")))
     if write:
         refuse_second_name(path, names)
-    _check_journal(folder)
+    _check_beside(folder)
     quoted = "".join(f"%{byte:02x}" for byte in os.fsencode(path))
     try:
         db = sqlite3.connect(
@@ -120,7 +121,7 @@ def open_file(folder: Directory, *, write: bool) -> sqlite3.Connection:
         db.execute("PRAGMA cell_size_check = ON")
         _check_format(folder.path, db)  # first: others' tables may be other ones
         _check_tables(folder.path, db)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeError) as error:  # damage may be in what SQLite says of it
         db.close()
         raise LibraryError(
             f"{path} is not a readable library: {error}. {anew(folder.path)}"
@@ -142,7 +143,15 @@ def insert_contents(db: sqlite3.Connection, features: str, contents: Iterable[Co
     )
 
 
-def _check_journal(folder: Directory) -> None:
+def _check_beside(folder: Directory) -> None:
+    """Check the files that SQLite would read and write beside the database by itself."""
+    for end in ("-wal", "-shm"):
+        if folder.kind(f"{FILE}{end}") is not None:
+            raise damaged(folder.path, f"{FILE}{end} lies there, and no library of ours has one")
+    with os.fdopen(folder.open(FILE), "rb") as file:
+        header = file.read(_HEADER)
+        if header.startswith(b"SQLite") and set(header[18:]) - {1}:
+            raise damaged(folder.path, f"{FILE} is to be written with a log, as ours never is")
     try:
         fd = folder.open(f"{FILE}-journal")
     except FileNotFoundError:

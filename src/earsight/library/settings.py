@@ -1,5 +1,6 @@
 """What a library remembers from one `index` to the next."""
 
+import os
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ PRESETS = {
 """Names for pairs of extractors, audio and visual. A name always means the same pair."""
 
 
+_NO_FILE = ("folders", "none")
 _OF_THE_FOLDER = ("labels", "exclude")  # of a folder of clips, where a library has several
 
 
@@ -72,7 +74,7 @@ class Settings:
             if name not in known:
                 raise InputError(f"There is no setting {name!r}. Known: {', '.join(known)}.")
         settings = replace(self, **changes)
-        if settings.labels not in ("folders", "none"):
+        if settings.labels not in _NO_FILE:
             settings = replace(settings, labels=str(Path(settings.labels).absolute()))
         settings = replace(settings, index=check_address(settings.index))
         try:
@@ -101,6 +103,9 @@ class Settings:
         strange = sorted(kept.keys() - {one.name for one in fields(cls)})
         if strange:
             raise damaged(store.folder, f"there is no setting {strange[0]!r}")
+        labels = kept.get("labels", cls.labels)
+        if labels not in _NO_FILE and store.is_fed_here:  # relative: it came with the clips
+            kept["labels"] = os.path.normpath(store.root / labels)
         return cls(**kept | {"exclude": tuple(kept.get("exclude", ()))})
 
     @classmethod
@@ -132,6 +137,8 @@ class Settings:
     def keep(self, store: Store) -> None:
         """Remember these settings."""
         kept = asdict(self)
+        if self.labels not in _NO_FILE and Path(self.labels).is_relative_to(store.root):
+            kept["labels"] = os.path.relpath(self.labels, store.root)
         own = {name: kept.pop(name) for name in _OF_THE_FOLDER}
         store.keep_settings(kept, own)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from earsight.errors import LibraryError
 from earsight.library.build import trouble
+from earsight.library.consent import asked_of
 from earsight.library.elsewhere import open_table
 from earsight.library.forget import forgotten_paths, leave_out
 from earsight.library.labels import agreed_labels
@@ -75,6 +76,9 @@ class LibraryStatus:
         forgotten: Files that stay out until they are taken back.
         pending: What `index` would work on; None where the clips' folder is not there.
         indexing: The process that is indexing just now, or None.
+        index_command: The command that brings it up to date.
+        asks_for: What it asks for outside of itself and nobody on this machine has agreed to.
+        agreed: What was agreed to.
     """
 
     library: Place
@@ -100,6 +104,8 @@ class LibraryStatus:
     pending: Pending | None
     indexing: str | None
     index_command: str
+    asks_for: list[str]
+    agreed: list[str]
 
 
 def status(library: str | Place) -> LibraryStatus:
@@ -142,6 +148,8 @@ def status(library: str | Place) -> LibraryStatus:
             pending=_pending(store, settings, current),
             indexing=_at_work(store),
             index_command=store.index_command,
+            asks_for=list(map(str, asked_of(store))),
+            agreed=sorted(map(str, store.trust.allowed)),
         )
 
 
@@ -161,6 +169,8 @@ def _at_work(store: Store) -> str | None:
 
 
 def _pending(store: Store, settings: Settings, current: Embedding | None) -> Pending | None:
+    if not store.is_fed_here and not store.shared:
+        return None
     if not store.is_fed_here:
         return Pending(unfinished=current is None or _stale(store, settings, current))
     try:

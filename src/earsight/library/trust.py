@@ -53,7 +53,10 @@ class Request:
     what: str
 
     def __str__(self) -> str:
-        return f"{_VERBS[self.kind]} {as_text(os.fsencode(self.what))}"
+        what = as_text(os.fsencode(self.what))
+        return (
+            f"{_VERBS[self.kind]} {''.join(c if c.isprintable() else ascii(c)[1:-1] for c in what)}"
+        )
 
 
 class Trust:
@@ -82,6 +85,8 @@ class Trust:
             if kept["id"] != self.identity:
                 return _Record()
             clips = kept["clips"]
+            if not isinstance(clips, str | None):
+                raise TypeError("`clips` is no text")
             return _Record(
                 Path(os.fsdecode(unquote_to_bytes(clips))) if clips else None,
                 {Request(str(kind), str(what)) for kind, what in kept["allowed"]},
@@ -209,9 +214,9 @@ class NotTrustedError(LibraryError):
         asked = "; ".join(map(str, requests))
         super().__init__(
             f"The library {trust.library} asks to {asked}. It may come from somebody else, and you "
-            f"have not agreed to that on this machine; nothing of it was done. To agree: {OPTION} "
-            f"(in Python: trust=True, or earsight.trust_library)."
-            f"{f' {otherwise}' if otherwise else ''}"
+            "have not agreed to that on this machine; nothing of it was done. `earsight status` "
+            f"lists all that it asks for. To agree to that: {OPTION}, in Python trust=True or "
+            f"earsight.trust_library.{f' {otherwise}' if otherwise else ''}"
         )
         self.trust = trust
         self.requests = requests
@@ -254,8 +259,10 @@ def requests_of(settings: Mapping[str, Any], clips: Path | None) -> list[Request
 
 
 def _lies_in(file: str, folder: Path | None) -> bool:
-    """Whether a file lies in a folder, links followed."""
-    return folder is not None and Path(os.path.realpath(file)).is_relative_to(folder.resolve())
+    """Whether a file lies in a folder, links followed; nothing elsewhere is looked at."""
+    if folder is None or not Path(os.path.normpath(file)).is_relative_to(folder):
+        return False
+    return Path(os.path.realpath(file)).is_relative_to(folder.resolve())
 
 
 def _of_spec(floor: str, spec: str) -> list[Request]:
@@ -269,10 +276,11 @@ def _of_spec(floor: str, spec: str) -> list[Request]:
         return []
     if not module.startswith("earsight."):
         return [_plugin(name, module)]
-    own = {one.name: one.default for one in fields(discovery.load(floor, name)) if one.init}
+    own = {one.name: one for one in fields(discovery.load(floor, name)) if one.init}
     found = []
     for key, kind in _REACHING.items():
-        value = parameters.get(key, own.get(key))
-        if key in own and isinstance(value, str) and value.lower() != "none":
-            found.append(Request(kind, value))
+        if key in own:
+            value = parameters.get(key, own[key].default)
+            if isinstance(value, str) and not discovery.means_none(own[key].type, value):
+                found.append(Request(kind, value))
     return found

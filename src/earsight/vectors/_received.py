@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -51,7 +52,20 @@ class _Seen:
     has_version: bool = False
 
 
-_tables: dict[str, _Seen] = {}
+@dataclass
+class _Table:
+    """A table of this process.
+
+    Attributes:
+        turn: Held by the thread that looks at it; what it has not looked at, no other one believes.
+        seen: What was looked at, all of it; None: nothing, or something was refused.
+    """
+
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    seen: _Seen | None = None
+
+
+_tables: dict[str, _Table] = {}
 
 
 def check_table(folder: Path, name: str) -> bool:
@@ -63,26 +77,36 @@ def check_table(folder: Path, name: str) -> bool:
             it is named.
     """
     path = folder / f"{name}.lance"
-    seen = _tables.get(str(path))
-    if seen is not None and _is_unchanged(str(path), seen):
-        return seen.has_version
+    table = _tables.setdefault(str(path), _Table())
+    with table.turn:
+        seen, table.seen = table.seen, None
+        if seen is None or not _is_unchanged(str(path), seen):
+            seen = _looked_at(folder, path, seen or _Seen())
+        table.seen = seen
+        has_version = seen is not None and seen.has_version
+    if seen is None:
+        _tables.pop(str(path), None)
+    return has_version
+
+
+def _looked_at(folder: Path, path: Path, seen: _Seen) -> _Seen | None:
+    """Return what was seen of a table, with all that is new; None: it is not there.
+
+    Raises:
+        LibraryError, ValueError: As `check_table`.
+    """
     with _opened(folder) as above:
         handle = None if above is None else _enter(above, path)
     if handle is None:
-        _tables.pop(str(path), None)
-        return False
+        return None
     try:
-        seen = _tables.setdefault(str(path), _Seen())
         _check_named(handle, path, _check_folder(handle, path, "", seen), seen)
-        _forget(seen)
-        versions = seen.folders.get("_versions/", ((), frozenset()))[1]
-        seen.has_version = any(one.endswith(".manifest") for one in versions)
-        return seen.has_version
-    except BaseException:
-        _tables.pop(str(path), None)
-        raise
     finally:
         os.close(handle)
+    _forget(seen)
+    versions = seen.folders.get("_versions/", ((), frozenset()))[1]
+    seen.has_version = any(one.endswith(".manifest") for one in versions)
+    return seen
 
 
 def has_table(folder: Path, name: str) -> bool:
@@ -148,7 +172,7 @@ def _is_unchanged(path: str, seen: _Seen) -> bool:
     try:
         return all(
             _state(os.lstat(f"{path}/{inside}".rstrip("/"))) == state
-            for inside, (state, _) in list(seen.folders.items())
+            for inside, (state, _) in seen.folders.items()
         )
     except FileNotFoundError:
         return False
@@ -202,7 +226,7 @@ def _check_folder(handle: int, path: Path, inside: str, seen: _Seen) -> set[str]
     named: set[str] = set()
     if state != before:
         names = _listed(handle, path, inside)
-        named = {one for one in list(seen.files) if one.rpartition("/")[0] == inside.rstrip("/")}
+        named = {one for one in seen.files if one.rpartition("/")[0] == inside.rstrip("/")}
         if inside == "_versions/":
             named = set()
             for name in sorted(names):
