@@ -12,8 +12,9 @@ from _clips import make_clip, sine
 from earsight.errors import InputError, MediaError
 from earsight.library import glimpse
 from earsight.library.clips import LibraryClip
+from earsight.library.faces import FaceReader
 from earsight.media import Decoder, FrameRequest, Status, still
-from earsight.web.media import Faces
+from earsight.web.media import FaceBounds, Faces
 
 
 def grey(seconds: float) -> np.ndarray:
@@ -100,11 +101,11 @@ def test_one_frame_that_stays_for_hours_is_counted(tmp_path: Path) -> None:
 def test_faces_are_kept_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Path] = []
 
-    def picture(path: Path, _: float) -> bytes:
+    def picture(_: FaceReader, path: Path, at: float) -> bytes:
         made.append(path)
         return bytes(400)
 
-    monkeypatch.setattr(glimpse, "picture", picture)
+    monkeypatch.setattr(FaceReader, "picture", picture)
     clips = []
     for number in range(3):
         file = tmp_path / f"{number}.mp4"
@@ -113,7 +114,7 @@ def test_faces_are_kept_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.Monkey
         clips.append(
             LibraryClip(number, file.name, None, 1.0, has, "ok", "", file.name, file, 1, 1)
         )
-    faces = Faces(limit=1000)
+    faces = Faces(FaceBounds(bytes=1000))
     for number in (0, 1, 0, 2, 0, 1):  # room for two: 1 makes way for 2, and 2 for 1
         assert len(faces.thumbnail(clips[number], tmp_path, None)) == 400
     assert [path.stem for path in made] == ["0", "1", "2", "1"]

@@ -119,7 +119,7 @@ def test_subtitles_as_programs_write_them(said: list[tuple[int, list[str]]]) -> 
         "\n".join([str(n), f"{clock(ms)} --> {clock(ms + 900)}", *lines])
         for n, (ms, lines) in enumerate(said, 1)
     )
-    cues = parse_srt(written)
+    cues = list(parse_srt(written))
     assert [cue.text for cue in cues] == [" ".join(" ".join(ls).split()) for _, ls in said]
     assert [cue.start for cue in cues] == pytest.approx([ms / 1000 for ms, _ in said])
     assert [cue.end - cue.start for cue in cues] == pytest.approx([0.9] * len(said))

@@ -3,8 +3,10 @@
 import ctypes
 import os
 import struct
+import wave
 import zlib
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -13,7 +15,10 @@ import pytest
 from PIL import Image
 
 from _clips import make_clip
+from earsight.errors import MediaError
+from earsight.library import glimpse
 from earsight.media import Decoder, FrameRequest, Report, Status, kind
+from earsight.media._sound import Sound
 
 GREEN = (20, 220, 40)
 
@@ -297,3 +302,63 @@ def refused_frames(path: Path) -> Report:
     decoder = Decoder(path, frames=[FrameRequest(1.0, 256)])
     assert list(decoder) == [] and decoder.report.status is Status.UNREADABLE
     return decoder.report
+
+
+@pytest.mark.parametrize("rate", [1, 999, 1_000_001, 2_000_000_000])
+def test_sample_rates_that_sound_cannot_have_are_refused(tmp_path: Path, rate: int) -> None:
+    """At 1 Hz, two megabytes last for weeks; at 2 GHz, a second of silence has gigabytes."""
+    path = tmp_path / "odd.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 1, rate, 0, "NONE", ""))
+        file.writeframes(bytes(range(256)) * 40)
+    decoder = Decoder(path, audio=[16000])
+    assert list(decoder) == [] and decoder.report.status is Status.UNREADABLE
+    assert f"{rate:,} samples a second; from 1,000 to 1,000,000" in decoder.report.message
+    with pytest.raises(MediaError, match="samples a second"):
+        glimpse.peaks(path, 10)
+
+
+@pytest.mark.parametrize("rate", [1000, 1_000_000])
+def test_the_least_and_the_highest_sample_rate_are_read(tmp_path: Path, rate: int) -> None:
+    path = make_clip(tmp_path / "a.wav", 0.5, rate=rate, tone=100)
+    decoder = Decoder(path, audio=[8000])
+    assert sum(len(block.samples) for block in decoder) == 4000  # type: ignore[union-attr]
+    assert decoder.report.status is Status.NO_VIDEO
+
+
+def test_a_sample_rate_that_sinks_on_the_way_is_refused() -> None:
+    frame = av.AudioFrame.from_ndarray(np.zeros((1, 100), np.float32), format="fltp", layout="mono")
+    frame.sample_rate = 8000
+    sound = Sound([8000], 10.0)
+    assert list(sound.feed(frame, 0.0)) == [] and sound.seconds == 100 / 8000
+    frame.sample_rate = 2
+    with pytest.raises(MediaError, match="2 samples a second"):
+        list(sound.feed(frame, None))
+
+
+def test_frames_that_stay_for_an_hour_each_are_given_up(tmp_path: Path) -> None:
+    times = [3000.0 * number for number in range(12)]
+    clip = make_clip(tmp_path / "slides.mkv", audio=False, frame_times=times)
+    given_up(clip, Decoder(clip, frames=[FrameRequest(0.1, 16)]), 10)
+
+
+def test_sound_with_an_hour_of_nothing_between_packets_is_given_up(tmp_path: Path) -> None:
+    clip = tmp_path / "gaps.mkv"
+    with av.open(str(clip), "w") as out:
+        stream = out.add_stream("pcm_s16le", rate=8000, layout="mono")
+        for number in range(20):
+            packet = av.Packet(bytes(1600))
+            packet.stream, packet.time_base = stream, Fraction(1, 8000)
+            packet.pts = packet.dts = number * 3000 * 8000
+            out.mux(packet)
+    given_up(clip, Decoder(clip, audio=[1000]), 1)
+
+
+def given_up(clip: Path, decoder: Decoder, step: float) -> None:
+    end = max(
+        float(np.max(getattr(block, "times", getattr(block, "start", 0.0)))) for block in decoder
+    )
+    allowed = 6 * 3600 + clip.stat().st_size / 16
+    assert allowed - 3000 - 9 * step < end <= allowed
+    assert decoder.report.status is Status.UNREADABLE
+    assert "out of all proportion to its" in decoder.report.message

@@ -15,14 +15,14 @@ from _received import set_info
 from _server import Served, serving
 from earsight.errors import MediaError
 from earsight.web import home
-from earsight.web.media import Faces, NotServedError
+from earsight.web.media import FaceBounds, Faces, NotServedError
 
 SECRET = "/private/place/of the machine"
 MACHINE = {errno.EMFILE: 500, errno.EIO: 500, errno.ENOMEM: 500, errno.ENOSPC: 507}
 CALLS = {  # what fails → the request that needs it, and the status where the file is to blame
     "earsight.library.client.Library.clips": ("GET", "/api/clips", 409),
     "earsight.web.media.open_directory": ("GET", "/api/clips/{id}/media", 404),
-    "earsight.web.media.glimpse.picture": ("GET", "/api/clips/{id}/thumbnail", 409),
+    "earsight.library.faces.FaceReader.picture": ("GET", "/api/clips/{id}/thumbnail", 409),
     "earsight.web.media.show_folder": ("POST", "/api/clips/{id}/open", 409),
 }
 
@@ -141,7 +141,7 @@ def test_a_library_that_asks_for_more_answers_as_far_as_it_can(
 
 
 def test_after_a_failure_they_are_still_made_one_at_a_time() -> None:
-    faces, key = Faces(), ("face",)
+    faces, key = Faces(FaceBounds(again=0)), ("thumbnail", "face")
     entered, go_on = threading.Semaphore(0), threading.Semaphore(0)
     at_work = 0
 
@@ -184,5 +184,5 @@ def test_what_is_empty_is_made_once_too() -> None:
         made.append(1)
         return b"", 0
 
-    assert [faces._get(("empty",), make) for _ in range(3)] == [b""] * 3
+    assert [faces._get(("thumbnail", "empty"), make) for _ in range(3)] == [b""] * 3
     assert len(made) == 1

@@ -16,7 +16,8 @@ import pytest
 
 from _server import serving
 from earsight.library.client import Library
-from earsight.web import home, media
+from earsight.library.faces import FaceReader
+from earsight.web import home
 
 AT_ONCE = 200
 KINDS = (
@@ -126,15 +127,15 @@ def test_what_many_ask_for_is_made_once(made: Path, monkeypatch: pytest.MonkeyPa
         real = getattr(module, name)
 
         def make(*arguments: object) -> object:
-            made_of[f"{name} {arguments[0] if name != 'plane_of' else ''}"] += 1
+            made_of[f"{name} {arguments[1:2]}"] += 1
             time.sleep(0.2)  # the others come meanwhile
             return real(*arguments)
 
         monkeypatch.setattr(module, name, make)
 
     counted(home, "plane_of")
-    counted(media.glimpse, "picture")
-    counted(media.glimpse, "peaks")
+    counted(FaceReader, "picture")
+    counted(FaceReader, "peaks")
     with serving(made) as server, ThreadPoolExecutor(30) as pool:
         clips = server.get("/api/clips").json["clips"]
         id = next(clip["id"] for clip in clips if clip["path"] == "red/a.mp4")

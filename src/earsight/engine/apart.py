@@ -57,13 +57,14 @@ class Apart:
     def _call(self, work: Callable[[Item], Result], item: Item, seconds: float) -> Result:
         if self._process is None or not self._process.is_alive():
             self._begin()
-        assert self._pipe is not None
+        pipe = self._pipe  # another thread may close all meanwhile
+        assert pipe is not None
         try:
-            self._pipe.send((work, item))
-            if not self._pipe.poll(seconds):
+            pipe.send((work, item))
+            if not pipe.poll(seconds):
                 self._end()
                 raise TookTooLong(f"It was not done within {seconds:g} s and was ended.")
-            kind, outcome = self._pipe.recv()
+            kind, outcome = pipe.recv()
         except (EOFError, OSError) as error:
             self._end()
             raise WorkerDied("The process that worked on it crashed.") from error

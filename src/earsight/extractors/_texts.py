@@ -2,11 +2,13 @@
 
 import codecs
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 MAX_BYTES = 4 * 2**20  # a longer text is none that somebody wrote beside a clip
+MAX_HOURS = 24  # nor are later subtitles
 _BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16",
@@ -14,7 +16,9 @@ _BOMS = {
 }
 _TIME = r"(?:(\d+):)?(\d{1,2}):(\d{2})(?:[,.](\d{1,3}))?"
 _TIMES = re.compile(rf"^\s*{_TIME}\s*-->\s*{_TIME}")
-_TAGS = re.compile(r"</?(?:i|b|u|s|font)\b[^>]*>|\{\\[^}]*\}", re.IGNORECASE)
+_TAGS = re.compile(
+    r"</?(?:i|b|u|s|font)\b[^<>]{0,200}>|\{\\[^{}]{0,200}\}", re.IGNORECASE
+)  # bounded, or many that do not end would take the square of their number
 
 
 @dataclass(frozen=True)
@@ -40,27 +44,42 @@ def read_text(path: Path) -> str:
     return _decoded(path)
 
 
-def read_cues(path: Path) -> list[Cue]:
-    """Return the subtitles of a .srt file that say something, in the file's order.
+def read_beginning(path: Path, characters: int) -> str:
+    """Return how a text without times begins, of at least so many characters where it has them.
 
     Raises:
-        OSError, ValueError: As `read_text`.
+        OSError, ValueError: As `read_text`, for the part that is read.
+    """
+    with path.open("rb") as file:
+        blob = file.read(4 * (characters + 1))  # no encoding takes more bytes for a character
+    return _without_nul(codecs.getincrementaldecoder(_encoding(blob))().decode(blob))
+
+
+def read_cues(path: Path) -> Iterator[Cue]:
+    """Yield the subtitles of a .srt file that say something, in the file's order.
+
+    Raises:
+        OSError, ValueError: As `read_text`; or a subtitle comes after `MAX_HOURS`.
     """
     cues = parse_srt(_decoded(path))
-    if not cues:
+    first = next(cues, None)
+    if first is None:
         raise ValueError("it holds no subtitle, a line such as 00:00:01,000 --> 00:00:04,000")
-    return cues
+    yield first
+    yield from cues
 
 
-def parse_srt(text: str) -> list[Cue]:
+def parse_srt(text: str) -> Iterator[Cue]:
     r"""Split subtitles into cues: numbers, times and marks of style are not text.
 
-    >>> parse_srt("1\n00:00:01,500 --> 00:00:04,000\n<i>A dog</i>\nbarks.\n")
+    Raises:
+        ValueError: A subtitle comes after `MAX_HOURS`.
+
+    >>> list(parse_srt("1\n00:00:01,500 --> 00:00:04,000\n<i>A dog</i>\nbarks.\n"))
     [Cue(start=1.5, end=4.0, text='A dog barks.')]
     """
     lines = text.splitlines()
     where = [i for i, line in enumerate(lines) if _TIMES.match(line)]
-    cues = []
     for i, following in pairwise([*where, len(lines)]):
         said = lines[i + 1 : following]
         if following < len(lines) and said and said[-1].strip().isdigit():
@@ -68,21 +87,39 @@ def parse_srt(text: str) -> list[Cue]:
         words = " ".join(_TAGS.sub("", " ".join(said)).split())
         found = _TIMES.match(lines[i])
         if words and found:
-            cues.append(Cue(_seconds(*found.groups()[:4]), _seconds(*found.groups()[4:]), words))
-    return cues
+            yield Cue(_seconds(*found.groups()[:4]), _seconds(*found.groups()[4:]), words)
 
 
 def _seconds(hours: str | None, minutes: str, seconds: str, fraction: str | None) -> float:
-    return 3600 * int(hours or 0) + 60 * int(minutes) + int(seconds) + float(f"0.{fraction or 0}")
+    if len(hours or "") <= 9:  # a number of a million digits is not made
+        whole = 3600 * int(hours or 0) + 60 * int(minutes) + int(seconds)
+        if whole < 3600 * MAX_HOURS:
+            return whole + float(f"0.{fraction or 0}")
+    raise ValueError(
+        f"it has a subtitle at {(hours or '')[:20]}:{minutes}:{seconds}; "
+        f"only those before {MAX_HOURS} hours are read"
+    )
 
 
 def _decoded(path: Path) -> str:
-    size = path.stat().st_size
-    if size > MAX_BYTES:
+    blob = _blob(path)
+    return _without_nul(blob.decode(_encoding(blob)))
+
+
+def _blob(path: Path) -> bytes:
+    with path.open("rb") as file:
+        blob = file.read(MAX_BYTES + 1)
+    if len(blob) > MAX_BYTES:
+        size = max(path.stat().st_size, len(blob))
         raise ValueError(f"it has {size} bytes; at most {MAX_BYTES} are read")
-    blob = path.read_bytes()
-    encoding = next((name for bom, name in _BOMS.items() if blob.startswith(bom)), "utf-8")
-    text = blob.decode(encoding)
+    return blob
+
+
+def _encoding(blob: bytes) -> str:
+    return next((name for bom, name in _BOMS.items() if blob.startswith(bom)), "utf-8")
+
+
+def _without_nul(text: str) -> str:
     if "\0" in text:
         raise ValueError("it holds NUL, as UTF-16 without a byte order mark does")
     return text

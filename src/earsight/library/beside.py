@@ -70,6 +70,8 @@ def text_beside(clip: Path) -> Path | None:
         names = os.listdir(folder)  # noqa: PTH208 - names are bytes
     except OSError:
         return None
-    texts = [os.path.join(folder, name) for name in names if is_text(name)]
-    found = chosen(texts, [os.path.join(folder, os.fsencode(clip.name))])
+    like = stem(os.fsencode(clip.name))
+    texts = [os.path.join(folder, name) for name in names if is_text(name) and stem(name) == like]
+    files = [text for text in texts if os.path.isfile(text)]  # noqa: PTH113 - no pipe, for one
+    found = chosen(files, [os.path.join(folder, os.fsencode(clip.name))])
     return Path(os.fsdecode(found.pop())) if found else None

@@ -1,5 +1,6 @@
 """A glimpse of a clip, for people: one frame, or its sound."""
 
+import math
 from itertools import pairwise
 from pathlib import Path
 
@@ -112,9 +113,19 @@ def words(text: Path, start: float | None = None, end: float | None = None) -> s
     Raises:
         OSError, ValueError: It cannot be read.
     """
-    if text.suffix.lower() == ".srt" and end:
-        cues = _texts.read_cues(text)
-        said = " ".join(cue.text for cue in cues if cue.start < end and cue.end > (start or 0.0))
+    if text.suffix.lower() == ".srt":
+        said = _said(text, start or 0.0, end or math.inf)
     else:
-        said = " ".join(_texts.read_text(text).split())
+        said = " ".join(_texts.read_beginning(text, 10 * _WORDS).split())
     return said if len(said) <= _WORDS else said[: _WORDS - 1] + "…"
+
+
+def _said(subtitles: Path, start: float, end: float) -> str:
+    """Return what is said from start to end, no further than it is shown."""
+    said = ""
+    for cue in _texts.read_cues(subtitles):
+        if cue.start < end and (cue.end > start or end == math.inf):
+            said = f"{said} {cue.text[: _WORDS + 1]}".strip()
+        if len(said) > _WORDS:
+            break
+    return said

@@ -31,13 +31,13 @@ from earsight.library.sources import (
     bridge_role,
     modality_of,
     read_clip,
-    read_text,
     why_nothing,
 )
 from earsight.library.space import Space
 from earsight.library.store import Store
 from earsight.library.strangers import Stranger
 from earsight.library.tables import embedded_in_memory, stored_tables
+from earsight.library.texts import read_text
 from earsight.library.trust import NotTrustedError, only_trusted_plugins, requests_of
 from earsight.paths import as_text
 from earsight.vectors import HeldIndex, VectorTable

@@ -17,9 +17,10 @@ from earsight.library.beside import is_text
 from earsight.library.progress import Progress
 from earsight.library.records import Content
 from earsight.library.scan import File, Scan, content_of, match_moves, scan
-from earsight.library.sources import Extracted, Sources, read_clip, read_text, report_of
+from earsight.library.sources import Extracted, Sources, read_clip, report_of
 from earsight.library.store import Store
 from earsight.library.tables import Tables
+from earsight.library.texts import read_text
 from earsight.media import Report
 from earsight.paths import as_text
 from earsight.storage import Place

@@ -19,7 +19,7 @@ import numpy as np
 from earsight.arrays import FloatArray
 from earsight.discovery import load, make, parse_spec
 from earsight.errors import InputError
-from earsight.extractors import FeatureExtractor, _texts, extract_all, extract_text
+from earsight.extractors import FeatureExtractor, extract_all
 from earsight.features import FeatureSequence
 from earsight.media import Report, Status
 from earsight.paths import escaped
@@ -300,48 +300,6 @@ def why_nothing(extracted: Extracted, sources: Sources) -> str:
     """Say why reading a file gave no vector."""
     read = " and ".join({"audio": "sound", "visual": "sight"}[m] for m in sources.modalities)
     return extracted.report.message or f"It has no {read}, and this library reads nothing else."
-
-
-def read_text(path: Path, sources: Sources) -> Extracted:
-    """Read the text beside a clip: one row, or a row for each window where it has times.
-
-    Args:
-        path: A .txt file (UTF-8, or with a byte order mark), or .srt subtitles.
-        sources: The library's extractors.
-    """
-    if sources.text is None:  # known, so that it is not new each time, and no trouble
-        return Extracted(Report(Status.OK, message=f"{sources.bridge} has no text."), [], {})
-    try:
-        pieces = _pieces(path)
-        steps = [extract_text(text, sources.text) for _, _, text in pieces]
-    except InputError as error:
-        return _unread(str(error))
-    except ValueError as error:
-        return _unread(f"It cannot be read as text: {error}.")
-    role = bridge_role(sources.bridge, TEXT)
-    windows = [
-        Window(index, start, end, {role: step.mean()})
-        for index, ((start, end, _), step) in enumerate(zip(pieces, steps, strict=True))
-    ]
-    duration = pieces[-1][1]
-    return Extracted(Report(Status.OK, duration), windows, {})
-
-
-def _pieces(path: Path) -> list[tuple[float, float, str]]:
-    """Return (start, end, text); what has no times is one piece from 0 to 0 s."""
-    if path.suffix.lower() != ".srt":
-        return [(0.0, 0.0, _texts.read_text(path))]
-    cues = _texts.read_cues(path)
-    found = []
-    for start, end in spans(max(cue.end for cue in cues)):
-        said = [cue.text for cue in cues if cue.start < end and cue.end > start]
-        if said:
-            found.append((start, end, " ".join(said)))
-    return found
-
-
-def _unread(message: str) -> Extracted:
-    return Extracted(Report(message=message), [], {})
 
 
 def report_of(extracted: Extracted) -> dict[str, Any]:

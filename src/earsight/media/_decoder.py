@@ -25,6 +25,11 @@ from earsight.media._whole import broken_at, is_cut_off
 
 Block = AudioBlock | FrameBlock
 
+# A file may last so many seconds, and one more for each so many bytes: digital silence as FLAC has
+# 24 bytes a second, but timestamps alone can claim an hour for each packet.
+ANY_SECONDS = 6 * 3600.0
+BYTES_A_SECOND = 16
+
 
 class Decoder:
     """One pass over one file that serves every request at once.
@@ -37,6 +42,7 @@ class Decoder:
     Iterating never raises for a bad file: what could be read comes, and `report` says the rest. A
     missing or refused file gives no block and `Status.UNREADABLE`. Streams nobody asked for are
     not decoded; for them the status takes the container's word. Iterating again reads again.
+    A file that lasts for more than 6 hours and a second for each 16 of its bytes is given up there.
 
     Args:
         path: A file on this machine; any name that the system allows.
@@ -105,7 +111,9 @@ class Decoder:
                         )
                         given: Counter[FrameRequest] = Counter()
                         for block in blocks:
-                            self._check_length(_reached(block, given))
+                            reached = _reached(block, given)
+                            self._check_length(reached)
+                            _check_share(reached, container.size)
                             yield block
         except (MediaError, FFmpegError, OSError, MemoryError) as error:
             self.report.status = Status.UNREADABLE
@@ -133,6 +141,14 @@ class Decoder:
             picture = scaler.rgb(frame, request.short_side)
             yield FrameBlock(request, np.zeros(1), picture[None])
         report.status = Status.NO_AUDIO
+
+
+def _check_share(seconds: float, size: int) -> None:
+    if seconds > ANY_SECONDS + size / BYTES_A_SECOND:
+        raise MediaError(
+            f"It lasts for more than {seconds:,.0f} s, which is out of all proportion to its "
+            f"{size:,} bytes; encode it anew, or cut a shorter piece."
+        )
 
 
 def _reached(block: Block, given: Counter[FrameRequest]) -> float:

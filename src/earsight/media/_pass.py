@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from earsight.errors import MediaError
 from earsight.media._sight import Sight
 from earsight.media._sound import Sound
-from earsight.media._source import MAX_PIXELS, too_large
+from earsight.media._source import MAX_PIXELS, check_rate, too_large
 from earsight.media._types import AudioBlock, FrameBlock, FrameRequest, Report, Status
 from earsight.media._whole import OGG_PAGE
 
@@ -53,7 +53,8 @@ def read_container(
     """Yield every block that the requests ask for, then complete the report.
 
     Raises:
-        MediaError: Neither sound nor sight is there, or frames are too large to be opened.
+        MediaError: Neither sound nor sight is there, frames are too large to be opened, or the
+            sample rate is none that sound has.
     """
     sound_stream, sight_stream = pick_streams(container)
     if sound_stream is None and sight_stream is None:
@@ -62,6 +63,8 @@ def read_container(
     tracks: dict[int, Sound | Sight] = {}
     sound = sight = None
     if sound_stream is not None and rates:
+        if sound_stream.codec_context is not None and sound_stream.codec_context.sample_rate:
+            check_rate(sound_stream.codec_context.sample_rate)
         sound = Sound(rates, gap)
         tracks[sound_stream.index] = sound
     if sight_stream is not None and requests:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from earsight.media._source import check_rate
 from earsight.media._types import AudioBlock
 
 Samples = npt.NDArray[np.float32]
@@ -60,7 +61,12 @@ class Sound:
         return self.seconds > 0
 
     def feed(self, frame: Any, time: float | None) -> Iterator[AudioBlock]:
-        """Take the next decoded frame, whose first sample lies at `time` s (None: unknown)."""
+        """Take the next decoded frame, whose first sample lies at `time` s (None: unknown).
+
+        Raises:
+            MediaError: Its sample rate is none that sound has.
+        """
+        check_rate(frame.sample_rate)
         mono = self._finite(to_mono(frame))
         if not self._rate:
             self.first = self._start = time or 0.0

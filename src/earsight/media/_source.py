@@ -31,6 +31,9 @@ MEDIA_SUFFIXES = frozenset(
 MAX_PIXELS = 100_000_000
 """Pixels of a frame or picture above which it is refused before any memory is taken."""
 
+MIN_RATE, MAX_RATE = 1000, 1_000_000
+"""Sample rates in Hz between which sound is opened: at 1 Hz, 2 MB would last for weeks."""
+
 CONTAINERS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dv,eac3,flac,flv,gif,matroska,mov,mp3,mpeg,mpegts,"
     "mpegvideo,mxf,nut,ogg,rm,tta,w64,wav,wv"
@@ -257,3 +260,16 @@ def on_white(picture: "Image") -> "Image":
 def too_large(width: int, height: int) -> str:
     """Return the message about a frame of more than `MAX_PIXELS` pixels."""
     return f"It declares {width} × {height} pixels; at most {MAX_PIXELS:,} in all are opened."
+
+
+def check_rate(rate: int) -> None:
+    """Let a sample rate pass that sound can have.
+
+    Raises:
+        MediaError: It is below `MIN_RATE` or above `MAX_RATE`.
+    """
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise MediaError(
+            f"Its sound declares {rate:,} samples a second; from {MIN_RATE:,} to {MAX_RATE:,} are "
+            "opened."
+        )

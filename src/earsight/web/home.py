@@ -59,6 +59,7 @@ class Home:
         """Close the library and end what reads for it."""
         self._strangers.close()
         self.insync.close()
+        self.faces.close()
         if self._library is not None:
             self._library.close()
 
@@ -80,7 +81,12 @@ class Home:
         def load() -> None:
             import contextlib
 
-            for part in (self._warm_strangers, lambda: self.library.warm(), self.plane):
+            for part in (
+                self.faces.warm,
+                self._warm_strangers,
+                lambda: self.library.warm(),
+                self.plane,
+            ):
                 with contextlib.suppress(EarsightError):
                     part()
 

@@ -4,9 +4,11 @@ import os
 import re
 import stat
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -14,16 +16,17 @@ from starlette.requests import Request
 from starlette.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
-from earsight.errors import InputError, LibraryError, MediaError
+from earsight.errors import BusyError, InputError, LibraryError, MediaError
 from earsight.library import glimpse
 from earsight.library.beside import text_beside
 from earsight.library.clips import LibraryClip
+from earsight.library.faces import FaceReader
 from earsight.library.handle import open_directory
 from earsight.web.desktop import show_folder
 from earsight.web.failures import is_of_a_file
 
 N_PEAKS = 200
-_CACHE_BYTES = 64 << 20
+Key = tuple[Any, ...]  # which kind of face, the content, and what else
 _TYPES = {
     **dict.fromkeys(("aac",), "audio/aac"),
     **dict.fromkeys(("ac3", "eac3"), "audio/ac3"),
@@ -50,6 +53,9 @@ _TYPES = {
 }
 _OTHER = "application/octet-stream"
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+
+
+_BUSY = "Many clips are being looked at; try again in a moment."
 
 
 class NotServedError(InputError):
@@ -186,21 +192,59 @@ def _one_range(request: Request, size: int) -> None:
         raise NotServedError(416, f"The file has {size:,} bytes; {asked[0]} is beyond them.")
 
 
-class Faces:
-    """Thumbnails and waveforms, kept in memory up to a limit; what was used last stays."""
+@dataclass(frozen=True)
+class FaceBounds:
+    """What faces may take.
 
-    def __init__(self, limit: int = _CACHE_BYTES) -> None:
-        self._limit = limit
+    Attributes:
+        bytes: Of memory, all that are kept together.
+        asking: Requests that make or await a thumbnail, and as many a waveform: each of them holds
+            one of the server's 40 threads.
+        waiting: Seconds that a request waits for another one's making the same.
+        again: Seconds after which a clip is looked at again that could not be read.
+        failures: Clips of which it is remembered.
+    """
+
+    bytes: int = 64 << 20
+    asking: int = 14
+    waiting: float = 20.0
+    again: float = 60.0
+    failures: int = 10_000
+
+
+class Faces:
+    """Thumbnails and waveforms, kept in memory up to a limit; what was used last stays.
+
+    Args:
+        bounds: What they may take.
+        reader: Makes them.
+    """
+
+    def __init__(self, bounds: FaceBounds | None = None, reader: FaceReader | None = None) -> None:
+        self._bounds = bounds or FaceBounds()
+        self._reader = reader or FaceReader()
+        kinds = ("thumbnail", "waveform")
+        self._asking = {kind: threading.Semaphore(self._bounds.asking) for kind in kinds}
         self._lock = threading.Lock()
-        self._turns: dict[tuple[Any, ...], tuple[threading.Lock, int]] = {}  # lock, how many ask
-        self._kept: OrderedDict[tuple[Any, ...], tuple[Any, int]] = OrderedDict()
+        self._turns: dict[Key, tuple[threading.Lock, int]] = {}  # lock, how many ask
+        self._kept: OrderedDict[Key, tuple[Any, int]] = OrderedDict()
+        self._failed: OrderedDict[Key, tuple[str, float]] = OrderedDict()  # why, and when
         self._size = 0
+
+    def warm(self) -> None:
+        """Start what reads clips, in the background."""
+        self._reader.warm()
+
+    def close(self) -> None:
+        """End what reads clips."""
+        self._reader.close()
 
     def thumbnail(self, clip: LibraryClip, root: Path, at: float | None) -> bytes:
         """Return a frame as a JPEG; without a time, one from near the clip's beginning.
 
         Raises:
-            NotServedError: The clip has no sight, or its file is not served.
+            NotServedError: The clip has no sight, cannot be read, or its file is not served.
+            BusyError: Too many are asked for.
         """
         if "visual" not in clip.has:
             raise NotServedError(404, f"{clip.path} has no sight to show.")
@@ -208,7 +252,7 @@ class Faces:
         moment = round(min(3.0, (clip.seconds or 0.0) / 2) if at is None else at, 2)
 
         def draw() -> tuple[bytes, int]:
-            made = glimpse.picture(path, moment)
+            made = self._reader.picture(path, moment)
             return made, len(made)
 
         return cast(bytes, self._get(("thumbnail", clip.content, moment), draw))
@@ -217,56 +261,83 @@ class Faces:
         """Return the peaks of a clip's sound and its length.
 
         Raises:
-            NotServedError: The clip has no sound, or its file is not served.
+            NotServedError: The clip has no sound, cannot be read, or its file is not served.
+            BusyError: Too many are asked for.
         """
         if "audio" not in clip.has:
             raise NotServedError(404, f"{clip.path} has no sound to show.")
         path = file_of(clip, root)
 
         def listen() -> tuple[dict[str, Any], int]:
-            heights, seconds = glimpse.peaks(path, N_PEAKS)
-            peaks = [round(float(height), 4) for height in heights]
+            heights, seconds = self._reader.peaks(path, N_PEAKS)
+            peaks = [round(height, 4) for height in heights]
             return {"peaks": peaks, "seconds": seconds}, 40 * N_PEAKS
 
         return cast(dict[str, Any], self._get(("waveform", clip.content), listen))
 
-    def _get(self, key: tuple[Any, ...], make: Callable[[], tuple[Any, int]]) -> Any:
+    def _get(self, key: Key, make: Callable[[], tuple[Any, int]]) -> Any:
         """Return what is kept, or make it: once, however many ask for it meanwhile."""
-        with self._turn(key):
-            try:
+        if (kept := self._find(key)) is not None:
+            return kept
+        if not self._asking[key[0]].acquire(blocking=False):
+            raise BusyError(_BUSY)
+        try:
+            with self._turn(key):
                 kept = self._find(key)
                 return self._keep(key, *make()) if kept is None else kept
-            except MediaError as error:
-                raise NotServedError(404, str(error)) from error
+        except MediaError as error:
+            self._remember(key, str(error))
+            raise NotServedError(404, str(error)) from error
+        finally:
+            self._asking[key[0]].release()
+
+    def _remember(self, key: Key, why: str) -> None:
+        with self._lock:
+            self._failed[key[:2]] = why, time.monotonic()
+            self._failed.move_to_end(key[:2])
+            if len(self._failed) > self._bounds.failures:
+                self._failed.popitem(last=False)
 
     @contextmanager
-    def _turn(self, key: tuple[Any, ...]) -> Iterator[None]:
+    def _turn(self, key: Key) -> Iterator[None]:
         """Let one at a time go on; the lock stays for as long as anybody holds or awaits it."""
         with self._lock:
             turn, asking = self._turns.get(key, (threading.Lock(), 0))
             self._turns[key] = turn, asking + 1
         try:
-            with turn:
+            if not turn.acquire(timeout=self._bounds.waiting):
+                raise BusyError(_BUSY)
+            try:
                 yield
+            finally:
+                turn.release()
         finally:
             with self._lock:
                 turn, asking = self._turns.pop(key)
                 if asking > 1:
                     self._turns[key] = turn, asking - 1
 
-    def _find(self, key: tuple[Any, ...]) -> Any:
-        with self._lock:
-            if key not in self._kept:
-                return None
-            self._kept.move_to_end(key)
-            return self._kept[key][0]
+    def _find(self, key: Key) -> Any:
+        """Return what is kept; None where nothing is.
 
-    def _keep(self, key: tuple[Any, ...], made: Any, size: int) -> Any:
+        Raises:
+            NotServedError: It could not be made a moment ago, at whatever second of the clip.
+        """
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key][0]
+            why, when = self._failed.get(key[:2], ("", 0.0))
+        if why and time.monotonic() - when < self._bounds.again:
+            raise NotServedError(404, f"{why} It is tried again in a while.")
+        return None
+
+    def _keep(self, key: Key, made: Any, size: int) -> Any:
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = (made, size)
                 self._size += size
-            while self._size > self._limit:
+            while self._size > self._bounds.bytes:
                 self._size -= self._kept.popitem(last=False)[1][1]
         return made
 
