@@ -368,7 +368,7 @@ def test_settings_that_could_not_be_read_again_are_refused(library: Path, tmp_pa
 def test_a_library_of_an_older_earsight_is_made_anew(library: Path) -> None:
     set_info(library, lambda info: [info.pop(name) for name in ("roles", "model")])
     with edited(library) as db:
-        db.execute("DELETE FROM meta WHERE key = 'id'")
+        db.execute("DELETE FROM meta WHERE key = 'identity'")
     with pytest.raises(EarsightError, match="--rebuild"):
         search(library, text="red")
     status(library), check_library(library)

@@ -22,6 +22,7 @@ from earsight.library.store import Store, anew
 from earsight.untrusted import parse_json
 
 _FORGOTTEN = "forgotten"
+_IDENTITY = "identity"  # not the id on servers, which no two libraries may share
 
 _CONTENTS = "SELECT content, status, duration, report, windows FROM contents"
 
@@ -53,7 +54,7 @@ class LocalStore(Store):
                 create_file(opened.path, root.resolve())
         store = cls.at(folder, write=True)
         if not store.identity:
-            store.set("id", secrets.token_hex(8))
+            store.set(_IDENTITY, secrets.token_hex(8))
         return store
 
     @classmethod
@@ -145,7 +146,7 @@ class LocalStore(Store):
     @property
     def identity(self) -> str:
         """The id that it was given when it was first written."""
-        found = self.get("id", "")
+        found = self.get(_IDENTITY, "")
         return found if isinstance(found, str) else ""
 
     @property
