@@ -15,6 +15,8 @@ from _received import edited, set_fact, set_settings
 from earsight.cli import main
 from earsight.errors import LibraryError
 from earsight.library.build import index, refresh
+from earsight.library.export import export
+from earsight.library.forget import forget
 from earsight.library.place import FOLDER, held_by
 from earsight.library.search import search
 from earsight.library.status import status
@@ -272,3 +274,23 @@ def test_what_a_library_is_called_moves_no_cursor(
         main()
     told = capsys.readouterr().err
     assert "/a\\r\\x1b[2K harmless" in told and "\x1b" not in told and "\r" not in told
+
+
+def test_a_pipe_that_a_row_names_is_not_waited_for(library: Path) -> None:
+    os.mkfifo(library / "pipe.wav")
+    with edited(library) as db:
+        db.execute(
+            "INSERT INTO clips (path, size, mtime_ns, content) "
+            "SELECT ?, 1, 1, content FROM clips WHERE path = ?",
+            (b"pipe.wav", b"red/a.mp4"),
+        )
+    assert "pipe.wav" in forget(library, ["red/a.mp4"]).paths
+
+
+def test_an_export_writes_no_draft_that_could_be_guessed(
+    library: Path, precious: Path, tmp_path: Path
+) -> None:
+    (tmp_path / f".out.npz.{os.getpid()}.part").symlink_to(precious / "file.txt")
+    before = state(precious)
+    export(library, tmp_path / "out.npz")
+    assert state(precious) == before and not (tmp_path / "out.npz").is_symlink()

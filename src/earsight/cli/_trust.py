@@ -72,7 +72,7 @@ def _terminal() -> bool:
 
 
 _WHAT_IT_MEANS = {
-    "server": " (which gets the vectors of your clips, and their hashes)",
+    "server": " (which gets the vectors of your clips, and loses tables that the library names)",
     "file": " (whose class names are written into the library)",
     "model": " (which may be downloaded)",
     "plugin": " (which is code)",

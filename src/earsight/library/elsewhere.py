@@ -146,7 +146,7 @@ def _checked_fact(store: Store, fact: object) -> tuple[str, float]:
     """Return the address of an index, and when a table was to be made there."""
     if isinstance(fact, list) and len(fact) == 2:
         index, since = fact
-        if isinstance(index, str) and isinstance(since, int | float):
+        if isinstance(index, str) and isinstance(since, int | float) and 0 <= since < 1e11:
             return check_address(index), since
     raise damaged(store.folder, "a table on a server is not its address and time")
 

@@ -7,6 +7,7 @@ Beside the rows stands `about`, a JSON text: what made them (in Parquet in the f
 
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -214,7 +215,7 @@ _WRITERS: dict[str, type[_Writer]] = {".parquet": _Parquet, ".npz": _Npz}
 @contextmanager
 def _whole_or_not(file: Path) -> Iterator[Path]:
     """Give a name to write under; what was written there becomes `file` if all goes well."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}.part")
+    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}.part")
     try:
         yield draft
         with draft.open("rb") as written:

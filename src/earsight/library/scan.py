@@ -4,6 +4,7 @@ A file is unchanged when path, size and time are. Otherwise its content decides:
 under a new name is a move (the old name is gone) or a copy, and neither is read again.
 """
 
+import errno
 import fnmatch
 import hashlib
 import os
@@ -191,8 +192,14 @@ def is_left_out(path: bytes, patterns: tuple[str, ...]) -> bool:
 
 
 def content_of(path: Path) -> str:
-    """Return the SHA-256 of a file, as hex."""
-    with path.open("rb") as file:
+    """Return the SHA-256 of a file, as hex.
+
+    Raises:
+        OSError: It cannot be read, or is a pipe or a device, which might have no end.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

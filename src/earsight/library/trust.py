@@ -249,7 +249,7 @@ def requests_of(settings: Mapping[str, Any], clips: Path | None) -> list[Request
         found.append(Request("server", index))
     labels = settings.get("labels", "folders")
     if labels not in ("folders", "none") and not _lies_in(labels, clips):
-        found.append(Request("file", labels))
+        found.append(Request("file", os.path.realpath(labels)))  # where a link leads, not its name
     for name in ("audio", "visual", "ears", "eyes"):
         if name in settings and settings[name] != "none":
             found += _of_spec("extractors", settings[name])
@@ -275,12 +275,14 @@ def _of_spec(floor: str, spec: str) -> list[Request]:
     if module is None:
         return []
     if not module.startswith("earsight."):
-        return [_plugin(name, module)]
+        # Its parameters may name anything, so they are part of what is agreed to.
+        return [_plugin(name, module)] + ([Request("plugin", spec)] if parameters else [])
     own = {one.name: one for one in fields(discovery.load(floor, name)) if one.init}
     found = []
     for key, kind in _REACHING.items():
         if key in own:
             value = parameters.get(key, own[key].default)
             if isinstance(value, str) and not discovery.means_none(own[key].type, value):
-                found.append(Request(kind, value))
+                here = kind in ("file", "folder")  # the same one, wherever `index` is called
+                found.append(Request(kind, os.path.abspath(value) if here else value))  # noqa: PTH100
     return found
