@@ -276,7 +276,7 @@ def test_a_rate_must_be_a_rate(kind: str, fps: float) -> None:
 
 @pytest.mark.parametrize("kind", [colour_edges.ColourEdges, efficientnet.EfficientNet])
 def test_every_frame_is_no_rate(kind: type[FeatureExtractor]) -> None:
-    with pytest.raises(InputError, match=r"`fps` must be above 0 and finite.*got None"):
+    with pytest.raises(InputError, match=r"`fps` must be above 0.*got None"):
         kind(fps=None)  # type: ignore[call-arg]
 
 

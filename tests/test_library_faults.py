@@ -207,7 +207,7 @@ def test_stopped_politely(tmp_path: Path, sent: signal.Signals) -> None:
     process.send_signal(sent)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert told.splitlines()[-1].startswith("earsight: stopped. What was done is kept")
+    assert told.splitlines()[-1].startswith("earsight: stopped. All but the last seconds is kept")
     assert index(tmp_path).n_clips == 45
 
 

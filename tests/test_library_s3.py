@@ -144,7 +144,7 @@ def test_clips_of_another_machine_are_named_and_not_opened(
             machine, _, path = one.path.partition(":")
             assert machine and Path(path).is_relative_to(folder)
         reply = page.get(f"/api/clips/{answer.results[0].id}/media")
-        assert reply.status == 404 and "on another machine" in reply.error
+        assert reply.status == 404 and "does not know where" in reply.error
         info = page.get("/api/library").json
         assert info["n_clips"] == 4 and info["name"] == "library"
     found = status(LIBRARY)

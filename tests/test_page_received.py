@@ -48,7 +48,7 @@ def test_a_library_whose_extractors_ask_for_a_file(
         page.says("#no-words", "asks to read the file /somewhere/pca.safetensors")
         assert page.one("#text").get_property("disabled")
         page.drop(library / "red/a.mp4")
-        page.says("#failed", "To agree: --trust-library")
+        page.says("#failed", "To agree to that: --trust-library")
         page.open("#search?clip=1&by=visual&for=visual")
         page.until(lambda: page.all("#answers .card"))
         page.open("#library")
