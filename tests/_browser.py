@@ -125,7 +125,7 @@ class Page:
     def enter(self, link: str) -> None:
         """Open a link with a token, which leads to the page."""
         self.driver.get(link)
-        self.until(lambda: self.js("return document.documentElement.dataset.ready"))
+        self.until(lambda: self.js("return document.documentElement?.dataset.ready"))
 
     def open(
         self, view: str = "#search", *, width: int = 1280, height: int = 900, dark: bool = False
@@ -138,7 +138,7 @@ class Page:
         self.cdp("Emulation.setEmulatedMedia", features=[theme, calm])
         self.driver.get("about:blank")
         self.driver.get(f"{self.url}/{view}")
-        self.until(lambda: self.js("return document.documentElement.dataset.ready"))
+        self.until(lambda: self.js("return document.documentElement?.dataset.ready"))
 
     def cdp(self, command: str, **arguments: object) -> Any:
         return self.driver.execute_cdp_cmd(command, arguments)

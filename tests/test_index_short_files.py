@@ -1,6 +1,9 @@
 """Many short files: told about from the start, read once each, and as exactly as a few."""
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +29,28 @@ from earsight.library.tables import Tables
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "run", engine.run)  # put back afterwards
     in_this_process()
+
+
+def in_a_process_of_its_own(request: pytest.FixtureRequest) -> bool:
+    """Run a test in a process of its own; whether that was done, so that nothing is left to do.
+
+    What is counted here, and when extractors were last looked at, is state of a whole process,
+    which other tests of a long run share.
+    """
+    if "EARSIGHT_TEST_ALONE" in os.environ:
+        return False
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", request.node.nodeid]
+    done = subprocess.run(
+        command,
+        cwd=request.config.rootpath,
+        env={key: one for key, one in os.environ.items() if not key.startswith("PYTEST_")}
+        | {"EARSIGHT_TEST_ALONE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return True
 
 
 class Told(Silent):
@@ -94,8 +119,10 @@ def test_it_is_told_before_the_first_file_is_hashed(
 
 
 def test_the_fingerprint_costs_no_file_anything(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: None, request: pytest.FixtureRequest
 ) -> None:
+    if in_a_process_of_its_own(request):
+        return
     counted = []
     real = Sources.fingerprint.fget  # type: ignore[attr-defined]
     monkeypatch.setattr(
@@ -113,9 +140,11 @@ def test_the_fingerprint_costs_no_file_anything(
 
 
 def test_weights_that_change_while_files_are_read_are_noticed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: None, request: pytest.FixtureRequest
 ) -> None:
     """Also within the second in which no worker looks: nothing of that batch is written."""
+    if in_a_process_of_its_own(request):
+        return
     folder = sounds(tmp_path / "clips", 100, 200, 300)
     run = engine.run
 
