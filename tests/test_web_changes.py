@@ -144,7 +144,7 @@ def test_texts_beside_clips_ask_and_answer(tmp_path: Path) -> None:
         assert refused.status == 400 and "no text to search by" in refused.error
         (tmp_path / "plain.txt").mkdir()
         refused = served.get(f"/api/search?clip={ids['plain']}&by=text")
-        assert refused.status == 422 and "cannot be opened" in refused.error
+        assert refused.status == 400 and "no text to search by" in refused.error  # a folder is none
         film = served.upload(tmp_path / "dog.mp4", "dog.mp4", "?by=text")
         assert film.status == 400 and "no text to search by" in film.error
 
