@@ -1,13 +1,15 @@
 """What every reader of files from elsewhere needs: strict JSON, whole files, a limit on memory.
 
-A library, a model or a feature file may come from a stranger. What reads one says so by using this.
+A library, a model or a feature file may be a received one. What reads one says so by using this.
 """
 
+import errno
 import json
 import math
 import os
 import re
 import stat
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -91,23 +93,30 @@ def _depth(value: Any) -> int:
 
 
 def read_whole(path: Path, most: int) -> bytes:
-    """Return the bytes of a file; a pipe or a device is refused before it can block.
+    """Return the bytes of a file.
 
     Raises:
-        OSError: It cannot be read.
-        ValueError: It is no regular file, or has more than `most` bytes.
+        OSError: It cannot be read, or is no regular file.
+        ValueError: It has more than `most` bytes.
     """
-    with open(path, "rb", opener=_without_waiting) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError("it is no regular file")
+    with open_regular(path) as file:
         data = file.read(most + 1)
     if len(data) > most:
         raise ValueError(f"it has more than {most:,} bytes; {LIMIT} raises the limit")
     return data
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
+def open_regular(path: Path) -> BufferedReader:
+    """Open a file for reading; a pipe or a device, which may have no end, is not waited for.
+
+    Raises:
+        OSError: It cannot be opened, or is no regular file.
+    """
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
+    return file
 
 
 def memory_limit() -> int:

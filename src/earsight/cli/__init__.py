@@ -142,7 +142,7 @@ def main() -> None:
     try:
         app(prog_name="earsight")
     except EarsightError as error:
-        sys.stderr.write(f"earsight: {_show.lines(str(error))}\n")
+        sys.stderr.write(f"earsight: {_show.printable_lines(str(error))}\n")
         sys.exit(1)
     except _Stopped:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends already
@@ -152,5 +152,5 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        sys.stderr.write(f"earsight: {_show.lines(str(error))}\n")
+        sys.stderr.write(f"earsight: {_show.printable_lines(str(error))}\n")
         sys.exit(1)

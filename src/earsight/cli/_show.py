@@ -79,7 +79,7 @@ def printable(text: str) -> str:
     return on_one_line(readable(text))
 
 
-def lines(text: str) -> str:
+def printable_lines(text: str) -> str:
     """Return text of several lines, each made printable: what a file is called moves no cursor."""
     return "\n".join(map(printable, text.split("\n")))
 

@@ -65,7 +65,7 @@ def _undisturbed() -> Iterator[None]:
 
 @contextmanager
 def _not_from_here() -> Iterator[None]:
-    """Let a new process import nothing from the current folder, which may be a stranger's.
+    """Let a new process import nothing from the current folder, which may be a received one.
 
     It begins with `python -c`, and so would look there first, for the standard library too.
     """

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from earsight.errors import LibraryError, StorageError
-from earsight.library.records import Embedding, damaged
+from earsight.library.records import SERVER_TABLE, Embedding, damaged
 from earsight.library.sharing import GRACE
 from earsight.library.store import Store
 from earsight.library.tables import embedding_table, may_be_made
@@ -24,9 +24,6 @@ FACTS = ("index", "table", "dim")
 
 _ID = "id"
 _MADE = "made:"  # and a table's name: its index, and when it was to be made; a fact for each
-_OURS = re.compile(
-    "earsight_[0-9a-f]{16}_[0-9]{1,18}_[0-9a-f]{8}"
-)  # whatever a bucket says is ours
 
 
 @dataclass(frozen=True)
@@ -167,7 +164,7 @@ def drop_left(store: Store, current: Embedding, *, moved: bool = False) -> list[
     for name, fact in store.facts(_MADE).items():
         index, since = _checked_fact(store, fact)
         place = Place(index, name)
-        if _OURS.fullmatch(name):
+        if SERVER_TABLE.fullmatch(name):
             if place == Place(current.index, current.table):
                 continue
             if may_be_made(store, current, place.number, moved):

@@ -1,6 +1,6 @@
 """Files below one directory handle: no link is followed, and no name leads outside.
 
-A folder that came from a stranger may hold a link in the place of a file or a folder. Whatever
+A folder that somebody sent may hold a link in the place of a file or a folder. Whatever
 lies in a library is opened here: part by part from a handle of the folder, each without following
 links, by names that are checked first.
 """
@@ -186,14 +186,14 @@ class Directory:
 def open_directory(path: Path, *, follow: bool = False) -> Iterator[Directory]:
     """Open a folder by its path, which is the user's own word, and so may lead through links.
 
-    All but the last part: that may be a stranger's, as `.earsight` in a folder of clips is; with
+    All but the last part: that may be its sender's, as `.earsight` in a folder of clips is; with
     `follow` it is the user's own as well.
 
     Raises:
         LibraryError: It is a link, or no folder.
         OSError: It is missing or cannot be opened.
     """
-    given = path.name in ("", "..")  # no name of its own, so no link of a stranger's
+    given = path.name in ("", "..")  # no name of its own, so no link of its sender's
     path = Path(os.path.realpath(path)) if follow or given else path.absolute()
     try:
         fd = os.open(path, _FOLDER)

@@ -5,6 +5,7 @@
 
 import json
 import os
+import re
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -147,7 +148,7 @@ class LocalStore(Store):
     def identity(self) -> str:
         """The id that it was given when it was first written."""
         found = self.get(_IDENTITY, "")
-        return found if isinstance(found, str) else ""
+        return found if isinstance(found, str) and re.fullmatch("[0-9a-f]{16}", found) else ""
 
     @property
     def root(self) -> Path:

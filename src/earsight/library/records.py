@@ -1,6 +1,6 @@
 """The rows of a library: clips, contents, embeddings, settings. What a row says is checked here.
 
-A library may come from a stranger, so a row is believed only as far as its form goes: paths stay
+A library may come from somebody else, so a row is believed only as far as its form goes: paths stay
 inside the clips folder, names are names, numbers are numbers. What a row says of servers and other
 files is looked at by `trust`.
 """
@@ -20,9 +20,10 @@ PARTS = ("audio", "visual", "ears", "eyes")
 """The extractors that made an embedding, by part."""
 
 _NAME = re.compile(r"[0-9A-Za-z_-]{1,64}")  # of contents, fingerprints, digests
-_TABLE = re.compile(
-    r"embedding-[0-9]{1,18}(-[0-9a-f]{8})?|earsight_[0-9a-f]{16}_[0-9]{1,18}_[0-9a-f]{8}"
-)
+_TABLE = re.compile(r"embedding-[0-9]{1,18}(-[0-9a-f]{8})?")
+SERVER_TABLE = re.compile(r"earsight_[0-9a-f]{16}_[0-9]{1,18}_[0-9a-f]{8}")
+"""Names of the tables on a server: nothing else there is looked at, whatever a library says."""
+
 _ROLES = tuple(f"{bridge}{m}" for bridge in ("", "words.") for m in ("audio", "visual", "text"))
 _MOST = 2**63 - 1
 _LATEST = 1e8  # seconds: three years
@@ -158,13 +159,11 @@ def checked_embedding(row: Mapping[str, Any]) -> Embedding:
     for name in ("index", "moved"):
         _text(info.get(name, ""), f"`{name}` of an embedding")
     table = info.get("table")
-    if table is not None and not (isinstance(table, str) and _TABLE.fullmatch(table)):
+    form = _TABLE if info.get("index", EMBEDDED) == EMBEDDED else SERVER_TABLE
+    if (table is not None or form is SERVER_TABLE) and not (
+        isinstance(table, str) and form.fullmatch(table)
+    ):
         raise BadRowError(f"the table of an embedding is {_shown(table)}")
-    elsewhere = info.get("index", EMBEDDED) != EMBEDDED
-    if elsewhere != (isinstance(table, str) and table.startswith("earsight_")):
-        raise BadRowError(
-            f"the table of an embedding is {_shown(table)}, which is of another index"
-        )
     if info.get("dim") is not None:
         _whole(info["dim"], "the width of an embedding", 1, _WIDEST)
     sources = _object(info.get("sources"), "`sources` of an embedding")

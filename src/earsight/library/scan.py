@@ -4,7 +4,6 @@ A file is unchanged when path, size and time are. Otherwise its content decides:
 under a new name is a move (the old name is gone) or a copy, and neither is read again.
 """
 
-import errno
 import fnmatch
 import hashlib
 import os
@@ -18,6 +17,7 @@ from earsight.library.beside import chosen, ending, is_text, stem
 from earsight.library.records import Clip
 from earsight.media import MEDIA_SUFFIXES
 from earsight.paths import as_text
+from earsight.untrusted import open_regular
 
 _KINDS = {
     stat.S_IFIFO: "a pipe",
@@ -197,9 +197,7 @@ def content_of(path: Path) -> str:
     Raises:
         OSError: It cannot be read, or is a pipe or a device, which might have no end.
     """
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

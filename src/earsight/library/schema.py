@@ -1,6 +1,6 @@
 """`library.db`: its tables, how an empty one comes to be, and how one is opened.
 
-The file may come from a stranger. SQLite does what a file says, so it is opened only where it says
+The file may be a received one. SQLite does what a file says, so it is opened only where it says
 nothing but what ours say: these tables, no trigger, no view, and no journal that names other files.
 """
 

@@ -109,7 +109,7 @@ class Space:
 
     @classmethod
     def load(cls, files: Mapping[str, bytes], where: str) -> "Space":
-        """Make a space of what `files` returned, which may be a stranger's.
+        """Make a space of what `files` returned, which may come from somebody else.
 
         Args:
             files: Name → content.

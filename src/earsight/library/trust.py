@@ -2,7 +2,7 @@
 
 A library remembers settings: the address of a server, a file of labels, an extractor with files of
 its own. On the machine where they were given they are the user's word. On another machine they are
-a stranger's: a request, which is left out until the user agrees. What was agreed to, and the folder
+its sender's: a request, which is left out until the user agrees. What was agreed to, and the folder
 of clips of a library that is kept elsewhere, lie in the user's own configuration, never in the
 library.
 """
@@ -36,7 +36,7 @@ _VERBS = {
     "folder": "use the folder",
     "model": "load the model, from a folder or the Hugging Face hub,",
     "plugin": "run the installed plug-in",
-    "clips": "be about the clips in another folder than it was made of,",
+    "clips": "take these clips for those that it was made of, in",
 }
 
 
@@ -248,8 +248,8 @@ def requests_of(settings: Mapping[str, Any], clips: Path | None) -> list[Request
     if (index := settings.get("index", EMBEDDED)) != EMBEDDED:
         found.append(Request("server", index))
     labels = settings.get("labels", "folders")
-    if labels not in ("folders", "none") and not _lies_in(labels, clips):
-        found.append(Request("file", os.path.realpath(labels)))  # where a link leads, not its name
+    if labels not in ("folders", "none") and (file := _outside(labels, clips)):
+        found.append(Request("file", file))
     for name in ("audio", "visual", "ears", "eyes"):
         if name in settings and settings[name] != "none":
             found += _of_spec("extractors", settings[name])
@@ -258,11 +258,16 @@ def requests_of(settings: Mapping[str, Any], clips: Path | None) -> list[Request
     return found
 
 
-def _lies_in(file: str, folder: Path | None) -> bool:
-    """Whether a file lies in a folder, links followed; nothing elsewhere is looked at."""
-    if folder is None or not Path(os.path.normpath(file)).is_relative_to(folder):
-        return False
-    return Path(os.path.realpath(file)).is_relative_to(folder.resolve())
+def _outside(file: str, folder: Path | None) -> str | None:
+    """Return the file outside a folder that a name leads to, None if it lies inside.
+
+    Nothing elsewhere is looked at, but for where a link in the folder leads.
+    """
+    named = os.path.normpath(file)
+    if folder is None or not Path(named).is_relative_to(folder):
+        return named
+    real = os.path.realpath(named)
+    return None if Path(real).is_relative_to(folder.resolve()) else real
 
 
 def _of_spec(floor: str, spec: str) -> list[Request]:

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import reprlib
-import stat
 import tempfile
 from collections.abc import Callable, Mapping
 from os import PathLike
@@ -24,7 +23,7 @@ from earsight import discovery
 from earsight.errors import InputError, LibraryError, ModelFileError
 from earsight.features import StepTable
 from earsight.methods._base import JointEmbedding
-from earsight.untrusted import check_memory, parse_json
+from earsight.untrusted import check_memory, memory_limit, parse_json, read_whole
 
 KIND, VERSION = "earsight-model", 1
 HEADER = "model.json"
@@ -100,11 +99,11 @@ def load_model(folder: str | PathLike[str]) -> JointEmbedding:
             not installed here.
     """
     folder = Path(folder)
-    return read_model(lambda name: _read_file(folder / name), str(folder))
+    return read_model(lambda name: read_whole(folder / name, memory_limit()), str(folder))
 
 
 def read_model(read: Read, where: str) -> JointEmbedding:
-    """Make a model of its files, which may be a stranger's: all that is wrong is told alike.
+    """Make a model of its files, which may be received ones: all that is wrong is told alike.
 
     Args:
         read: Returns what the file of a name holds, `HEADER` or one that matches `TENSORS`; a
@@ -131,7 +130,7 @@ def read_model(read: Read, where: str) -> JointEmbedding:
         _try(model)
     except LibraryError:  # the library that it is of may not have what it names
         raise
-    except Exception as error:  # no list of what numbers of a stranger may lead to would be whole
+    except Exception as error:  # no list of what strange numbers may lead to would be whole
         raise _damaged(where, f"its {HEADER} does not fit {method} ({_brief(error)})") from error
     return model
 
@@ -141,16 +140,6 @@ def _try(model: JointEmbedding) -> None:
     for modality, width in model.dims_.items():
         row = StepTable.joined(np.zeros((1, width), np.float32), [0, 1], [0.0])
         model.transform(modality, row)
-
-
-def _read_file(path: Path) -> bytes:
-    """Read a regular file; one that never ends, such as a pipe, is not waited for."""
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(f"{path} is not a regular file")
-        check_memory(f"The file {path}", found.st_size)
-        return file.read(found.st_size)
 
 
 def _read(read: Read, name: str, where: str) -> bytes | None:
@@ -223,7 +212,7 @@ def _damaged(where: str, why: str) -> ModelFileError:
 
 
 def _brief(error: Exception) -> str:
-    """Say what happened in one line; a stranger's text in it is cut short."""
+    """Say what happened in one line; text of a file in it is cut short."""
     text = " ".join(str(error).split())
     named = text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}"
     return named if len(named) <= _LONGEST else f"{named[:_LONGEST]}…"

@@ -1,6 +1,6 @@
 """What a saved model may hold: shapes and numbers, checked before anything is computed with them.
 
-A model may come from a stranger. An array of another shape would fail in the middle of a product,
+A model may be a received one. An array of another shape would fail in the middle of a product,
 or spread, by the rules of broadcasting, over all memory.
 """
 

@@ -1,4 +1,4 @@
-"""Tables in a folder that a stranger may have made: nothing outside is read, written or removed.
+"""Tables in a folder that somebody else may have made: nothing outside is read, written or removed.
 
 Before LanceDB opens a table, all that is new below NAME.lance is looked at: there are only folders
 and files, no link leads out, no manifest names other places, and no file states sizes that are not

@@ -63,7 +63,7 @@ def _page_to(url: str, private: PrivateFolder) -> str:
 def _browse(address: str) -> None:
     """Open the address in a process apart, which ends when the browser has it.
 
-    Isolated (-I): the folder it is started in may be a stranger's, and hold a webbrowser.py.
+    Isolated (-I): the folder it is started in may be a received one, and hold a webbrowser.py.
     """
     launch([sys.executable, "-I", "-m", "webbrowser", address])
 

@@ -27,7 +27,7 @@ from earsight.web.uploads import Limits
 def rules_for(host: str, token: str | None, limits: Limits, *, asks: bool = True) -> Rules:
     """Return who may ask a server that listens on `host`.
 
-    Other users of this machine are strangers as well, so a token is asked for on loopback too;
+    This machine may have other users, so a token is asked for on loopback too;
     where none is given, one is made.
 
     Args:
