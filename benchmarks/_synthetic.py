@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from earsight.features import FeatureSequence
-from earsight.library.catalog.base import Store, now
+from earsight.library.catalog.base import now
 from earsight.library.catalog.location import FOLDER
 from earsight.library.catalog.records import Content, Embedding
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.embedding.cross_validation import fit_bridge
 from earsight.library.embedding.extraction import MODALITIES
 from earsight.library.embedding.feature_tables import Tables, embedding_table
@@ -31,7 +32,7 @@ def synthetic_library(clips: Path, n: int, seed: int = 0, *, seconds: int = 0) -
     space = Space(fit_bridge({}, settings.sources))
     space.save(folder / "models" / "1")
     contents = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(n)]
-    with Store.create(folder, clips) as store:
+    with Catalog.made(folder, clips) as store:
         report = {"message": "", "rows": dict.fromkeys(MODALITIES, 1)}
         read = [
             Content(c, "ok", float(seconds or 5 + i % 20), report, 1)

@@ -13,9 +13,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from earsight.errors import InputError, StorageError
+from earsight.untrusted import check_memory
 
 _SCHEME = "s3://"
 _CONNECT, _REQUEST = 5, 60  # seconds; a server that is not there is told within a few
@@ -133,10 +135,30 @@ class Remote:
                 use_threads=False,
             )
 
-    def mark(self) -> None:
-        """Make an empty object."""
-        with self._guard("written") as files, files.open_output_stream(self._path):
-            pass
+    def tag(self) -> str | None:
+        """Return the entity tag, which differs between any two contents; None for no object."""
+        with self._guard("reached") as files:
+            try:
+                found = files.open_input_stream(self._path).metadata()
+            except FileNotFoundError:
+                return None
+        return str(found["ETag"], "ascii")
+
+    def read(self) -> bytes:
+        """Return what the object holds.
+
+        Raises:
+            InputError: It is larger than `untrusted.memory_limit` allows.
+        """
+        with self._guard("read") as files, files.open_input_file(self._path) as source:
+            check_memory(f"The file {self}", source.size())
+            return bytes(source.read())
+
+    def write(self, data: bytes) -> None:
+        """Let the object hold `data`, once all of it is there."""
+        with TemporaryDirectory(prefix="earsight-") as folder:
+            (Path(folder) / "file").write_bytes(data)
+            self.upload(Path(folder) / "file")
 
     def delete(self) -> None:
         """Remove the object; nothing happens where there is none."""
@@ -248,15 +270,20 @@ class Ranged(io.RawIOBase):
         return found
 
 
-Place = Path | Remote
+Location = Path | Remote
 
 
-def place(text: str) -> Place:
-    """Return where a name of the command line points: an s3:// address, or else a local path.
+def parse_location(place: str | Location) -> Location:
+    """Return what a name means: an address on S3, or a local path.
 
-    >>> place("s3://bucket/clips"), place("my-clips").name
+    >>> parse_location("s3://bucket/clips"), parse_location("my-clips").name
     (Remote(bucket='bucket', key='clips'), 'my-clips')
     """
+    if isinstance(place, Remote):
+        return place
+    text = str(place)
+    if isinstance(place, Path) and text.startswith("s3:/"):  # pathlib makes one slash of two
+        text = text.replace("s3:/", _SCHEME, 1)
     return Remote.parse(text) if text.startswith(_SCHEME) else Path(text)
 
 

@@ -22,8 +22,7 @@ from earsight.features import (
     read_features,
     write_features,
 )
-from earsight.library.catalog.base import Store
-from earsight.library.catalog.location import find
+from earsight.library.catalog.open import find, open_catalog
 from earsight.library.indexing.pipeline import index
 from earsight.weights import progress as downloads
 
@@ -81,7 +80,7 @@ def test_paths_are_relative_for_people_and_absolute_for_programs(made: Path) -> 
 def test_a_command_that_a_message_gives_can_be_pasted(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Store.open(find(made)) as store:
+    with open_catalog(find(made)) as store:
         assert shlex.split(store.index_command) == ["earsight", "index", str(made)]
     monkeypatch.chdir(tmp_path)
     told = refused("status")

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_partition import QUICK, here, same
 
 from _clips import make_clip
-from _folders import fill
+from _extracting import QUICK, here
+from _folders import fill, same
 from _s3 import REFUSING, Server, s3_server
 from earsight import engine
 from earsight.errors import FeatureFileError, InputError, StorageError
@@ -19,7 +19,7 @@ from earsight.extraction.extract import Extraction, extract
 from earsight.extraction.sharding import Part, join
 from earsight.extraction.sources import Below
 from earsight.features import read_features
-from earsight.storage import Remote, place
+from earsight.storage import Remote
 
 NAMES = ["red/a.mp4", "red/b.mp4", "blue/c.mp4", "blue/d.mp4"]
 CLIPS = Remote("clips", "mine")
@@ -264,7 +264,7 @@ def test_what_is_wrong_with_an_address_is_told_before_anything_is_read(
     with pytest.raises(FeatureFileError, match=r"\.h5"):
         run(folder, Remote("clips", "f.parquet"))
     with pytest.raises(InputError, match="s3://bucket/key; got 's3:///x'"):
-        place("s3:///x")
+        parse_location("s3:///x")
 
 
 def test_nothing_listens_and_nobody_is_known(

@@ -18,9 +18,9 @@ from _milvus import free_port
 from earsight import engine
 from earsight.cli import app
 from earsight.errors import InputError, LibraryError
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.location import FOLDER
-from earsight.library.catalog.sqlite import LocalStore
+from earsight.library.catalog.open import open_catalog, writing
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.embedding.migrate import Sums, move
 from earsight.library.embedding.settings import Settings
 from earsight.library.indexing.forget import forget
@@ -69,7 +69,7 @@ def collections(server):
 
 def of(folder):
     """Return the names of a library's collections begin with."""
-    with Store.open(folder / FOLDER) as store:
+    with open_catalog(folder / FOLDER) as store:
         return f"earsight_{store.get('id')}_"
 
 
@@ -160,7 +160,7 @@ def test_a_server_is_shared_and_nothing_of_others_is_touched(clips, kept, tmp_pa
     other = Path(shutil.copytree(kept, tmp_path / "other"))
     (other / "blue/c.mp4").unlink()
     milvus.client.create_collection("precious", dimension=4)
-    with Store.open(clips / FOLDER, write=True) as store:  # what a stranger wrote
+    with writing(clips / FOLDER) as store:  # what a stranger wrote
         store.set("made:precious", [milvus.address, 0])
     for folder in (clips, other):
         index(folder, index=milvus.address)
@@ -199,7 +199,7 @@ def check_embedded(folder, before):
     """Check that a library is as it was: embedded, whole, and nothing to be done."""
     assert answers(folder) == before
     assert embeddings_on_disk(folder) == ["embedding-1"]
-    with Store.open(folder / FOLDER) as store:
+    with open_catalog(folder / FOLDER) as store:
         assert Settings.of(store).index == EMBEDDED
         assert store.current().index == EMBEDDED
     assert status(folder).pending.nothing
@@ -290,7 +290,7 @@ class StoppedError(BaseException):
 
 @pytest.mark.parametrize("back", [False, True])
 def test_a_switch_that_is_stopped_after_its_commit_answers(clips, milvus, monkeypatch, back):
-    before, relocate = answers(clips), LocalStore.relocate
+    before, relocate = answers(clips), Catalog.relocate
     start, goal = (milvus.address, EMBEDDED) if back else (EMBEDDED, milvus.address)
     move(clips, start)
 
@@ -299,7 +299,7 @@ def test_a_switch_that_is_stopped_after_its_commit_answers(clips, milvus, monkey
         raise StoppedError
 
     with monkeypatch.context() as patch:
-        patch.setattr(LocalStore, "relocate", stopped)
+        patch.setattr(Catalog, "relocate", stopped)
         with pytest.raises(StoppedError):
             move(clips, goal)
     assert status(clips).index == goal and answers(clips) == before
@@ -341,7 +341,7 @@ def test_vectors_that_are_not_what_was_written_are_told_and_made_anew(clips, mil
 
 
 def test_an_embedded_table_that_lost_rows_is_not_moved(clips, milvus):
-    with Store.open(clips / FOLDER) as store:
+    with open_catalog(clips / FOLDER) as store:
         table = earsight.vectors.open_index(EMBEDDED, store.folder / "vectors", "embedding-1")
     table.delete([table.rows()[0].content])
     with pytest.raises(LibraryError, match="4 rows are in the index embedded; 6 were written"):

@@ -14,8 +14,8 @@ from _clips import make_clip
 from _folders import acknowledged, fill, names, rows, run_index, until
 from earsight import engine
 from earsight.errors import InputError, LabelError, LibraryError, ModelFileError
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.location import FOLDER, locked
+from earsight.library.catalog.open import open_catalog
 from earsight.library.catalog.records import Embedding
 from earsight.library.embedding.extraction import Extracted, Sources
 from earsight.library.embedding.feature_tables import stored_tables
@@ -103,7 +103,7 @@ def test_what_is_damaged_is_made_anew_by_rebuild(library: Path, damaged: str) ->
 
 def test_rows_that_were_lost_are_read_again(library: Path) -> None:
     before = rows(library)
-    with Store.open(library / FOLDER) as store:
+    with open_catalog(library / FOLDER) as store:
         current = store.current()
         assert current is not None
         tables = stored_tables(store, current)
@@ -230,7 +230,7 @@ def test_a_reader_that_is_overtaken_takes_the_new_embedding(
 
 def test_a_clip_whose_vectors_are_gone_is_read_for_its_query(library: Path) -> None:
     before = names(library, "red/b.mp4", by="audio")
-    with Store.open(library / FOLDER) as store:
+    with open_catalog(library / FOLDER) as store:
         current = store.current()
         assert current is not None
         stored_tables(store, current).delete([c.content for c in store.clips()])

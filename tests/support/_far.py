@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from _folders import QUICK
-from earsight.library.catalog.base import Store
-from earsight.library.catalog.s3 import SharedStore
+from earsight.library.catalog.open import open_catalog
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.embedding.feature_tables import Tables, embedding_table
 from earsight.library.embedding.settings import Settings
 from earsight.storage import Remote
@@ -55,16 +55,14 @@ def told(process: "subprocess.Popen[bytes]") -> set[str]:
     return {line.decode() for line in out.split(b"\n")[:-1]}
 
 
-def opened(library: str = LIBRARY) -> SharedStore:
-    store = Store.open(Remote.parse(library))
-    assert isinstance(store, SharedStore)
-    return store
+def opened(library: str = LIBRARY) -> Catalog:
+    return open_catalog(Remote.parse(library))
 
 
 def believed(library: str = LIBRARY) -> set[str]:
     """Return the acknowledged files, having checked that all that was read of them is there."""
     store = opened(library)
-    files = store.everything()
+    files = store.files()
     names = [Path(store.name_of(file)).name for file in files]
     assert len({file.id for file in files}) == len(files), "a number was given twice"
     sources = Settings(audio=QUICK["audio"], visual=QUICK["visual"]).sources

@@ -12,14 +12,14 @@ from pathlib import Path
 import lancedb  # noqa: F401 - imported before the clock runs
 
 from _folders import QUICK, in_this_process
-from earsight.library.catalog.s3 import SharedStore
+from earsight.library.catalog.s3 import RemoteCatalog
 from earsight.library.indexing import ingest
 from earsight.library.indexing.pipeline import index
 
 ingest._BATCH_CLIPS = 3  # many commits, many moments to die at
 
 
-def put_clips(self: SharedStore, clips: object, *more: object) -> None:
+def put_clips(self: RemoteCatalog, clips: object, *more: object) -> None:
     clips = list(clips)  # type: ignore[call-overload]
     _real(self, clips, *more)
     for path, *_ in clips:
@@ -32,7 +32,7 @@ def put_clips(self: SharedStore, clips: object, *more: object) -> None:
 
 
 if __name__ == "__main__":
-    _real, SharedStore.put_clips = SharedStore.put_clips, put_clips  # type: ignore[assignment, method-assign]
+    _real, RemoteCatalog.put_clips = RemoteCatalog.put_clips, put_clips  # type: ignore[assignment, method-assign]
     in_this_process()
     what = sys.stdin.readline().strip()
     _told, _most = 0, float("inf") if what == "all" else float(what)

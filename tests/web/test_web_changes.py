@@ -13,8 +13,8 @@ from _server import serving
 from _work import double
 from earsight import engine
 from earsight.errors import LibraryError, MediaError
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.location import FOLDER
+from earsight.library.catalog.open import open_catalog
 from earsight.library.client import Library
 from earsight.library.indexing.forget import forget
 from earsight.library.indexing.pipeline import index
@@ -86,7 +86,7 @@ def test_a_database_that_is_damaged_in_its_middle_is_told(folder: Path) -> None:
     file.write_bytes(blob)
     with pytest.raises(LibraryError, match=r"damaged.*Delete .* and index again"):
         status(folder)
-    with Store.open(folder / FOLDER) as store, pytest.raises(LibraryError, match="damaged"):
+    with open_catalog(folder / FOLDER) as store, pytest.raises(LibraryError, match="damaged"):
         store.clips()
     with serving(folder) as served:
         for path in ("/api/library", "/api/clips", "/api/map", "/api/search?text=a"):

@@ -10,6 +10,7 @@ import typer
 
 from earsight.cli._show import out, plural, printable, progress, say, short, show, table, warn
 from earsight.cli.library import TROUBLE, Json
+from earsight.storage import parse_location
 
 if TYPE_CHECKING:
     from earsight.extraction.extract import Extraction
@@ -68,7 +69,6 @@ def extract(
     """
     from earsight.extraction.extract import extract as run
     from earsight.extraction.sharding import Part
-    from earsight.storage import place
 
     given = {"audio": audio, "visual": visual}
     specs = {modality: spec for modality, spec in given.items() if spec is not None}
@@ -85,11 +85,24 @@ def extract(
             from earsight.extraction.ray import extract_at
 
             report = extract_at(
-                address, place(clips), place(output), specs, parts=parts, progress=shown, **how
+                address,
+                parse_location(clips),
+                parse_location(output),
+                specs,
+                parts=parts,
+                progress=shown,
+                **how,
             )
         else:
             cut = Part.parse(part) if part else None
-            report = run(place(clips), place(output), specs, part=cut, progress=shown, **how)
+            report = run(
+                parse_location(clips),
+                parse_location(output),
+                specs,
+                part=cut,
+                progress=shown,
+                **how,
+            )
     if as_json:
         out(json.dumps(asdict(report) | {"output": str(report.output)}))
     _told(report)
@@ -125,9 +138,8 @@ def join(
 ) -> None:
     """Join the files of `extract --part 1/n` … `n/n`: what one run over the folder would write."""
     from earsight.extraction.sharding import join as run
-    from earsight.storage import place
 
-    report = run([place(file) for file in files], place(output), partial=partial)
+    report = run([parse_location(file) for file in files], parse_location(output), partial=partial)
     if as_json:
         out(json.dumps(asdict(report) | {"output": str(report.output)}))
     say(

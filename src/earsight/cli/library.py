@@ -49,8 +49,7 @@ def index(
         typer.Option(
             "--library",
             "-l",
-            help="Keep the library here instead of CLIPS/.earsight: a folder, or s3://bucket/path, "
-            "which several folders and machines may feed.",
+            help="Keep the library here instead of CLIPS/.earsight: a folder, or s3://bucket/path.",
         ),
     ] = None,
     labels: Annotated[
@@ -114,7 +113,7 @@ def index(
     Only what is new or changed is read. Options are remembered from one run to the next. With
     --watch it goes on until Ctrl-C, and --json prints an object for each time something was done.
     """
-    from earsight.library.catalog.location import named
+    from earsight.storage import parse_location
 
     if watch and rebuild:
         raise typer.BadParameter("--rebuild is done once; index with it, then with --watch.")
@@ -133,7 +132,8 @@ def index(
         _told(report)
         if report.unlabelled and (labels is not None or report.rebuilt):
             say(printable(report.unlabelled))
-        say(f"Search it: {_example(report, str(clips if library is None else named(library)))}")
+        place = clips if library is None else parse_location(library)
+        say(f"Search it: {_example(report, str(place))}")
 
     def work(agree: bool) -> "IndexReport":
         with soon(f"Looking through {printable(str(clips))} …"), progress() as shown:

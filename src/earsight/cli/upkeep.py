@@ -40,8 +40,6 @@ def status(library: LibraryOption = Path(), as_json: Json = False) -> None:
         _line("", f"{count} with {_PERCEIVED.get(modality, modality)}")
     if copies := found.n_clips - found.n_contents:
         _line("", f"{copies} {'is a copy' if copies == 1 else 'are copies'} of others")
-    if len(found.folders) > 1:
-        _line("folders", _counted(found.folders))
     if found.labels:
         _line("labels", f"{plural(len(found.labels), 'class', 'classes')}")
         _line("", _counted(found.labels))
@@ -100,7 +98,7 @@ def _some(paths: list[str]) -> str:
 
 def _up_to_date(found: "LibraryStatus") -> str:
     if found.indexing is not None:
-        return f"being indexed now, by process {found.indexing}"
+        return f"being written now, by process {found.indexing}"
     if found.pending is None:
         if found.clips == found.library:
             return f"unknown, as the folder of its clips is. Say so once: {found.index_command}"
@@ -133,13 +131,6 @@ def forget(
         bool, typer.Option("--undo", help="Let forgotten clips come back at the next index.")
     ] = False,
     listed: Annotated[bool, typer.Option("--list", help="List what was forgotten.")] = False,
-    folder: Annotated[
-        str | None,
-        typer.Option(
-            help="MACHINE:FOLDER of a library on S3, as status names it: its clips leave until it "
-            "is indexed again."
-        ),
-    ] = None,
     as_json: Json = False,
 ) -> None:
     """Let clips leave the library; their files stay where they are.
@@ -148,10 +139,10 @@ def forget(
     it back; --undo does. To leave out a folder or a name there is: index --exclude.
     """
     from earsight.library.indexing.forget import forget as run
-    from earsight.library.indexing.forget import forget_folder, forgotten, take_back
+    from earsight.library.indexing.forget import forgotten, take_back
 
-    if [bool(clips), listed, folder is not None].count(True) != 1 or (undo and not clips):
-        raise typer.BadParameter("give clips, or --list alone, or --folder alone.")
+    if bool(clips) == listed or (undo and not clips):
+        raise typer.BadParameter("give clips, or --list alone.")
     if listed:
         paths = forgotten(library)
         if as_json:
@@ -160,18 +151,10 @@ def forget(
             for path in paths:
                 out(printable(path))
         return
-    if folder is not None:
-        done = forget_folder(library, folder)
-    else:
-        done = (take_back if undo else run)(library, clips or [])
+    done = (take_back if undo else run)(library, clips or [])
     if as_json:
         out(json.dumps(asdict(done)))
-    if folder is None:
-        _told(done, undo)
-    else:
-        n = plural(len(done.paths), "clip")
-        say(f"{n} of {printable(folder)} left the library, {done.n_clips} stay in it. The files")
-        say("are untouched; the folder comes back if it is indexed again.")
+    _told(done, undo)
 
 
 def _told(done: "Forgotten", undo: bool) -> None:
@@ -245,10 +228,10 @@ def _finding(finding: "Finding") -> None:
 
 
 def _checks(library: Path | None) -> "Iterator[Finding]":
-    from earsight.library.catalog.location import named
     from earsight.library.embedding.extraction import Sources
     from earsight.library.reports import doctor
     from earsight.paths import home
+    from earsight.storage import parse_location
 
     yield doctor.check_versions()
     with busy("Importing the packages"):
@@ -271,7 +254,7 @@ def _checks(library: Path | None) -> "Iterator[Finding]":
     yield doctor.check_room(home(), "room for weights")
     yield doctor.check_room(Path(tempfile.gettempdir()), "room for temporary files")
     if library is not None:
-        place = named(library)
+        place = parse_location(library)
         if isinstance(place, Path):
             yield doctor.check_room(place, "room for the library")
         with busy("Reading every table of the library"):

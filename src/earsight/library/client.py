@@ -9,9 +9,9 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.errors import EarsightError, InputError, LibraryError
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.clips import Filter, LibraryClip
-from earsight.library.catalog.location import find
+from earsight.library.catalog.open import find, open_catalog
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.embedding.extraction import MODALITIES
 from earsight.library.search.moments import Timeline
 from earsight.library.search.rerank_by_timing import candidates, in_rhythm
@@ -19,7 +19,7 @@ from earsight.library.search.results import Answer
 from earsight.library.search.sandbox import Stranger
 from earsight.library.search.searcher import Searcher
 from earsight.library.search.snapshot import Opened
-from earsight.storage import Place
+from earsight.storage import Location
 from earsight.vectors import HeldIndex
 
 
@@ -66,14 +66,14 @@ class Library:
             library.search(text="a dog barks", label="outdoors")
     """
 
-    def __init__(self, folder: Place | str) -> None:
+    def __init__(self, folder: Location | str) -> None:
         place = find(folder)
-        self._place: Place = place.resolve() if isinstance(place, Path) else place
+        self._place: Location = place.resolve() if isinstance(place, Path) else place
         self._lock = threading.RLock()
         self._open()
 
     def _open(self) -> None:
-        self._store = Store.open(self._place)
+        self._store = open_catalog(self._place)
         self._file = self._inode()
         self._searcher = Searcher(self._store, hold=True)
 
@@ -103,13 +103,13 @@ class Library:
                 opened = self.opened()
                 answers = opened.embedding.info["space"]
                 n = len(opened.clips)
-                shown = str(self.root if isinstance(self._place, Path) else self._place)
+                shown = str(self._store.root if self._store.knows_root else self._place)
                 return f"Library({shown!r}, {n} clip{'s' * (n != 1)}, {answers})"
         except EarsightError as error:  # closed, gone, or nothing answers yet
             return f"Library({str(self._place)!r}: {error})"
 
     @property
-    def folder(self) -> Place:
+    def folder(self) -> Location:
         """The library's own folder, or its address on S3."""
         return self._place
 
@@ -118,8 +118,7 @@ class Library:
         """The folder of the clips; where this machine knows none, the place of the library."""
         with self._lock:
             store = self._asked()
-            known = isinstance(self._place, Path) and store.is_fed_here
-            return store.root if known else Path(str(self._place))
+            return store.root if store.knows_root else Path(str(self._place))
 
     @property
     def name(self) -> str:
@@ -132,7 +131,7 @@ class Library:
         with self._lock:
             return f"{self._asked().version}.{self._file}.{self.opened().embedding.id}"
 
-    def _asked(self) -> Store:
+    def _asked(self) -> Catalog:
         """Return the store, opened anew where the library was deleted and made again."""
         if self._closed:
             raise LibraryError(f"The library {self._place} was closed; open it again.")

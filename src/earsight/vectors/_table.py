@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from earsight.errors import EarsightError, LibraryError
-from earsight.storage import Place, Remote
+from earsight.storage import Location, Remote
 from earsight.vectors._base import Where, conditions
-from earsight.vectors._create_once import once
-from earsight.vectors._database import LOG, connect, in_turn, is_conflict, is_missing, keyed
+from earsight.vectors._database import connect, is_missing
 from earsight.vectors._received import check_table, has_table, remove_table, tables_in
 
 _INDEXED_ROWS = 20_000  # from so many on, a write on S3 looks keys up instead of reading them all
 
 
-def table_names(folder: Place) -> list[str]:
+def table_names(folder: Location) -> list[str]:
     """Return the names of the tables in a folder, sorted; none where there is no folder."""
     with Table(folder, "*")._guard("list"):
         if isinstance(folder, Remote):
@@ -32,7 +31,7 @@ def table_names(folder: Place) -> list[str]:
 class Table:
     """What the index and the sequences share: rows with a `key` and a `content`."""
 
-    def __init__(self, folder: Place, name: str) -> None:
+    def __init__(self, folder: Location, name: str) -> None:
         self.folder = folder if isinstance(folder, Remote) else Path(folder)
         self.name = name
 
@@ -72,30 +71,21 @@ class Table:
         with self._guard("write"):
             table = self._open()
             condition = sql({"content": wanted}, table.schema.names)
-            return int(in_turn(lambda: table.delete(condition)).num_deleted_rows)
+            return int(table.delete(condition).num_deleted_rows)
 
     def optimize(self, keep: timedelta = timedelta(minutes=10)) -> None:
         """Merge small files and remove versions older than `keep`, which no reader should need."""
         with self._guard("write"):
-            if isinstance(self.folder, Remote):
-                self._optimize_shared(max(keep, timedelta(hours=1)))
-            else:
+            if not isinstance(self.folder, Remote):
                 self._open().optimize(cleanup_older_than=keep)
+                return
+            from lancedb.index import BTree
 
-    def _optimize_shared(self, keep: timedelta) -> None:
-        """The same beside other writers; where they are faster, it is left to the next time."""
-        from lancedb.index import BTree
-
-        table = self._open()
-        try:
-            table.optimize(cleanup_older_than=keep)
+            table = self._open()
+            table.optimize(cleanup_older_than=max(keep, timedelta(hours=1)))
             columns = [column for index in table.list_indices() for column in index.columns]
             if "key" not in columns and table.count_rows() >= _INDEXED_ROWS:
                 table.create_index("key", config=BTree())
-        except Exception as error:
-            if not is_conflict(error):
-                raise
-            LOG.info("Table %s is tidied another time: others write to it.", self.name)
 
     def _open(self, held: int = 0) -> Any:
         missing = f"There is no table {self.name!r} in {self.folder}; index first."
@@ -132,28 +122,17 @@ class Table:
             return
         with self._guard("create"):
             self._check()  # what a kill left may be there
-            if not isinstance(self.folder, Remote):
-                connect(self.folder).create_table(self.name, schema=schema)
-                return
-            once(
-                self.folder / f"{self.name}.making",
-                lambda: self.exists,
-                lambda: connect(self.folder).create_table(self.name, schema=keyed(schema)),
-            )
+            connect(self.folder).create_table(self.name, schema=schema)
 
     def _schema(self) -> Any:
         with self._guard("read"):
             return self._open().schema
 
     def _write(self, batch: Any) -> None:
+        """Write rows by key in one commit."""
         with self._guard("write"):
-            self._merge(batch)
-
-    def _merge(self, batch: Any) -> int:
-        """Write rows by key in one commit; return its number, which no other commit has."""
-        merging = self._open().merge_insert("key")
-        merging = merging.when_matched_update_all().when_not_matched_insert_all()
-        return int(in_turn(lambda: merging.execute(batch)).version)
+            merging = self._open().merge_insert("key")
+            merging.when_matched_update_all().when_not_matched_insert_all().execute(batch)
 
     def _scan(self, where: Where | None, block: int, columns: list[str] | None = None) -> Any:
         """Yield record batches of one version of the table."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.errors import InputError
-from earsight.storage import Place
+from earsight.storage import Location
 from earsight.untrusted import check_memory
 from earsight.vectors._base import (
     EXACT_ROWS,
@@ -56,7 +56,7 @@ class LanceIndex(Table):
             folder cannot be written.
     """
 
-    def __init__(self, folder: Place, name: str) -> None:
+    def __init__(self, folder: Location, name: str) -> None:
         super().__init__(folder, name)
         self._kept: Any = None
 

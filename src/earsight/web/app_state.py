@@ -10,7 +10,7 @@ from earsight import __version__
 from earsight.arrays import FloatArray
 from earsight.errors import BusyError, EarsightError, LibraryError
 from earsight.library.catalog.clips import LibraryClip
-from earsight.library.catalog.location import find
+from earsight.library.catalog.open import find
 from earsight.library.client import Library
 from earsight.library.embedding.extraction import MODALITIES
 from earsight.library.indexing.pipeline import IndexReport, refresh

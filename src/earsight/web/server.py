@@ -15,8 +15,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from earsight.errors import InputError, LibraryError
-from earsight.library.catalog.location import find, named
-from earsight.storage import Remote
+from earsight.library.catalog.open import find
+from earsight.storage import Remote, parse_location
 from earsight.web.app import create_app
 from earsight.web.desktop import opening
 from earsight.web.header_timeout import TimedHeads
@@ -84,7 +84,7 @@ def serve(
             beyond loopback.
         LibraryError: There is no such folder.
     """
-    place = named(folder)
+    place = parse_location(folder)
     if isinstance(place, Remote):
         find(place)
     elif not place.is_dir():

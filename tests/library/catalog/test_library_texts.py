@@ -18,8 +18,8 @@ from earsight import engine
 from earsight.errors import InputError, MediaError
 from earsight.extractors.minilm import MiniLM
 from earsight.extractors.preprocessing.text_files import parse_srt, read_cues, read_text
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.location import FOLDER
+from earsight.library.catalog.open import open_catalog
 from earsight.library.client import Library
 from earsight.library.embedding.extraction import Sources
 from earsight.library.indexing.forget import forget
@@ -60,7 +60,7 @@ def folder(told: Path, tmp_path: Path) -> Path:
 
 
 def texts(folder: Path) -> list[str]:
-    with Store.open(folder / FOLDER) as store:
+    with open_catalog(folder / FOLDER) as store:
         return [os.fsdecode(text.path) for text in store.texts()]
 
 

@@ -14,8 +14,8 @@ from _clips import make_clip
 from _received import edited, set_fact, set_settings
 from earsight.cli import main
 from earsight.errors import LibraryError
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.location import FOLDER, held_by
+from earsight.library.catalog.open import open_catalog
 from earsight.library.catalog.trust import NotTrustedError, Request
 from earsight.library.indexing.forget import forget
 from earsight.library.indexing.pipeline import index, refresh
@@ -69,7 +69,7 @@ def test_a_library_that_is_a_link_is_an_error(library: Path, tmp_path: Path, use
     with pytest.raises(LibraryError, match="is a link"):
         USES[use](library)
     assert state(tmp_path / "elsewhere") == before
-    with Store.open(tmp_path / "elsewhere") as store:  # by its own name, it is somebody's word
+    with open_catalog(tmp_path / "elsewhere") as store:  # by its own name, it is somebody's word
         assert store.clips()
 
 
@@ -182,7 +182,7 @@ def test_a_library_elsewhere_is_bound_by_its_user_alone(
         assert opened.search(clip=clip.id).results  # by its stored vectors
     monkeypatch.chdir(tmp_path)
     (tmp_path / "place:").symlink_to(library)  # a file of that name here is not the clip's
-    with Store.open(place) as store, pytest.raises(LibraryError, match="does not know where"):
+    with open_catalog(place) as store, pytest.raises(LibraryError, match="does not know where"):
         _ = store.root
     with pytest.raises(LibraryError, match=r"Say so once: earsight index CLIPS --library"):
         refresh(place)

@@ -20,9 +20,9 @@ from _received import SECRET, edited, listening, set_fact, set_info, set_setting
 from earsight import discovery
 from earsight.cli import _trust, app
 from earsight.errors import EarsightError, LibraryError
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.consent import asked_for
 from earsight.library.catalog.location import FOLDER
+from earsight.library.catalog.open import open_catalog
 from earsight.library.catalog.trust import NotTrustedError, Request, Trust, requests_of
 from earsight.library.indexing.pipeline import index, refresh
 from earsight.library.reports.doctor import check_library
@@ -170,7 +170,7 @@ def test_what_is_given_here_is_the_users_word(library: Path, tmp_path: Path) -> 
 
 
 def test_what_was_agreed_to_is_private_and_can_be_taken_back(library: Path) -> None:
-    with Store.open(library / FOLDER) as store:
+    with open_catalog(library / FOLDER) as store:
         trust, identity = store.trust, store.identity
     trust.allow([Request("server", "milvus://a:1")])
     assert trust.file.stat().st_mode & 0o077 == trust.file.parent.stat().st_mode & 0o077 == 0
@@ -274,7 +274,7 @@ def test_a_model_of_a_plug_in_is_not_loaded_unasked(
     monkeypatch.syspath_prepend(tmp_path)
     names = discovery.names("methods") | {"mine": "mine_plugin"}
     monkeypatch.setattr(discovery, "names", lambda floor: names)
-    with Store.open(library / FOLDER) as store:
+    with open_catalog(library / FOLDER) as store:
         current = store.current()
     assert current is not None
     header = library / FOLDER / "models" / str(current.id) / "bridge" / "model.json"
@@ -306,7 +306,7 @@ def test_a_library_that_was_taken_out_of_its_folder_is_bound_by_a_word(
 
 
 def test_two_agreements_at_once_are_both_kept(library: Path) -> None:
-    with Store.open(library / FOLDER) as store:
+    with open_catalog(library / FOLDER) as store:
         identity = store.identity
     records = [Trust(library / FOLDER, identity) for _ in range(8)]
     for record in records:

@@ -15,8 +15,8 @@ from earsight.cli.search import _ranked
 from earsight.errors import InputError, LibraryError, UnknownNameError, WeightsError
 from earsight.extractors import FeatureExtractor
 from earsight.extractors.inception import fit_pca
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.location import FOLDER
+from earsight.library.catalog.open import open_catalog
 from earsight.library.catalog.scan import File
 from earsight.library.embedding.extraction import Sources
 from earsight.library.embedding.settings import PRESETS, Settings
@@ -56,7 +56,7 @@ def test_weights_that_cannot_be_had_are_an_error_and_no_setting(
     monkeypatch.setattr(FeatureExtractor, "fetch_weights", nowhere)
     with pytest.raises(WeightsError, match="is nowhere"):
         index(library, features="paper")
-    with Store.open(library / FOLDER) as store:
+    with open_catalog(library / FOLDER) as store:
         assert Settings.of(store) == Settings()
     assert not index(library).rebuilt  # no other pair in its place, and nothing lost
 

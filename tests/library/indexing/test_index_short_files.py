@@ -15,8 +15,8 @@ from _folders import QUICK, in_this_process
 from earsight import engine
 from earsight.cli._show import Lines
 from earsight.errors import WeightsError
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.location import FOLDER
+from earsight.library.catalog.open import open_catalog
 from earsight.library.embedding.extraction import Sources
 from earsight.library.embedding.feature_tables import Tables
 from earsight.library.embedding.settings import Settings
@@ -69,7 +69,7 @@ class Told(Silent):
 def _vectors(folder: Path) -> dict[str, bytes]:
     """Return all that was read of a folder's files, bit for bit."""
     found: dict[str, bytes] = {}
-    with Store.open(folder / FOLDER) as store:
+    with open_catalog(folder / FOLDER) as store:
         sources = Settings.of(store).sources
         tables = Tables(store.folder, sources.fingerprint, sources.roles)
         for role in tables.roles:
@@ -155,7 +155,7 @@ def test_weights_that_change_while_files_are_read_are_noticed(
     monkeypatch.setattr(engine, "run", changing)
     with pytest.raises(WeightsError, match="Nothing was mixed"):
         index(folder, **QUICK)
-    with Store.open(folder / FOLDER) as store:
+    with open_catalog(folder / FOLDER) as store:
         assert store.files() == [] and store.contents("another") == {}
 
 

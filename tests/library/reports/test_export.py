@@ -11,8 +11,8 @@ import pytest
 
 from _folders import QUICK, fill, rows
 from earsight.errors import InputError, LibraryError
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.location import FOLDER
+from earsight.library.catalog.open import open_catalog
 from earsight.library.embedding.feature_tables import embedding_table
 from earsight.library.indexing.forget import forget
 from earsight.library.indexing.pipeline import index
@@ -45,7 +45,7 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_every_row_of_every_clip(made: Path, file: Path) -> None:
     report = export(made, file)
     found, about = read(file)
-    with Store.open(made / FOLDER) as store:
+    with open_catalog(made / FOLDER) as store:
         current = store.current()
         assert current is not None
         clips = {as_text(clip.path): clip for clip in store.clips()}

@@ -11,8 +11,8 @@ from _folders import names, rows
 from earsight import engine
 from earsight.cli.upkeep import _pending
 from earsight.errors import InputError, LibraryError
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.location import FOLDER, held_by, locked
+from earsight.library.catalog.open import open_catalog
 from earsight.library.indexing.forget import forget, forgotten, take_back
 from earsight.library.indexing.pipeline import index
 from earsight.library.reports.status import status
@@ -142,7 +142,7 @@ def test_the_text_beside_it_leaves_with_it(library: Path) -> None:
     index(library)
     forget(library, ["red/b.mp4"])
     for _ in range(2):
-        with Store.open(library / FOLDER) as store:
+        with open_catalog(library / FOLDER) as store:
             assert [text.path for text in store.texts()] == [b"short.txt"]
         pending = status(library).pending
         assert pending is not None and not pending.new
@@ -184,7 +184,7 @@ def test_a_kill_between_the_two_steps_of_forgetting(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("earsight.library.catalog.sqlite.LocalStore.move_and_drop", killed)
+        patch.setattr("earsight.library.catalog.sqlite.Catalog.move_and_drop", killed)
         with pytest.raises(KeyboardInterrupt):
             forget(library, ["red/b.mp4"])
     assert index(library).n_clips == 8

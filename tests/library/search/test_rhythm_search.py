@@ -18,8 +18,8 @@ from _server import serving
 from earsight.cli import app
 from earsight.engine import NoTimeLeft, TookTooLong, WorkerDied
 from earsight.errors import InputError, LibraryError, MediaError
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.location import FOLDER
+from earsight.library.catalog.open import open_catalog
 from earsight.library.embedding.feature_tables import Tables, stored_tables
 from earsight.library.indexing.pipeline import index
 from earsight.library.progress import Silent
@@ -89,7 +89,7 @@ def clips(asked: Path, tmp_path: Path) -> Path:
 
 
 def kept(folder: Path) -> Tables:
-    with Store.open(folder / FOLDER) as store:
+    with open_catalog(folder / FOLDER) as store:
         current = store.current()
         assert current is not None
         return stored_tables(store, current)
@@ -198,7 +198,7 @@ def test_what_is_on_another_machine_is_not_opened(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other:clips").mkdir()
     elsewhere = Path(shutil.copy(fresh / "2.mp4", "other:clips"))  # there is such a file, by chance
-    with Store.open(fresh / FOLDER) as store:
+    with open_catalog(fresh / FOLDER) as store:
         searcher = Searcher(store)
         answer = searcher.answer(wild)
         far = [
@@ -326,7 +326,7 @@ def test_the_query_and_the_clips_have_one_minute_together(
         given.append((each, all_of_them))
         return within(*work, each=600, all_of_them=600, **more)
 
-    with Store.open(fresh / FOLDER) as store:
+    with open_catalog(fresh / FOLDER) as store:
         searcher = Searcher(store)
         answer = searcher.answer(wild)
         timings = Timings(stored_tables(store, searcher.opened.embedding), wild, None, 1000.0)

@@ -7,10 +7,9 @@ from functools import cached_property
 from pathlib import Path
 
 from earsight.errors import InputError
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.records import Clip, Content
 from earsight.library.catalog.sidecars import beside, is_text
-from earsight.library.catalog.sqlite import LocalStore
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.embedding.extraction import MODALITIES
 from earsight.media import Status
 from earsight.paths import as_text
@@ -22,18 +21,17 @@ class LibraryClip:
 
     Attributes:
         id: Its number; it stays as long as the file stays in the library, also where it moves.
-        path: Relative to the clips folder, or MACHINE:FOLDER/PATH in a library on S3; bytes
-            outside UTF-8 as %XX.
+        path: Relative to the clips folder; bytes outside UTF-8 as %XX.
         label: Its class, or None.
         seconds: How long it is; None where it could not be read.
         has: Of "audio" and "visual", what it answers with.
         status: "ok", "partial", "no_audio", "no_video", "unreadable", or "not read".
         message: What was wrong; empty where nothing was.
         content: SHA-256 of the file; copies share it.
-        file: Where it is; MACHINE:PATH of one on another machine.
+        file: Where it is; NAME:/PATH where this machine does not know the clips folder.
         size, mtime_ns: Of the file as it was read.
         text: Content of the text beside it that it answers with; None where there is none.
-        root: The clips folder that it lies in; None where that is on another machine.
+        root: The clips folder; None where this machine does not know it.
     """
 
     id: int
@@ -95,7 +93,7 @@ class Filter:
         return (self.min_seconds or 0.0) <= clip.seconds <= (self.max_seconds or float("inf"))
 
 
-def listing(store: Store, features: str) -> list[LibraryClip]:
+def listing(store: Catalog, features: str) -> list[LibraryClip]:
     """Return the clips of a library by path, with what the extractors `features` found in them."""
     return _listed(store, store.clips_and_texts(), store.contents(features))
 
@@ -104,13 +102,13 @@ class ByContent(Mapping[str, list[LibraryClip]]):
     """Content → the clips that hold it: each is looked up, until all are gone through.
 
     Args:
-        store: A library on a disk, which looks a content up faster than it reads all.
+        store: The library.
         features: Fingerprint of the extractors.
         clips: Returns all clips.
     """
 
     def __init__(
-        self, store: LocalStore, features: str, clips: Callable[[], Iterable[LibraryClip]]
+        self, store: Catalog, features: str, clips: Callable[[], Iterable[LibraryClip]]
     ) -> None:
         self._store, self._features, self._clips = store, features, clips
         self._found: dict[str, list[LibraryClip]] = {}
@@ -148,13 +146,13 @@ def by(key: str, clips: Iterable[LibraryClip]) -> dict[str, list[LibraryClip]]:
 
 
 def _listed(
-    store: Store, files: tuple[list[Clip], list[Clip]], contents: Mapping[str, Content]
+    store: Catalog, files: tuple[list[Clip], list[Clip]], contents: Mapping[str, Content]
 ) -> list[LibraryClip]:
     known, texts = files[0], beside(*files)
     clips = []
     for clip in known:
         found = contents.get(clip.content)
-        said = texts.get((clip.folder, clip.path))
+        said = texts.get(clip.path)
         text = contents.get(said.content) if said else None
         rows = found.report["rows"] if found else {}
         clips.append(
@@ -171,7 +169,7 @@ def _listed(
                 clip.size,
                 clip.mtime_ns,
                 text.content if text and text.windows else None,
-                store.root_of(clip),
+                store.root if store.knows_root else None,
             )
         )
     return clips

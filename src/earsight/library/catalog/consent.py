@@ -2,14 +2,14 @@
 
 from dataclasses import asdict
 
-from earsight.library.catalog.base import Store
-from earsight.library.catalog.location import find
+from earsight.library.catalog.open import find, open_catalog
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.catalog.trust import Request, Trust, requests_of
 from earsight.library.embedding.settings import Settings
-from earsight.storage import Place
+from earsight.storage import Location
 
 
-def asked_for(library: str | Place) -> tuple[Trust, list[Request]]:
+def asked_for(library: str | Location) -> tuple[Trust, list[Request]]:
     """Return what a library asks for outside of itself and nobody on this machine has agreed to.
 
     And where an agreement is kept.
@@ -20,11 +20,11 @@ def asked_for(library: str | Place) -> tuple[Trust, list[Request]]:
     Raises:
         LibraryError: No library, or one that cannot be read.
     """
-    with Store.open(find(library)) as store:
+    with open_catalog(find(library)) as store:
         return store.trust, asked_of(store)
 
 
-def trust_library(library: str | Place) -> list[Request]:
+def trust_library(library: str | Location) -> list[Request]:
     """Agree to what a library asks for outside of itself, now and later on this machine.
 
     Args:
@@ -37,15 +37,15 @@ def trust_library(library: str | Place) -> list[Request]:
     Raises:
         LibraryError: No library, or one that cannot be read.
     """
-    with Store.open(find(library)) as store:
+    with open_catalog(find(library)) as store:
         asked = asked_of(store)
         store.trust.allow(asked)
         return asked
 
 
-def asked_of(store: Store) -> list[Request]:
+def asked_of(store: Catalog) -> list[Request]:
     """Return the same of an open library."""
-    clips = store.root if store.is_fed_here else None
+    clips = store.root if store.knows_root else None
     asked = set(requests_of(asdict(Settings.of(store)), clips))
     current = store.current()
     if current is not None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from earsight.datasets import folder_labels, read_label_csv, why_no_folder_labels
 from earsight.errors import LabelError
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.records import LONGEST, Clip
 from earsight.library.catalog.sidecars import is_text
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.progress import Progress
 from earsight.paths import as_text
 
@@ -32,7 +32,7 @@ class Labelling:
 
 
 def label_clips(
-    store: Store, setting: str, progress: Progress, answering: Collection[str]
+    store: Catalog, setting: str, progress: Progress, answering: Collection[str]
 ) -> Labelling:
     """Give each clip its label and say where the labels came from.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from earsight.errors import LibraryError
 from earsight.media import MEDIA_SUFFIXES, Status
-from earsight.storage import Place
+from earsight.storage import Location
 from earsight.untrusted import parse_json
 from earsight.vectors import EMBEDDED
 
@@ -42,7 +42,7 @@ _OUTSIDE = re.compile(rb"(?:\A|/)(?:\.|/|\Z)|\0")  # a part that is empty or beg
 
 @dataclass(frozen=True)
 class Clip:
-    """One file of the library; `folder` tells folders apart where a library has several."""
+    """One file of the library."""
 
     id: int
     path: bytes
@@ -50,7 +50,6 @@ class Clip:
     mtime_ns: int
     content: str
     label: str | None
-    folder: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,12 +99,16 @@ class BadRowError(ValueError):
     """A row breaks a rule; whoever knows the library says which library it is."""
 
 
-def damaged(library: Place, why: object) -> LibraryError:
+def damaged(library: Location, why: object) -> LibraryError:
     """Return the error for a library whose rows are not what Earsight writes."""
     return LibraryError(
-        f"The library {library} is damaged or was changed by hand: {why}. Delete {library} and "
-        "index again; the clips themselves are not touched."
+        f"The library {library} is damaged or was changed by hand: {why}. {how_to_remake(library)}"
     )
+
+
+def how_to_remake(library: Location) -> str:
+    """Say what to do where nothing else helps."""
+    return f"Delete {library} and index again; the clips themselves are not touched."
 
 
 def checked_clip(row: Mapping[str, Any]) -> Clip:
@@ -127,7 +130,6 @@ def checked_clip(row: Mapping[str, Any]) -> Clip:
         _whole(row.get("mtime_ns"), "the time of a clip", -_MOST),
         checked_name(row.get("content"), "the content of a clip"),
         None if label is None else _text(label, "the label of a clip"),
-        _text(row.get("folder") or "", "the folder of a clip"),
     )
 
 

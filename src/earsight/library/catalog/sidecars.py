@@ -53,14 +53,10 @@ def chosen(texts: Iterable[bytes], clips: Iterable[bytes]) -> set[bytes]:
     return set(first.values())
 
 
-def beside(clips: Iterable["Clip"], texts: Iterable["Clip"]) -> dict[tuple[str, bytes], "Clip"]:
-    """Return folder and path of a clip → its text, for the clips that have one."""
-    by_stem = {(text.folder, stem(text.path)): text for text in texts}
-    return {
-        (clip.folder, clip.path): by_stem[clip.folder, stem(clip.path)]
-        for clip in clips
-        if (clip.folder, stem(clip.path)) in by_stem
-    }
+def beside(clips: Iterable["Clip"], texts: Iterable["Clip"]) -> dict[bytes, "Clip"]:
+    """Return path of a clip → its text, for the clips that have one."""
+    by_stem = {stem(text.path): text for text in texts}
+    return {clip.path: by_stem[stem(clip.path)] for clip in clips if stem(clip.path) in by_stem}
 
 
 def text_beside(clip: Path) -> Path | None:

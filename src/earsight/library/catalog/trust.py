@@ -23,7 +23,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from earsight import discovery
 from earsight.errors import EarsightError, LibraryError
 from earsight.paths import as_text, config_home
-from earsight.storage import Place, Remote, endpoint
+from earsight.storage import Location, Remote, endpoint
 from earsight.untrusted import parse_json
 from earsight.vectors import EMBEDDED
 
@@ -70,7 +70,7 @@ class Trust:
         identity: Its id; of a library on S3 the address is enough.
     """
 
-    def __init__(self, library: Place, identity: str = "") -> None:
+    def __init__(self, library: Location, identity: str = "") -> None:
         self.library, self.identity = library, identity
 
     @cached_property

@@ -14,8 +14,8 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.errors import LibraryError
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.records import Embedding
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.catalog.trust import requests_of
 from earsight.library.embedding.extraction import (
     MODALITIES,
@@ -28,7 +28,7 @@ from earsight.library.embedding.extraction import (
 )
 from earsight.library.embedding.joint_space import Space
 from earsight.library.progress import Progress
-from earsight.storage import Place
+from earsight.storage import Location
 from earsight.vectors import (
     EMBEDDED,
     HELD_BYTES,
@@ -71,7 +71,7 @@ class Tables:
         roles: What is kept of a file, as `Sources.roles` names it.
     """
 
-    def __init__(self, folder: Place, features: str, roles: Sequence[str]) -> None:
+    def __init__(self, folder: Location, features: str, roles: Sequence[str]) -> None:
         self.folder = folder / "vectors"
         self.features = features
         self.roles = tuple(roles)
@@ -193,7 +193,7 @@ def _chunks(contents: Mapping[str, int]) -> Iterator[list[str]]:
         yield chunk
 
 
-def stored_tables(store: Store, embedding: Embedding) -> Tables:
+def stored_tables(store: Catalog, embedding: Embedding) -> Tables:
     """Return the tables that an embedding was made from."""
     roles = embedding.roles
     if not roles:
@@ -202,7 +202,7 @@ def stored_tables(store: Store, embedding: Embedding) -> Tables:
     return Tables(store.folder, embedding.features, roles)
 
 
-def embedding_table(folder: Place, name: str, index: str = EMBEDDED) -> VectorTable:
+def embedding_table(folder: Location, name: str, index: str = EMBEDDED) -> VectorTable:
     """Return the table of vectors of one embedding, in an index by its address."""
     return open_index(index, folder / "vectors", name)
 
@@ -243,7 +243,7 @@ def write_embedding(
 ) -> int:
     """Embed every row of every modality into a new table; return how many rows there are."""
     table.drop()
-    is_made = False  # once: where another machine removes it, as overtaken, it stays removed
+    is_made = False
     n_rows = 0
     parts = [{c: contents[c] for c in some} for some in _chunks(contents)]
     work = [(modality, part) for modality in (*MODALITIES, TEXT) for part in parts]
@@ -263,40 +263,22 @@ def write_embedding(
     return n_rows
 
 
-def drop_others(store: Store, current: Embedding) -> None:
-    """Remove what extractors read that nobody uses, and embeddings that no longer answer."""
+def drop_others(store: Catalog, current: Embedding) -> None:
+    """Remove what other extractors read, and the embeddings that no longer answer."""
     folder = store.folder / "vectors"
-    names = table_names(folder)  # before it is asked by what folders are read
-    kept = tuple(f"-{features}" for features in store.keep_features(current.features))
-    drop_embeddings(store, current)
-    for name in names:
-        if _number(name) < 0 and not name.endswith(kept):
-            LanceIndex(folder, name).drop()
-
-
-def drop_embeddings(store: Store, current: Embedding, *, moved: bool = False) -> None:
-    """Remove the tables of embeddings that no longer answer.
-
-    Args:
-        store: The library.
-        current: What answers.
-        moved: It was moved just now, and is the number of no other table. Otherwise, on S3, a
-            table of its number or a larger one may be being written by another machine.
-    """
-    folder = store.folder / "vectors"
+    store.drop_other_features(current.features)
+    drop_embeddings(store.folder, current)
     for name in table_names(folder):
-        number = _number(name)
-        if number >= 0 and name != current.table and not may_be_made(store, current, number, moved):
+        if _number(name) < 0 and not name.endswith(f"-{current.features}"):
             LanceIndex(folder, name).drop()
 
 
-def may_be_made(store: Store, current: Embedding, number: int, moved: bool) -> bool:
-    """Whether another machine may be writing a table of an embedding's number just now.
-
-    One with a larger number than what answers is a new embedding; one with its number is where it
-    is being moved to, unless it was moved by whoever asks.
-    """
-    return store.shared and (number > current.id or (number == current.id and not moved))
+def drop_embeddings(library: Location, current: Embedding) -> None:
+    """Remove the tables of the embeddings that no longer answer."""
+    folder = library / "vectors"
+    for name in table_names(folder):
+        if _number(name) >= 0 and name != current.table:
+            LanceIndex(folder, name).drop()
 
 
 def _number(table: str) -> int:

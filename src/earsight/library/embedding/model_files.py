@@ -16,10 +16,10 @@ from typing import Any
 
 from earsight.errors import InputError, ModelFileError, StorageError
 from earsight.library.catalog.folder_handle import Directory, open_directory
-from earsight.library.catalog.location import FOLDER, private
+from earsight.library.catalog.location import FOLDER, cache_folder
 from earsight.library.catalog.records import Embedding
 from earsight.library.embedding.joint_space import BRIDGE, HEADER, LEARNED, Space, is_file
-from earsight.storage import Place, Remote
+from earsight.storage import Location, Remote
 from earsight.untrusted import check_memory
 
 LOG = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 _DRAFT = re.compile(r"\.tmp-\w+")  # of a file that a killed run was writing
 
 
-def save_space(library: Place, number: int, space: Space) -> dict[str, Any]:
+def save_space(library: Location, number: int, space: Space) -> dict[str, Any]:
     """Keep the model of embedding `number`; return what the embedding's `info` must hold of it.
 
     Raises:
@@ -53,7 +53,7 @@ def save_space(library: Place, number: int, space: Space) -> dict[str, Any]:
     return {_FILES: {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}}
 
 
-def open_space(library: Place, embedding: Embedding) -> Space:
+def open_space(library: Location, embedding: Embedding) -> Space:
     """Open the model of an embedding.
 
     Raises:
@@ -84,7 +84,7 @@ def _read(
     return files
 
 
-def stands(library: Place, embedding: Embedding) -> bool:
+def stands(library: Location, embedding: Embedding) -> bool:
     """Whether the model of an embedding is there, and on a disk what was written."""
     try:
         names = _named(library, embedding)
@@ -97,7 +97,7 @@ def stands(library: Place, embedding: Embedding) -> bool:
     return all((library / f"{MODELS}/{embedding.id}/{name}").info() is not None for name in names)
 
 
-def drop_spaces(library: Place, current: int) -> list[str]:
+def drop_spaces(library: Location, current: int) -> list[str]:
     """Remove the models that no longer answer; on S3, those that began before the one that does.
 
     Returns:
@@ -152,7 +152,7 @@ def _remove(models: Directory, name: str) -> list[str]:
         return [name]
 
 
-def _named(library: Place, embedding: Embedding) -> dict[str, str]:
+def _named(library: Location, embedding: Embedding) -> dict[str, str]:
     """Return the files of a model, name → SHA-256, as its embedding has them, checked.
 
     Raises:
@@ -173,13 +173,13 @@ def _named(library: Place, embedding: Embedding) -> dict[str, str]:
     return dict(files)
 
 
-def _again(library: Place) -> str:
+def _again(library: Location) -> str:
     if isinstance(library, Path) and library.name == FOLDER:
         return "earsight index CLIPS --rebuild"
     return f"earsight index CLIPS --library {library} --rebuild"
 
 
-def _check(library: Place, where: str, name: str, data: bytes, expected: str) -> None:
+def _check(library: Location, where: str, name: str, data: bytes, expected: str) -> None:
     found = hashlib.sha256(data).hexdigest()
     if found != expected:
         raise ModelFileError(
@@ -193,7 +193,7 @@ def _fetched(
 ) -> dict[str, bytes]:
     """Return the files of a model from this machine's cache, all of them checked."""
     whole = hashlib.sha256(repr(sorted(names.items())).encode()).hexdigest()
-    folder = private(library) / MODELS / f"{embedding.id}-{whole[:16]}"
+    folder = cache_folder(library) / MODELS / f"{embedding.id}-{whole[:16]}"
     files = {}
     for name, expected in names.items():
         path = folder / name

@@ -7,8 +7,8 @@ from typing import Any
 
 from earsight.discovery import make, parse_spec
 from earsight.errors import InputError, UnknownNameError
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.records import BadRowError, checked_settings, damaged
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.catalog.trust import requests_of
 from earsight.library.embedding.extraction import EARS, EYES, Sources
 from earsight.vectors import EMBEDDED, check_address
@@ -24,7 +24,6 @@ PRESETS = {
 
 
 _NO_FILE = ("folders", "none")
-_OF_THE_FOLDER = ("labels", "exclude")  # of a folder of clips, where a library has several
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class Settings:
         return settings
 
     @classmethod
-    def of(cls, store: Store) -> "Settings":
+    def of(cls, store: Catalog) -> "Settings":
         """Return the settings that a library was last indexed with, whoever made it.
 
         Raises:
@@ -104,12 +103,12 @@ class Settings:
         if strange:
             raise damaged(store.folder, f"there is no setting {strange[0]!r}")
         labels = kept.get("labels", cls.labels)
-        if labels not in _NO_FILE and store.is_fed_here:  # relative: it came with the clips
+        if labels not in _NO_FILE and store.knows_root:  # relative: it came with the clips
             kept["labels"] = os.path.normpath(store.root / labels)
         return cls(**kept | {"exclude": tuple(kept.get("exclude", ()))})
 
     @classmethod
-    def agreed(cls, store: Store, changes: dict[str, Any], *, agree: bool = False) -> "Settings":
+    def agreed(cls, store: Catalog, changes: dict[str, Any], *, agree: bool = False) -> "Settings":
         """Return what a library was last indexed with, changed by what its user gives now.
 
         What is given is the user's word, and is remembered as that on this machine.
@@ -134,16 +133,15 @@ class Settings:
         store.trust.allow(requests_of({name: getattr(after, name) for name in given}, root))
         return after
 
-    def keep(self, store: Store) -> None:
+    def keep(self, store: Catalog) -> None:
         """Remember these settings."""
         kept = asdict(self)
         if self.labels not in _NO_FILE and Path(self.labels).is_relative_to(store.root):
             kept["labels"] = os.path.relpath(self.labels, store.root)
-        own = {name: kept.pop(name) for name in _OF_THE_FOLDER}
-        store.keep_settings(kept, own)
+        store.keep_settings(kept)
 
 
-def _without(store: Store, own: dict[str, Any], clips: Path) -> str:
+def _without(store: Catalog, own: dict[str, Any], clips: Path) -> str:
     """Say by which options the requests of settings are taken back."""
     asking = [name for name, one in own.items() if requests_of({name: one}, clips)]
     options = " ".join(f"--{name} {getattr(Settings, name)}" for name in asking)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from earsight.library.catalog.base import Store
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.embedding.model_selection import LEARN_VERSION
 from earsight.library.embedding.settings import Settings
 
@@ -29,7 +29,7 @@ class Plan:
     digest: str
 
 
-def plan_of(store: Store, features: str, settings: Settings, labels: Mapping[str, str]) -> Plan:
+def plan_of(store: Catalog, features: str, settings: Settings, labels: Mapping[str, str]) -> Plan:
     """Return what an embedding of the clips as they were read would be made from."""
     contents = store.contents(features)
     read = {name: content.windows for name, content in contents.items() if content.windows}

@@ -6,15 +6,14 @@ import numpy as np
 
 from earsight.errors import LibraryError
 from earsight.features import PairedFeatures
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.labels import agreed_labels
-from earsight.library.catalog.location import find
+from earsight.library.catalog.open import find, open_catalog
 from earsight.library.catalog.trust import requests_of
 from earsight.library.embedding.extraction import MODALITIES, Sources
 from earsight.library.embedding.feature_tables import stored_tables
 from earsight.library.embedding.paired_rows import NO_LABEL, PairedRows, load_pairs
 from earsight.library.embedding.settings import Settings
-from earsight.storage import Place
+from earsight.storage import Location
 
 
 @dataclass(frozen=True)
@@ -38,13 +37,13 @@ class StoredPairs:
     note: str
 
 
-def stored_pairs(library: str | Place) -> StoredPairs:
+def stored_pairs(library: str | Location) -> StoredPairs:
     """Read the rows of a library; a content that files give several labels has none.
 
     Raises:
         LibraryError: No library, or none of its clips was read.
     """
-    with Store.open(find(library)) as store:
+    with open_catalog(find(library)) as store:
         current = store.current()
         if current is None:
             raise LibraryError(
@@ -66,7 +65,7 @@ def stored_pairs(library: str | Place) -> StoredPairs:
     return StoredPairs(rows, len(held), n_paired, n_copies, settings, note)
 
 
-def paired_features(library: str | Place) -> tuple[PairedFeatures, str]:
+def paired_features(library: str | Location) -> tuple[PairedFeatures, str]:
     """Return the learned-from features of a library as a feature file would hold them.
 
     Rows without a label are left out where others have one. A clip's windows are one group.

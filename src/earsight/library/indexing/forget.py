@@ -12,14 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from earsight.errors import InputError, LibraryError
-from earsight.library.catalog.base import Store, writing
-from earsight.library.catalog.location import drop_own_folder, find
-from earsight.library.catalog.machines import OF_A_FOLDER
+from earsight.library.catalog.open import find, open_catalog, writing
 from earsight.library.catalog.records import Clip
 from earsight.library.catalog.scan import File, Scan, content_of
 from earsight.library.catalog.sidecars import is_text, stem
+from earsight.library.catalog.sqlite import Catalog
 from earsight.paths import as_text
-from earsight.storage import Place, Remote
+from earsight.storage import Location
 
 _Places = dict[str, list[File]]  # content → the files that hold it, as last seen
 
@@ -39,7 +38,7 @@ class Forgotten:
     n_clips: int
 
 
-def forget(library: str | Place, clips: Sequence[str | Path]) -> Forgotten:
+def forget(library: str | Location, clips: Sequence[str | Path]) -> Forgotten:
     """Let clips leave the library; their files are not touched.
 
     Args:
@@ -65,60 +64,17 @@ def forget(library: str | Place, clips: Sequence[str | Path]) -> Forgotten:
             file = File(clip.path, clip.size, clip.mtime_ns)
             places.setdefault(_true_content(store, clip), []).append(file)
         _save(store, places)  # first: what is in this list goes, should a kill come between
-        staying = {(clip.folder, stem(clip.path)) for clip in known if clip not in leaving}
-        texts = [text for text in store.texts() if (text.folder, stem(text.path)) not in staying]
+        staying = {stem(clip.path) for clip in known if clip not in leaving}
+        texts = [text for text in store.texts() if stem(text.path) not in staying]
         store.drop([*leaving, *texts])
         return Forgotten(
             [store.name_of(clip) for clip in leaving],
-            len(leaving) - len({(clip.folder, clip.path) for clip in named}),
+            len(leaving) - len({clip.path for clip in named}),
             len(known) - len(leaving),
         )
 
 
-def forget_folder(library: str | Place, folder: str) -> Forgotten:
-    """Let a folder of clips leave a library on S3, as one whose machine is gone for good.
-
-    Its contents are not forgotten: what another folder holds of them stays, and the folder comes
-    back with all its clips when its machine indexes it again.
-
-    Args:
-        library: Its address.
-        folder: MACHINE:FOLDER, or what else `status` names it.
-
-    Raises:
-        InputError: No such folder feeds it, or the library lies on a disk.
-        LibraryError: No library, no other folder feeds it, or it cannot be written.
-    """
-    with writing(library) as store:
-        if not isinstance(store.folder, Remote):
-            raise InputError(
-                f"The library {store.folder} lies on a disk and has one folder of clips. To do "
-                "without it, delete that folder; the clips themselves are not in it."
-            )
-        files = store.everything()
-        # One that was being indexed while it left has clips, and a name no more.
-        feeding = {file.folder: file.folder for file in files} | store.fed_by
-        found = [one for one, name in feeding.items() if folder in (one, name)]
-        if not found:
-            raise InputError(
-                f"No folder {folder} feeds the library {store.folder}; nothing was changed. Those "
-                f"that do: {', '.join(feeding.values())}."
-            )
-        gone = [file for file in files if file.folder in found]
-        if len(found) == len(feeding):
-            raise LibraryError(
-                f"No other folder feeds the library {store.folder}. To do without it, delete what "
-                "is there; the clips themselves are not in it."
-            )
-        paths = [store.name_of(file) for file in gone if not is_text(file.path)]
-        store.drop(gone)  # first: what is left by a kill is still called by the folder's name
-        store.unset(f"{kind}:{one}" for kind in OF_A_FOLDER for one in found)
-        for one in found:
-            drop_own_folder(store.folder, one)
-        return Forgotten(paths, 0, len(store.clips()))
-
-
-def take_back(library: str | Place, clips: Sequence[str | Path]) -> Forgotten:
+def take_back(library: str | Location, clips: Sequence[str | Path]) -> Forgotten:
     """Let forgotten clips come back at the next `index`.
 
     Args:
@@ -134,7 +90,7 @@ def take_back(library: str | Place, clips: Sequence[str | Path]) -> Forgotten:
         by_path = {file.path: content for content, files in places.items() for file in files}
         back = set()
         for clip in clips:
-            path = next((one for _, one in _ways(store, clip) if one in by_path), None)
+            path = next((one for one in _ways(store, clip) if one in by_path), None)
             if path is None:
                 raise InputError(f"{clip} was not forgotten. What was: earsight forget --list.")
             back.add(by_path[path])
@@ -143,18 +99,18 @@ def take_back(library: str | Place, clips: Sequence[str | Path]) -> Forgotten:
         return Forgotten(paths, len(paths) - len(clips), len(store.clips()))
 
 
-def forgotten(library: str | Place) -> list[str]:
+def forgotten(library: str | Location) -> list[str]:
     """Return the files that were forgotten, relative to the clips folder, as last seen there."""
-    with Store.open(find(library)) as store:
+    with open_catalog(find(library)) as store:
         return forgotten_paths(store)
 
 
-def forgotten_paths(store: Store) -> list[str]:
+def forgotten_paths(store: Catalog) -> list[str]:
     """Return the files that were forgotten from an open library."""
     return sorted(as_text(file.path) for files in _load(store).values() for file in files)
 
 
-def leave_out(store: Store, found: Scan, *, keep: bool = False) -> tuple[Scan, int]:
+def leave_out(store: Catalog, found: Scan, *, keep: bool = False) -> tuple[Scan, int]:
     """Return a scan without what was forgotten, and how many files that were.
 
     Only files of a forgotten one's size are hashed, and each once: where it lies is remembered.
@@ -193,15 +149,15 @@ def leave_out(store: Store, found: Scan, *, keep: bool = False) -> tuple[Scan, i
     return replace(found, same=same, fresh=fresh, missing=missing, texts=texts), len(hidden)
 
 
-def _named(store: Store, clips: Sequence[Clip], clip: str | Path) -> Clip:
+def _named(store: Catalog, clips: Sequence[Clip], clip: str | Path) -> Clip:
     called = {store.name_of(one): one for one in clips}
     if str(clip) in called:
         return called[str(clip)]
-    known = {(store.root_of(one), one.path): one for one in clips}
-    for root, path in _ways(store, clip):
-        if (root, path) in known:
-            return known[root, path]
-        if any(one.startswith(path + b"/") for place, one in known if place == root):
+    known = {one.path: one for one in clips}
+    for path in _ways(store, clip):
+        if path in known:
+            return known[path]
+        if any(one.startswith(path + b"/") for one in known):
             raise InputError(
                 f"{clip} is a folder; forget takes clips. To leave out a folder: "
                 f"earsight index CLIPS --exclude '{as_text(path)}'."
@@ -215,22 +171,19 @@ def _named(store: Store, clips: Sequence[Clip], clip: str | Path) -> Clip:
     )
 
 
-def _ways(store: Store, clip: str | Path) -> Iterator[tuple[Path, bytes]]:
-    """Yield the clips folders of this machine and paths in them that a name may mean."""
+def _ways(store: Catalog, clip: str | Path) -> Iterator[bytes]:
+    """Yield the paths in the clips folder that a name may mean."""
     given = Path(os.path.abspath(clip))  # noqa: PTH100 - a link to a clip is a clip
     for path in (given, given.parent.resolve() / given.name):
-        for root in store.roots:
-            for base in (root, root.resolve()):
-                if path.is_relative_to(base):
-                    yield root, os.fsencode(path.relative_to(base))
-    for root in store.roots:
-        yield root, os.fsencode(os.path.normpath(clip))
+        for base in (store.root, store.root.resolve()) if store.knows_root else ():
+            if path.is_relative_to(base):
+                yield os.fsencode(path.relative_to(base))
+    yield os.fsencode(os.path.normpath(clip))
 
 
-def _true_content(store: Store, clip: Clip) -> str:
+def _true_content(store: Catalog, clip: Clip) -> str:
     """Return the hash of the file; that of a clip which could not be read is not its file's."""
-    here = store.root_of(clip) is not None
-    return (_hash(store.file_of(clip)) if here else None) or clip.content
+    return (_hash(store.file_of(clip)) if store.knows_root else None) or clip.content
 
 
 def _hash(file: Path) -> str | None:
@@ -240,13 +193,13 @@ def _hash(file: Path) -> str | None:
         return None
 
 
-def _load(store: Store) -> _Places:
+def _load(store: Catalog) -> _Places:
     return {
         content: [File(*file) for file in files] for content, files in store.forgotten().items()
     }
 
 
-def _save(store: Store, places: _Places) -> None:
+def _save(store: Catalog, places: _Places) -> None:
     store.forget(
         {
             content: [[file.path.hex(), file.size, file.mtime_ns] for file in files]

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from earsight import engine
 from earsight.errors import LibraryError, WeightsError
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.records import Content
 from earsight.library.catalog.scan import File, Scan, content_of, match_moves, scan
 from earsight.library.catalog.sidecars import is_text
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.embedding.extraction import Extracted, Sources, read_clip, report_of
 from earsight.library.embedding.feature_tables import Tables
 from earsight.library.embedding.text_rows import read_text
@@ -23,7 +23,7 @@ from earsight.library.progress import Progress
 from earsight.media import Report
 from earsight.paths import as_text
 from earsight.prefetch import ahead
-from earsight.storage import Place
+from earsight.storage import Location
 
 _BATCH_CLIPS = 2048  # at most so many clips, or …
 _BATCH_BYTES = 32 << 20  # … so much of what was read of them, or …
@@ -51,7 +51,7 @@ class Changes:
 
 
 def read_changes(
-    store: Store, found: Scan, sources: Sources, *, workers: int, progress: Progress
+    store: Catalog, found: Scan, sources: Sources, *, workers: int, progress: Progress
 ) -> Changes:
     """Bring the clips and their features up to date with a scan of the folder.
 
@@ -87,7 +87,7 @@ def read_changes(
                 changed.append((file, content))
             progress.advance(as_text(file.path))
 
-        twins = _may_have_twins(work, {one.size for one in store.everything()})
+        twins = _may_have_twins(work, {one.size for one in store.files()})
         reading = _Reading(store.root, done, sources, take)
         reading.read(twins, workers, writer.tick)
         writer.flush()
@@ -241,7 +241,7 @@ def _failed(file: File, content: str, message: str) -> tuple[File, str, Extracte
 class _Writer:
     """Writes vectors first, then acknowledges their clips; in batches, because commits are slow."""
 
-    def __init__(self, store: Store, sources: Sources) -> None:
+    def __init__(self, store: Catalog, sources: Sources) -> None:
         self._store, self._sources = store, sources
         self._features = sources.fingerprint
         self._tables = Tables(store.folder, self._features, sources.roles)
@@ -282,7 +282,6 @@ class _Writer:
         if self._flushes - self._merged >= min(max(least, self._merged // 4), most):
             self._merged = self._flushes
             self._tables.optimize()
-            self._store.optimize()
         read = [
             Content(
                 content,
@@ -305,7 +304,7 @@ def _size_of(extracted: Extracted) -> int:
     return vectors + sum(one.values.nbytes for one in extracted.sequences.values())
 
 
-def refuse_empty(root: Path, library: Place, found: Scan, exclude: Sequence[str]) -> None:
+def refuse_empty(root: Path, library: Location, found: Scan, exclude: Sequence[str]) -> None:
     """Refuse to forget a whole library because its folder looks empty.
 
     Raises:

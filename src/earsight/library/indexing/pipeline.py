@@ -14,21 +14,14 @@ from typing import Any
 
 from earsight import engine
 from earsight.errors import LibraryError
-from earsight.library.catalog.base import Store, now
-from earsight.library.catalog.labels import agreed_labels, check_labels, label_clips
-from earsight.library.catalog.location import (
-    FOLDER,
-    find,
-    knows,
-    locked,
-    named,
-    place_for,
-    place_of_lock,
-    unwritten,
-)
+from earsight.library.catalog.base import now
+from earsight.library.catalog.labels import check_labels, label_clips
+from earsight.library.catalog.location import FOLDER, place_for, write_error_message
+from earsight.library.catalog.open import exists, find, making, open_catalog
 from earsight.library.catalog.records import Clip, Embedding
 from earsight.library.catalog.scan import Scan, scan
 from earsight.library.catalog.sidecars import is_text
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.embedding import model_files
 from earsight.library.embedding.extraction import look_again
 from earsight.library.embedding.feature_tables import Tables, drop_others, write_embedding
@@ -38,16 +31,15 @@ from earsight.library.embedding.training_plan import Plan, plan_of
 from earsight.library.embedding.vector_location import (
     check_reachable,
     drop_left,
-    new_place,
+    new_location,
     table_of,
 )
 from earsight.library.indexing.forget import leave_out
 from earsight.library.indexing.ingest import Changes, read_changes, refuse_empty
-from earsight.library.indexing.sharing import let_go, waits
 from earsight.library.progress import Progress, Silent
 from earsight.media import Status
 from earsight.paths import as_text
-from earsight.storage import Place, Remote
+from earsight.storage import Location
 
 LOG = logging.getLogger(__name__)
 
@@ -79,7 +71,7 @@ class IndexReport:
         seconds: Wall-clock time.
     """
 
-    library: Place
+    library: Location
     n_clips: int = 0
     changes: Changes = field(default_factory=Changes)
     trouble: list[tuple[str, str, str]] = field(default_factory=list)
@@ -100,7 +92,7 @@ class IndexReport:
 def index(
     folder: Path,
     *,
-    library: str | Place | None = None,
+    library: str | Location | None = None,
     workers: int | None = None,
     rebuild: bool = False,
     skip: Collection[bytes] = (),
@@ -137,22 +129,22 @@ def index(
     if isinstance(place, Path) and place.exists() and not place.is_dir():
         raise LibraryError(f"The library is a folder; {place} is a file. Name another place.")
     settings = Settings().changed(changes)
-    if not knows(place, folder):
+    if not exists(place):
         refuse_empty(folder, place, scan(folder, (), settings.exclude), settings.exclude)
-    with locked(place_of_lock(place, folder), place), Store.create(place, folder) as store:
+    with making(place, folder) as store:
         try:
             store.bind(folder, agree=trust)
             settings = Settings.agreed(store, changes, agree=trust)
             work = _Work(settings, workers or engine.default_workers(), rebuild, frozenset(skip))
             report = _update(store, work, progress or Silent())
         except OSError as error:
-            raise LibraryError(unwritten(place, error)) from error
+            raise LibraryError(write_error_message(place, error)) from error
     report.seconds = time.monotonic() - begun
     return report
 
 
 def refresh(
-    place: str | Place, *, progress: Progress | None = None, trust: bool = False
+    place: str | Location, *, progress: Progress | None = None, trust: bool = False
 ) -> IndexReport:
     """Bring a library up to date by its own settings; a folder that has none gets one.
 
@@ -167,12 +159,11 @@ def refresh(
     try:
         library = find(place)
     except LibraryError:
-        if isinstance(named(place), Remote):
+        if not Path(str(place)).is_dir():
             raise
         return index(Path(str(place)), progress=progress, trust=trust)
-    with Store.open(library) as store:
-        root = store.root
-    inside = isinstance(library, Path) and library.resolve() == (root / FOLDER).resolve()
+    with open_catalog(library) as store:
+        root, inside = store.root, store.folder == store.root / FOLDER
     return index(root, library=None if inside else library, progress=progress, trust=trust)
 
 
@@ -186,7 +177,9 @@ class _Work:
     skip: frozenset[bytes]
 
 
-def _update(store: Store, work: _Work, progress: Progress, *, mended: bool = False) -> IndexReport:
+def _update(
+    store: Catalog, work: _Work, progress: Progress, *, mended: bool = False
+) -> IndexReport:
     settings = work.settings
     whole = scan(store.root, store.files(), settings.exclude)
     refuse_empty(store.root, store.folder, whole, settings.exclude)
@@ -200,7 +193,6 @@ def _update(store: Store, work: _Work, progress: Progress, *, mended: bool = Fal
         settings.sources.prepare()  # weights that cannot be had are no setting to remember
     settings.keep(store)  # nothing is wrong with them; a killed run goes on as it was asked to
     features = settings.sources.fingerprint
-    store.reads_by(features)
     tables = Tables(store.folder, features, settings.sources.roles)
     if store.contents(features) and not tables.complete:
         progress.say("Tables of the library are missing; its clips are read again.")
@@ -218,20 +210,17 @@ def _update(store: Store, work: _Work, progress: Progress, *, mended: bool = Fal
         raise LibraryError(f"None of the {n_clips} clips in {store.root} could be read. {first}")
     current = store.current()
     why = _why_anew(store, current, plan, work)
-    if why and store.shared and waits(store, current, settings, features, progress):
-        why = ""
     if why:
         LOG.info("What answers is made anew: %s.", why)
         if _mend(store, tables, progress):
             if mended:
                 raise LibraryError(
-                    f"Vectors written to {store.folder} do not stay there. Check the disk, delete "
-                    "that folder, and index again."
+                    f"Vectors written to {store.folder} could not be read back. Check the disk, "
+                    "delete that folder, and index again."
                 )
             return _update(store, work, progress, mended=True)
         current = _embed(store, work, plan, tables, progress)
-    if why or not store.shared:  # on S3 looking for what is left costs requests
-        _sweep(store, current, progress)
+    _sweep(store, current, progress)
     told = [(as_text(folder) + "/", "unreadable", why) for folder, why in found.closed.items()]
     return IndexReport(
         store.folder,
@@ -252,7 +241,7 @@ def _update(store: Store, work: _Work, progress: Progress, *, mended: bool = Fal
     )
 
 
-def _say_why(store: Store, work: _Work, found: Scan, features: str) -> None:
+def _say_why(store: Catalog, work: _Work, found: Scan, features: str) -> None:
     """Log what is about to be done, and the reason for each file."""
     if not LOG.isEnabledFor(logging.INFO):
         return
@@ -272,7 +261,7 @@ def _say_why(store: Store, work: _Work, found: Scan, features: str) -> None:
             LOG.info("%s is read again: it failed before.", as_text(clip.path))
 
 
-def _why_anew(store: Store, current: Embedding | None, plan: Plan, work: _Work) -> str:
+def _why_anew(store: Catalog, current: Embedding | None, plan: Plan, work: _Work) -> str:
     """Say why the embedding must be made; empty where it stands."""
     if current is None:
         return "nothing answers yet"
@@ -287,13 +276,13 @@ def _why_anew(store: Store, current: Embedding | None, plan: Plan, work: _Work) 
     return "it was asked for" if work.rebuild else ""
 
 
-def _stands(store: Store, current: Embedding) -> bool:
+def _stands(store: Catalog, current: Embedding) -> bool:
     """Whether what the embedding is made of is there."""
     table = table_of(store, current)
     return table.exists and model_files.stands(store.folder, current)
 
 
-def _mend(store: Store, tables: Tables, progress: Progress) -> bool:
+def _mend(store: Catalog, tables: Tables, progress: Progress) -> bool:
     """Make tables and acknowledged contents agree; return whether clips must be read again."""
     contents = store.contents(tables.features)
     unread = {file.content for file in store.files()} - contents.keys()
@@ -306,38 +295,27 @@ def _mend(store: Store, tables: Tables, progress: Progress) -> bool:
         store.drop_contents(tables.features, list(contents))
         tables.drop()
         return True
-    if store.shared:
-        store.drop_contents(tables.features, lost)
-        let_go(store, tables, {*unused, *strays})
-    else:
-        store.drop_contents(tables.features, [*lost, *unused])
-        tables.delete([*lost, *strays])
+    store.drop_contents(tables.features, [*lost, *unused])
+    tables.delete([*lost, *strays])
     if lost:
         progress.say(f"Vectors of {len(lost)} contents are missing; they are read again.")
     return bool(lost or unread)
 
 
-def _embed(store: Store, work: _Work, plan: Plan, tables: Tables, progress: Progress) -> Embedding:
+def _embed(
+    store: Catalog, work: _Work, plan: Plan, tables: Tables, progress: Progress
+) -> Embedding:
     """Make a new embedding beside the one that answers, and let it answer."""
     number = store.next_embedding()
-    if store.shared:  # what others acknowledged before this number was taken is in it
-        plan = plan_of(store, plan.features, work.settings, agreed_labels(store.clips()))
-    try:
-        store.switch(_make(store, work, plan, tables, number, progress))
-    except LibraryError:
-        later = store.current()
-        if not store.shared or later is None or later.id < number:
-            raise
-        LOG.info("A later embedding of another machine answers; this one was left.")
+    store.switch(_make(store, work, plan, tables, number, progress))
     tables.optimize()
-    store.optimize()
     current = store.current()
     assert current is not None
     return current
 
 
 def _make(
-    store: Store,
+    store: Catalog,
     work: _Work,
     plan: Plan,
     tables: Tables,
@@ -356,7 +334,7 @@ def _make(
         workers=work.workers,
     )
     kept = model_files.save_space(store.folder, number, space)
-    place = new_place(store, number, settings.index)
+    place = new_location(store, number, settings.index)
     table = place.open(store)
     n_rows = write_embedding(tables, table, space, plan.windows | plan.texts, progress)
     figures = {name: one for name, one in decision.figures.items() if math.isfinite(one)}
@@ -371,7 +349,7 @@ def _make(
     return Embedding(number, tables.features, plan.digest, n_rows, now(), info)
 
 
-def _sweep(store: Store, current: Embedding | None, progress: Progress) -> None:
+def _sweep(store: Catalog, current: Embedding | None, progress: Progress) -> None:
     """Remove what no longer answers. A kill before this costs disk only, until the next run."""
     if current is None:
         return
@@ -381,7 +359,7 @@ def _sweep(store: Store, current: Embedding | None, progress: Progress) -> None:
     model_files.drop_spaces(store.folder, current.id)
 
 
-def trouble(store: Store, features: str, files: Iterable[Clip]) -> list[tuple[str, str, str]]:
+def trouble(store: Catalog, features: str, files: Iterable[Clip]) -> list[tuple[str, str, str]]:
     """Return (path, status, message) of the files that could not be read, or not to their end."""
     contents = store.contents(features)
     return [

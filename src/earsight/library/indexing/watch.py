@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from earsight.errors import EarsightError
-from earsight.library.catalog.base import Store
-from earsight.library.catalog.location import place_for, stands
+from earsight.library.catalog.location import place_for
+from earsight.library.catalog.open import exists, open_catalog
 from earsight.library.catalog.scan import File, scan
 from earsight.library.embedding.settings import Settings
 from earsight.library.indexing.forget import leave_out
 from earsight.library.indexing.pipeline import IndexReport, index
 from earsight.library.progress import Progress, Silent
 from earsight.paths import as_text
-from earsight.storage import Place
+from earsight.storage import Location
 
 LOG = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def watch(
     folder: Path,
     told: Callable[[IndexReport], None],
     *,
-    library: str | Place | None = None,
+    library: str | Location | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
     every: float = EVERY,
@@ -143,10 +143,10 @@ class _Seen:
 
 
 def _look(
-    folder: Path, place: Place, settling: Settling, changes: dict[str, Any], trust: bool
+    folder: Path, place: Location, settling: Settling, changes: dict[str, Any], trust: bool
 ) -> _Seen:
-    if stands(place):
-        with Store.open(place, root=folder) as store:
+    if exists(place):
+        with open_catalog(place) as store:
             store.bind(folder, agree=trust)
             settings = Settings.agreed(store, changes, agree=trust)
             found, _ = leave_out(store, scan(folder, store.files(), settings.exclude))

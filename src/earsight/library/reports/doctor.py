@@ -16,10 +16,10 @@ import numpy as np
 
 from earsight import __version__
 from earsight.errors import EarsightError, LibraryError, MediaError
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.consent import asked_of
-from earsight.library.catalog.location import find, held_by, place_of_lock
+from earsight.library.catalog.open import find, open_catalog, writer_of
 from earsight.library.catalog.records import Embedding
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.catalog.trust import NotTrustedError, only_trusted_plugins, requests_of
 from earsight.library.embedding.extraction import Sources, read_clip
 from earsight.library.embedding.feature_tables import Tables, stored_tables
@@ -27,7 +27,7 @@ from earsight.library.embedding.model_files import open_space
 from earsight.library.embedding.settings import Settings
 from earsight.library.embedding.vector_location import open_table
 from earsight.media import Status
-from earsight.storage import Place
+from earsight.storage import Location
 from earsight.vectors import LanceIndex, VectorTable, table_names
 
 State = Literal["fine", "warning", "broken"]
@@ -119,10 +119,10 @@ def check_room(folder: Path, what: str) -> Finding:
     return Finding(what, state, found, "Make room, or keep it on another disk.")
 
 
-def check_library(library: str | Place) -> list[Finding]:
+def check_library(library: str | Location) -> list[Finding]:
     """Open everything in a library and read it to its end."""
     try:
-        store = Store.open(find(library))
+        store = open_catalog(find(library))
     except LibraryError as error:
         return [Finding("library", "broken", str(error), "See above.")]
     findings: list[Finding] = []
@@ -135,7 +135,7 @@ def check_library(library: str | Place) -> list[Finding]:
     return findings
 
 
-def _check_database(store: Store) -> Iterator[Finding]:
+def _check_database(store: Catalog) -> Iterator[Finding]:
     anew = (
         f"Delete {store.folder} and index again ({store.index_command}); the clips themselves are "
         "not touched."
@@ -147,11 +147,11 @@ def _check_database(store: Store) -> Iterator[Finding]:
     if problems:
         yield Finding("list of clips", "broken", "; ".join(problems[:3]), anew)
     else:
-        who = "All of it was read" if store.shared else "SQLite finds it whole"
-        yield Finding("list of clips", "fine", f"{who}: {len(store.clips())} clips")
+        found = f"SQLite finds it whole: {len(store.clips())} clips"
+        yield Finding("list of clips", "fine", found)
 
 
-def _check_requests(store: Store) -> Iterator[Finding]:
+def _check_requests(store: Catalog) -> Iterator[Finding]:
     for one in asked_of(store):
         yield Finding(
             "request",
@@ -161,17 +161,14 @@ def _check_requests(store: Store) -> Iterator[Finding]:
         )
 
 
-def _check_surroundings(store: Store) -> Iterator[Finding]:
-    if not store.is_fed_here and not store.shared:
+def _check_surroundings(store: Catalog) -> Iterator[Finding]:
+    if not store.knows_root:
         yield Finding(
             "folder of clips",
             "warning",
             "This machine does not know where it is; its files cannot be played or asked by.",
             f"Say so once: {store.index_command}",
         )
-        return
-    if not store.is_fed_here:
-        yield Finding("folders of clips", "fine", ", ".join(store.folders))
         return
     if store.root.is_dir():
         yield Finding("folder of clips", "fine", str(store.root))
@@ -182,11 +179,11 @@ def _check_surroundings(store: Store) -> Iterator[Finding]:
             f"{store.root} is not there; searching by files of it and indexing wait for it.",
             "Mount its disk. If the clips have moved, index them at their new place.",
         )
-    if (holder := held_by(place_of_lock(store.folder, store.root))) is not None:
-        yield Finding("at work", "fine", f"Process {holder} is indexing just now.")
+    if (holder := writer_of(store.folder)) is not None:
+        yield Finding("at work", "fine", f"Process {holder} writes in it just now.")
 
 
-def _check_tables(store: Store) -> Iterator[Finding]:
+def _check_tables(store: Catalog) -> Iterator[Finding]:
     current = store.current()
     if current is None:
         yield Finding(
@@ -227,10 +224,10 @@ def _check_sequences(tables: Tables, todo: str) -> Finding:
     return Finding("table of sequences", "fine", f"{n_rows} sequences")
 
 
-def _check_rows(store: Store, current: Embedding, tables: Tables, todo: str) -> Finding:
+def _check_rows(store: Catalog, current: Embedding, tables: Tables, todo: str) -> Finding:
     """Compare the rows of the tables with what the list of clips says was read."""
     what = "tables against list"
-    held = {file.content for file in store.everything()}
+    held = {file.content for file in store.files()}
     contents = store.contents(current.features)
     believed = {c: found.report["rows"] for c, found in contents.items() if c in held}
     try:
@@ -243,7 +240,7 @@ def _check_rows(store: Store, current: Embedding, tables: Tables, todo: str) -> 
     return Finding(what, "fine", f"All rows of {len(believed)} contents are there")
 
 
-def _check_answers(store: Store, current: Embedding, todo: str) -> Finding:
+def _check_answers(store: Catalog, current: Embedding, todo: str) -> Finding:
     what = "what answers"
     try:
         with only_trusted_plugins(store.trust):
@@ -265,7 +262,7 @@ def _check_answers(store: Store, current: Embedding, todo: str) -> Finding:
     return Finding(what, "fine", found)
 
 
-def _check_sources(store: Store, current: Embedding) -> Finding:
+def _check_sources(store: Catalog, current: Embedding) -> Finding:
     what = "extractors of the library"
     try:
         store.trust.check(requests_of(current.sources, None))

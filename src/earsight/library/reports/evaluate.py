@@ -23,7 +23,7 @@ from earsight.library.embedding.settings import Settings
 from earsight.library.embedding.training_rows import stored_pairs
 from earsight.library.progress import Progress, Silent
 from earsight.retrieval import Evaluation, evaluate
-from earsight.storage import Place
+from earsight.storage import Location
 
 LOG = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class Ranked:
 
 
 def evaluate_library(
-    library: str | Place,
+    library: str | Location,
     *,
     progress: Progress | None = None,
     watch: Callable[[Ranked], None] | None = None,

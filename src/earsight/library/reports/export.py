@@ -20,13 +20,13 @@ import numpy as np
 from earsight import __version__
 from earsight.arrays import FloatArray
 from earsight.errors import EarsightError, InputError, LibraryError
-from earsight.library.catalog.base import Store
-from earsight.library.catalog.location import find
+from earsight.library.catalog.open import find, open_catalog
 from earsight.library.catalog.records import Clip, Embedding
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.embedding.extraction import TEXT
 from earsight.library.embedding.vector_location import open_table
 from earsight.library.progress import Progress, Silent
-from earsight.storage import Place
+from earsight.storage import Location
 from earsight.vectors import VectorTable
 
 _CHUNK = 2048  # clips written at a time
@@ -54,7 +54,7 @@ class ExportReport:
 
 
 def export(
-    library: str | Place, file: Path, *, force: bool = False, progress: Progress | None = None
+    library: str | Location, file: Path, *, force: bool = False, progress: Progress | None = None
 ) -> ExportReport:
     """Write the clips of a library and their vectors to a `.parquet` or `.npz` file.
 
@@ -75,7 +75,7 @@ def export(
         raise InputError(f"export writes {' and '.join(_WRITERS)} files; got {file.name!r}.")
     if file.is_dir() or (file.exists() and not force):
         raise InputError(f"{file} is there already. Name another file, or replace it: --force.")
-    with Store.open(find(library)) as store:
+    with open_catalog(find(library)) as store:
         while True:
             current = store.current()
             if current is None:
@@ -91,13 +91,13 @@ def export(
                     raise
 
 
-def _export(store: Store, current: Embedding, file: Path, progress: Progress) -> ExportReport:
+def _export(store: Catalog, current: Embedding, file: Path, progress: Progress) -> ExportReport:
     table = open_table(store, current)
-    clips = store.everything()
+    clips = store.files()
     about = {
         "made_by": f"earsight {__version__}",
         "library": str(store.folder),
-        "clips": ", ".join(store.folders),
+        "clips": store.root_name,
         "space": current.info["space"],
         "embedding_made": current.made,
         "extractors": current.info["sources"],
@@ -124,7 +124,7 @@ def _export(store: Store, current: Embedding, file: Path, progress: Progress) ->
 
 
 def _rows(
-    store: Store, table: VectorTable, clips: Sequence[Clip]
+    store: Catalog, table: VectorTable, clips: Sequence[Clip]
 ) -> tuple[dict[str, list[Any]], FloatArray]:
     """Return columns by name, ordered by path, modality and window, and the vectors (n, dim)."""
     found: dict[str, list[tuple[Any, FloatArray]]] = {}

@@ -16,7 +16,7 @@ from earsight.library.reports.evaluate import (
 )
 from earsight.metrics import chance_average_precision
 from earsight.retrieval import distance_blocks
-from earsight.storage import Place
+from earsight.storage import Location
 
 K = 5  # answers that are looked at
 SHOWN = 6  # queries at each end
@@ -64,7 +64,7 @@ class Quality:
     worst: list[Case] = field(default_factory=list)
 
 
-def measure(library: str | Place, *, progress: Progress | None = None) -> Quality:
+def measure(library: str | Location, *, progress: Progress | None = None) -> Quality:
     """Evaluate a library as `evaluate_library` does, and keep what people look at.
 
     Args:

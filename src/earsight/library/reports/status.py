@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from earsight.errors import LibraryError
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.consent import asked_of
 from earsight.library.catalog.labels import agreed_labels
-from earsight.library.catalog.location import find, held_by, place_of_lock
+from earsight.library.catalog.open import find, open_catalog, writer_of
 from earsight.library.catalog.records import Content, Embedding
 from earsight.library.catalog.scan import File, content_of, scan
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.embedding.extraction import Sources
 from earsight.library.embedding.settings import Settings
 from earsight.library.embedding.training_plan import plan_of
@@ -20,7 +20,7 @@ from earsight.library.embedding.vector_location import open_table
 from earsight.library.indexing.forget import forgotten_paths, leave_out
 from earsight.library.indexing.pipeline import trouble
 from earsight.paths import as_text
-from earsight.storage import Place, Remote
+from earsight.storage import Location
 
 COMPARED = 256 << 20  # bytes of files with another time that are compared by what they hold
 
@@ -56,7 +56,6 @@ class LibraryStatus:
     Attributes:
         library: Its folder.
         clips: The folder of its clips on this machine; without one the library itself.
-        folders: Folder → its clips, of all folders that feed it: MACHINE:FOLDER on S3.
         n_clips: Files; `n_contents` of them differ.
         n_contents: Different contents; the other files are copies.
         seconds: Playing time of the different contents.
@@ -81,9 +80,8 @@ class LibraryStatus:
         agreed: What was agreed to.
     """
 
-    library: Place
-    clips: Place
-    folders: dict[str, int]
+    library: Location
+    clips: Location
     n_clips: int
     n_contents: int
     seconds: float
@@ -108,7 +106,7 @@ class LibraryStatus:
     agreed: list[str]
 
 
-def status(library: str | Place) -> LibraryStatus:
+def status(library: str | Location) -> LibraryStatus:
     """Describe a library; its folder of clips is walked, no clip is decoded.
 
     Args:
@@ -117,7 +115,7 @@ def status(library: str | Place) -> LibraryStatus:
     Raises:
         LibraryError: No library, or one that cannot be read.
     """
-    with Store.open(find(library)) as store:
+    with open_catalog(find(library)) as store:
         clips, current = store.clips(), store.current()
         settings = Settings.of(store)
         contents = store.contents(current.features) if current else {}
@@ -126,8 +124,7 @@ def status(library: str | Place) -> LibraryStatus:
         sources = Sources(**(current.sources if current else {}))
         return LibraryStatus(
             library=store.folder,
-            clips=store.root if store.is_fed_here else store.folder,
-            folders=store.folders,
+            clips=store.root if store.knows_root else store.folder,
             n_clips=len(clips),
             n_contents=len({clip.content for clip in clips}),
             seconds=sum(content.duration for content in held.values()),
@@ -142,11 +139,11 @@ def status(library: str | Place) -> LibraryStatus:
             n_vectors=current.n_rows if current else 0,
             index=current.index if current else settings.index,
             index_trouble=_index_trouble(store, current),
-            bytes=_sizes(store.folder),
-            trouble=trouble(store, current.features, store.everything()) if current else [],
+            bytes=_sizes(store),
+            trouble=trouble(store, current.features, store.files()) if current else [],
             forgotten=forgotten_paths(store),
             pending=_pending(store, settings, current),
-            indexing=_at_work(store),
+            indexing=writer_of(store.folder),
             index_command=store.index_command,
             asks_for=list(map(str, asked_of(store))),
             agreed=sorted(map(str, store.trust.allowed)),
@@ -161,18 +158,9 @@ def _modalities(held: dict[str, Content]) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def _at_work(store: Store) -> str | None:
-    """Return the process of this machine that indexes just now."""
-    if not store.is_fed_here:
+def _pending(store: Catalog, settings: Settings, current: Embedding | None) -> Pending | None:
+    if not store.knows_root:
         return None
-    return held_by(place_of_lock(store.folder, store.root))
-
-
-def _pending(store: Store, settings: Settings, current: Embedding | None) -> Pending | None:
-    if not store.is_fed_here and not store.shared:
-        return None
-    if not store.is_fed_here:
-        return Pending(unfinished=current is None or _stale(store, settings, current))
     try:
         found, _ = leave_out(store, scan(store.root, store.files(), settings.exclude))
     except LibraryError:  # the disk of the clips is not there; the library can still tell
@@ -201,7 +189,7 @@ def _holds(root: Path, file: File, content: str) -> bool:
         return False
 
 
-def _index_trouble(store: Store, current: Embedding | None) -> str:
+def _index_trouble(store: Catalog, current: Embedding | None) -> str:
     if current is not None:
         try:
             open_table(store, current)
@@ -210,7 +198,7 @@ def _index_trouble(store: Store, current: Embedding | None) -> str:
     return ""
 
 
-def _stale(store: Store, settings: Settings, current: Embedding) -> bool:
+def _stale(store: Catalog, settings: Settings, current: Embedding) -> bool:
     """Whether the clips, labels and settings in the library would give another embedding."""
     if Sources(**current.sources) != settings.sources or current.index != settings.index:
         return True
@@ -218,20 +206,10 @@ def _stale(store: Store, settings: Settings, current: Embedding) -> bool:
     return current.digest != plan.digest
 
 
-def _sizes(folder: Place) -> dict[str, int]:
+def _sizes(store: Catalog) -> dict[str, int]:
     """Return part → bytes: "clips" (the small tables), "models", "vectors"."""
     sizes = {"clips": 0, "models": 0, "vectors": 0}
-    if isinstance(folder, Remote):
-        for key, info in folder.walk():
-            part = key.partition("/")[0]
-            sizes[part if part in sizes else "clips"] += info.size
-        return sizes
-    for path, _, files in os.walk(folder):
-        parts = Path(path).relative_to(folder).parts
-        part = parts[0] if parts and parts[0] in sizes else "clips"
-        for name in files:
-            try:
-                sizes[part] += (Path(path) / name).lstat().st_size
-            except OSError:  # removed just now by an index at work
-                continue
+    for name, n_bytes in store.file_sizes():
+        part = name.partition("/")[0]
+        sizes[part if part in sizes else "clips"] += n_bytes
     return sizes

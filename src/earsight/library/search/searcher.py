@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from earsight.errors import InputError, LibraryError, ModelFileError
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.clips import Filter
-from earsight.library.catalog.location import find
+from earsight.library.catalog.open import find, open_catalog
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.embedding.extraction import MODALITIES, TEXT
 from earsight.library.embedding.feature_tables import stored_tables
 from earsight.library.progress import Progress
@@ -19,7 +19,7 @@ from earsight.library.search.results import Answer, Result
 from earsight.library.search.sandbox import Stranger
 from earsight.library.search.snapshot import Asked, Opened
 from earsight.library.search.timing import Slow, Timings
-from earsight.storage import Place
+from earsight.storage import Location
 
 __all__ = ["Answer", "Result", "Searcher", "search"]
 
@@ -29,7 +29,7 @@ _OTHER = {"audio": "visual", "visual": "audio", "text": "visual"}
 
 
 def search(
-    library: str | Place,
+    library: str | Location,
     query: str | Path | None = None,
     *,
     text: str | None = None,
@@ -62,7 +62,7 @@ def search(
         MediaError: The query cannot be read.
         LibraryError: No library, none that answers yet, or one made with other extractors.
     """
-    with Store.open(find(library)) as store:
+    with open_catalog(find(library)) as store:
         searcher = Searcher(store)
         wanted = candidates(top, moments=moments) if rhythm else top
         answer = searcher.answer(
@@ -81,7 +81,7 @@ class Searcher:
         hold: Keep the vectors in memory, for many questions.
     """
 
-    def __init__(self, store: Store, *, hold: bool = False) -> None:
+    def __init__(self, store: Catalog, *, hold: bool = False) -> None:
         self._store = store
         self._hold = hold
         self._version = -1

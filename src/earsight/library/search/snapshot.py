@@ -14,13 +14,12 @@ import numpy as np
 from earsight.arrays import FloatArray
 from earsight.errors import InputError, LibraryError, MediaError
 from earsight.extractors import extract_text
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.clips import ByContent, LibraryClip, by, listing
 from earsight.library.catalog.location import FOLDER
 from earsight.library.catalog.records import Embedding
 from earsight.library.catalog.scan import content_of
 from earsight.library.catalog.sidecars import is_text, text_beside
-from earsight.library.catalog.sqlite import LocalStore
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.catalog.trust import NotTrustedError, only_trusted_plugins, requests_of
 from earsight.library.embedding.extraction import (
     MODALITIES,
@@ -66,7 +65,7 @@ class Opened:
         left_out: What the library asked for and was not done, for people.
     """
 
-    def __init__(self, store: Store, current: Embedding | None, hold: bool) -> None:
+    def __init__(self, store: Catalog, current: Embedding | None, hold: bool) -> None:
         if current is None:
             raise LibraryError(
                 f"The library {store.folder} has nothing that answers yet; its indexing did not "
@@ -77,7 +76,7 @@ class Opened:
         self._hold = hold
         self._held: dict[str, HeldIndex | VectorTable] = {}
         self.left_out: list[str] = []
-        if not (store.is_fed_here or store.shared):
+        if not store.knows_root:
             self.left_out.append(
                 f"This machine does not know where the clips of the library {store.folder} are. "
                 f"Say so once: {store.index_command}"
@@ -121,7 +120,7 @@ class Opened:
     @cached_property
     def by_content(self) -> Mapping[str, list[LibraryClip]]:
         """The clips by their content."""
-        if self._hold or not isinstance(self._store, LocalStore):  # all of them are read once
+        if self._hold:  # all of them are read once
             return by("content", self.clips)
         return ByContent(self._store, self.embedding.features, lambda: self.clips)
 
@@ -292,7 +291,7 @@ class Opened:
 
     def locate(self, query: str) -> Path:
         """Return the file of a query, here or in the folder of the clips."""
-        roots = self._store.roots
+        roots = [self._store.root] if self._store.knows_root else []
         for path in (Path(query), *(root / query for root in roots)):
             if os.path.isfile(path):  # noqa: PTH113 - False where the name is no possible one
                 return Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they are
@@ -351,5 +350,7 @@ def _why_no_query(query: str, roots: list[Path]) -> str:
             return f"{path} is a folder, and a query is one file.{own}"
         if os.path.exists(path):  # noqa: PTH110 - as above
             return f"{path} is neither file nor folder."
-    where = ", ".join(map(str, roots)) or "a folder of this machine that feeds the library"
+    where = (
+        ", ".join(map(str, roots)) or "the folder of the clips, which this machine does not know"
+    )
     return f"There is no file {query}, neither here nor in {where}."
