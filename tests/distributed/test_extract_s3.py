@@ -14,12 +14,12 @@ from _folders import fill, same
 from _s3 import REFUSING, Server, s3_server
 from earsight import engine
 from earsight.errors import FeatureFileError, InputError, StorageError
-from earsight.extraction import remote_output
 from earsight.extraction.extract import Extraction, extract
+from earsight.extraction.remote_output import RemoteWorkingCopy
 from earsight.extraction.sharding import Part, join
 from earsight.extraction.sources import Below
 from earsight.features import read_features
-from earsight.storage import Remote
+from earsight.storage import Remote, parse_location
 
 NAMES = ["red/a.mp4", "red/b.mp4", "blue/c.mp4", "blue/d.mp4"]
 CLIPS = Remote("clips", "mine")
@@ -161,15 +161,15 @@ def test_a_file_that_another_run_wrote_meanwhile_stays(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     put(folder)
-    real = remote_output.Workplace.send
+    real = RemoteWorkingCopy.send
 
-    def late(self: remote_output.Workplace, *, changed: bool) -> bool:
+    def late(self: RemoteWorkingCopy) -> None:
         (tmp_path / "another").write_bytes(b"another's")
         OUTPUT.upload(tmp_path / "another")
-        return real(self, changed=changed)
+        real(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(remote_output.Workplace, "send", late)
+        patch.setattr(RemoteWorkingCopy, "send", late)
         with pytest.raises(StorageError, match=r"by another run meanwhile.*left as it is"):
             run(CLIPS, OUTPUT)
     assert got(OUTPUT, tmp_path).read_bytes() == b"another's"
@@ -186,17 +186,17 @@ def test_what_was_read_for_a_file_that_could_not_be_sent_is_not_read_again(
 ) -> None:
     """Another machine, which saw fewer clips, was faster."""
     put(folder)
-    real = remote_output.Workplace.send
+    real = RemoteWorkingCopy.send
 
-    def late(self: remote_output.Workplace, *, changed: bool) -> bool:
+    def late(self: RemoteWorkingCopy) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(remote_output.Workplace, "send", real)
+            patch.setattr(RemoteWorkingCopy, "send", real)
             patch.setenv("EARSIGHT_HOME", str(tmp_path / "another home"))
             extract(CLIPS, OUTPUT, QUICK, exclude=["blue"])
-        return real(self, changed=changed)
+        real(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(remote_output.Workplace, "send", late)
+        patch.setattr(RemoteWorkingCopy, "send", late)
         with pytest.raises(StorageError, match=r"nothing is read twice"):
             run(CLIPS, OUTPUT)
     report = run(CLIPS, OUTPUT)

@@ -126,6 +126,7 @@ def test_a_database_that_says_more_than_ours_is_refused(folder: Path) -> None:
     index(folder, library=LIBRARY, **QUICK)
     with writing(LIBRARY) as catalog, catalog.writing() as db:
         db.execute("CREATE TRIGGER t AFTER DELETE ON clips BEGIN DELETE FROM contents; END")
+        db.execute("UPDATE clips SET label = 'a change of a row, which is what is sent'")
     told = "holds 'CREATE TRIGGER t AFTER"
     everywhere(folder, LIBRARY, match=told, kind=LibraryError)
     kept = Remote.parse(LIBRARY) / "library.db"

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from typer.testing import CliRunner
 
 import earsight
+from _extracting import QUICK
 from _folders import fill, same, until
 from _ray import Nodes, ray_nodes
 from _s3 import Server
@@ -25,11 +26,10 @@ from earsight.engine import connected
 from earsight.errors import EngineError, FeatureFileError, InputError
 from earsight.experiments.partitions import Span, fit_files, matching, spans
 from earsight.extraction.extract import extract
-from earsight.extraction.ray import _Shared
+from earsight.extraction.sharding import Part, join
 from earsight.features import PairedFeatures, read_features, write_features
 from earsight.storage import Remote
 
-QUICK = {"audio": "log_mel", "visual": "colour_edges"}
 HOW = ("--audio", "log_mel", "--visual", "colour_edges")
 
 
@@ -73,44 +73,42 @@ def test_a_node_is_killed_and_the_file_is_that_of_one_process(
     nodes: Nodes, clips: Path, tmp_path: Path
 ) -> None:
     whole = extract(clips, tmp_path / "whole.h5", QUICK, workers=1)
-    output, parts = tmp_path / "f.h5", tmp_path / "f.h5.parts"
-    command = ("extract", clips, "-o", output, *HOW, *on(nodes), "--parts", 6, "--json")
+    output, staged = tmp_path / "f.h5", tmp_path / ".f.h5.parts"
+    command = ("extract", clips, "-o", output, *HOW, *on(nodes), "--json")
     running = start(nodes, *command)
-    until(lambda: running.poll() is not None or any(parts.glob("*-of-6.h5")))
+    until(lambda: running.poll() is not None or any(staged.glob("*.npz")))
     nodes.kill()
     said, trouble = running.communicate(timeout=200)
     assert running.returncode == 3, trouble  # for text.mp4
     report = json.loads(said.splitlines()[0])
     assert (report["n_rows"], report["n_clips"]) == (whole.n_rows, whole.n_clips) == (11, 12)
     same(read_features(output), read_features(tmp_path / "whole.h5"))
-    held = [name for part in parts.glob("*.h5") for name in np.asarray(read_features(part).ids)]
-    assert sorted(held) == sorted(np.asarray(read_features(output).ids))
-    assert not [path for path in parts.iterdir() if path.name.startswith(".")]
-    again = start(nodes, *command[:-3], "--json")  # without --parts: they are counted
-    said, trouble = again.communicate(timeout=200)
+    assert sorted(tmp_path.iterdir()) == [output, tmp_path / "whole.h5"]
+    said, trouble = start(nodes, *command).communicate(timeout=200)
     report = json.loads(said.splitlines()[0])
-    assert report["n_read"] <= 2 and report["n_rows"] == 11, trouble
+    assert (report["n_read"], report["written"]) == (0, False), trouble
 
 
-def test_parts_and_file_on_s3(nodes: Nodes, clips: Path, s3: Server, tmp_path: Path) -> None:
-    output = Remote.parse("s3://clips/features.h5")
-    running = start(nodes, "extract", clips, "-o", output, *HOW, *on(nodes), "--parts", 2)
+def test_clips_file_and_parts_on_s3(nodes: Nodes, clips: Path, s3: Server, tmp_path: Path) -> None:
+    below, output = Remote.parse("s3://clips/mine"), Remote.parse("s3://clips/features.h5")
+    for path in clips.rglob("*.mp4"):
+        (below / str(path.relative_to(clips))).upload(path)
+    running = start(nodes, "extract", below, "-o", output, *HOW, *on(nodes))
     _, trouble = running.communicate(timeout=200)
     assert running.returncode == 3, trouble
-    names = [name for name, _ in Remote.parse("s3://clips").walk()]
-    assert names == ["features.h5", "features.h5.parts/1-of-2.h5", "features.h5.parts/2-of-2.h5"]
-    extract(clips, tmp_path / "whole.h5", QUICK, workers=1)
     output.download(tmp_path / "f.h5")
-    same(read_features(tmp_path / "f.h5"), read_features(tmp_path / "whole.h5"))
-    pattern = "s3://clips/features.h5.parts/*.h5"
+    parts = [tmp_path / f"part-{number}.h5" for number in (1, 2)]
+    for number, part in enumerate(parts, 1):
+        extract(below, part, QUICK, workers=1, part=Part(number, 2))
+        Remote.parse(f"s3://clips/parts/{part.name}").upload(part)
+    join(parts, tmp_path / "joined.h5")
+    same(read_features(tmp_path / "f.h5"), read_features(tmp_path / "joined.h5"))
+    pattern = "s3://clips/parts/*.h5"
     running = start(nodes, "train", pattern, tmp_path / "model", "-m", "mean_cca", *on(nodes))
     said, trouble = running.communicate(timeout=200)
     assert running.returncode == 0, trouble
     assert "mean_cca: fitted to 11 audio and 11 visual rows" in trouble + said
-    local = [tmp_path / f"{number}.h5" for number in (1, 2)]
-    for name, file in zip(names[1:], local, strict=True):
-        (Remote.parse("s3://clips") / name).download(file)
-    assert_same_bits(earsight.load_model(tmp_path / "model"), whole("mean_cca", local))
+    assert_same_bits(earsight.load_model(tmp_path / "model"), whole("mean_cca", parts))
 
 
 # Sums that are merged on the cluster
@@ -266,13 +264,13 @@ def test_results_are_merged_in_order_and_a_death_again_and_again_is_told(
 @pytest.mark.long
 def test_a_cluster_that_is_lost_as_a_whole(clips: Path, tmp_path: Path) -> None:
     with ray_nodes() as nodes:
-        output, parts = tmp_path / "f.h5", tmp_path / "f.h5.parts"
-        running = start(nodes, "extract", clips, "-o", output, *HOW, *on(nodes), "--parts", 8)
-        until(lambda: running.poll() is not None or any(parts.glob("*-of-8.h5")))
+        output, staged = tmp_path / "f.h5", tmp_path / ".f.h5.parts"
+        running = start(nodes, "extract", clips, "-o", output, *HOW, *on(nodes))
+        until(lambda: running.poll() is not None or any(staged.glob("*.npz")))
         nodes.kill_head()
         _, trouble = running.communicate(timeout=200)
     assert running.returncode == 1 and "is gone: nothing has answered there" in trouble
-    assert not output.exists() and any(parts.glob("*-of-8.h5"))
+    assert not output.exists() and any(staged.glob("*.npz"))
 
 
 @pytest.mark.long
@@ -327,7 +325,6 @@ def test_ray_is_not_here_or_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--engine", "spark"], "must be local or ray"),
         (["--engine", "ray"], "go together"),
         (["--address", "a:1"], "go together"),
-        (["--parts", "3"], "--parts for --engine ray"),
         (["--engine", "ray", "--address", "a:1", "--part", "1/3"], "--part is for --engine local"),
     ],
 )
@@ -345,13 +342,3 @@ def test_files_that_cannot_be_fitted_in_parts(tmp_path: Path) -> None:
     write_features(tmp_path / "a.h5", PairedFeatures(rows, split=split))
     with pytest.raises(FeatureFileError, match="keeps rows for testing"):
         fit_files(earsight.method("cca"), matching(f"{tmp_path}/*.h5"))
-
-
-def test_the_number_of_parts_stays(tmp_path: Path) -> None:
-    shared = _Shared.beside(tmp_path / "f.h5")
-    with shared.locked():
-        assert shared.count(None) is None and shared.count(5) == 5
-        (tmp_path / "f.h5.parts" / "2-of-7.h5").touch()
-        assert shared.count(None) == shared.count(7) == 7
-        with pytest.raises(InputError, match="must be the number of parts in"):
-            shared.count(5)

@@ -57,9 +57,6 @@ def extract(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: cores.")] = None,
     engine: Engine = "local",
     address: Address = None,
-    parts: Annotated[
-        int | None, typer.Option(min=1, help="Into how many parts a cluster cuts the clips.")
-    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write features of a folder of clips into one file, or bring that file up to date.
@@ -76,33 +73,22 @@ def extract(
         raise typer.BadParameter(
             "give --audio, --visual, or both; `earsight extractors` lists them."
         )
-    on_cluster = check_engine(engine, address)
-    if (part and on_cluster) or (parts and not on_cluster):
-        raise typer.BadParameter("--part is for --engine local, --parts for --engine ray.")
-    how: dict[str, Any] = {"labels": labels, "exclude": tuple(exclude or ()), "workers": workers}
+    if check_engine(engine, address) and part:
+        raise typer.BadParameter("--part is for --engine local; a cluster shares the clips itself.")
+    how: dict[str, Any] = {
+        "labels": labels,
+        "part": Part.parse(part) if part else None,
+        "exclude": tuple(exclude or ()),
+        "workers": workers,
+    }
+    places = parse_location(clips), parse_location(output)
     with progress() as shown:
-        if address is not None:
-            from earsight.extraction.ray import extract_at
-
-            report = extract_at(
-                address,
-                parse_location(clips),
-                parse_location(output),
-                specs,
-                parts=parts,
-                progress=shown,
-                **how,
-            )
+        if address is None:
+            report = run(*places, specs, progress=shown, **how)
         else:
-            cut = Part.parse(part) if part else None
-            report = run(
-                parse_location(clips),
-                parse_location(output),
-                specs,
-                part=cut,
-                progress=shown,
-                **how,
-            )
+            from earsight.extraction.ray import extract_on_cluster
+
+            report = extract_on_cluster(address, *places, specs, progress=shown, **how)
     if as_json:
         out(json.dumps(asdict(report) | {"output": str(report.output)}))
     _told(report)

@@ -77,11 +77,12 @@ class Catalog(LibraryFacts):
 
     def file_sizes(self) -> Iterator[tuple[str, int]]:
         """Yield the name of each file of the library, relative to it, and its size in bytes."""
-        for path, _, names in os.walk(self.folder):
+        top = Path(str(self.folder))
+        for path, _, names in os.walk(top):
             for name in names:
                 file = Path(path) / name
                 with suppress(OSError):  # removed just now by an index at work
-                    yield str(file.relative_to(self.folder)), file.lstat().st_size
+                    yield str(file.relative_to(top)), file.lstat().st_size
 
     def _clips(self, rows: Iterable[sqlite3.Row]) -> list[Clip]:
         with self._naming_the_library():

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from earsight import engine
 from earsight.errors import LibraryError, WeightsError
+from earsight.extractors.runtime.threads import use_one_thread
 from earsight.library.catalog.records import Content
 from earsight.library.catalog.scan import File, Scan, content_of, match_moves, scan
 from earsight.library.catalog.sidecars import is_text
@@ -168,10 +169,6 @@ def _do(job: _Job) -> tuple[str, Extracted | str]:
         return content, f"Reading it failed: {type(error).__name__}: {error}"
 
 
-def _start_worker() -> None:
-    os.environ["EARSIGHT_THREADS"] = "1"
-
-
 class _Reading:
     """One run over files, which gives each to `take` with its content, and what was read of it.
 
@@ -195,7 +192,7 @@ class _Reading:
     ) -> None:
         """Read files, each with whether it may be known already."""
         jobs = self._jobs(work)
-        for job, result in engine.run(_do, jobs, workers=workers, start=_start_worker, tick=tick):
+        for job, result in engine.run(_do, jobs, workers=workers, start=use_one_thread, tick=tick):
             if isinstance(result, engine.WorkerDied):
                 self._take(*_failed(job.file, job.content or "", str(result)))
                 continue

@@ -102,7 +102,7 @@ class Opened:
                 "from the features here."
             )
         read = self._store.contents(self.embedding.features)
-        held = {file.content for file in self._store.everything()}
+        held = {file.content for file in self._store.files()}
         windows = {c: one.windows for c, one in read.items() if one.windows and c in held}
         tables = stored_tables(self._store, self.embedding)
         return embedded_in_memory(tables, self.space, windows)

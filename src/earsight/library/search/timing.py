@@ -7,7 +7,6 @@ asked about timing.
 
 import hashlib
 import logging
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -21,6 +20,7 @@ from earsight.errors import EarsightError, InputError, LibraryError, MediaError
 from earsight.extractors import extract_all
 from earsight.extractors.motion import Motion
 from earsight.extractors.onsets import Onsets
+from earsight.extractors.runtime.threads import use_one_thread
 from earsight.features import FeatureSequence
 from earsight.library.catalog.clips import LibraryClip
 from earsight.library.catalog.scan import content_of
@@ -248,7 +248,7 @@ def _read(
     """
     workers = min(engine.default_workers(), len(files))
     if bounds is None:
-        found = engine.run(_do, files.items(), workers=workers, start=_start_worker)
+        found = engine.run(_do, files.items(), workers=workers, start=use_one_thread)
     else:
         found = engine.run_within(
             _do,
@@ -256,7 +256,7 @@ def _read(
             workers=workers,
             each=bounds[0],
             all_of_them=bounds[1],
-            start=_start_worker,
+            start=use_one_thread,
         )
     for (content, _), result in found:
         yield content, result
@@ -282,7 +282,3 @@ def _do(job: tuple[str, LibraryClip]) -> Timing | EarsightError:
 def _stamp(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_size, found.st_mtime_ns
-
-
-def _start_worker() -> None:
-    os.environ["EARSIGHT_THREADS"] = "1"
