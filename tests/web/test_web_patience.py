@@ -15,7 +15,7 @@ from _server import Served, serving
 from _work import crash, never_done
 from earsight.errors import BusyError, MediaError
 from earsight.library.catalog.clips import LibraryClip
-from earsight.library.reports import preview_worker as faces_module
+from earsight.library.reports import preview_worker
 from earsight.library.reports.preview_worker import FaceReader, Patience
 from earsight.web import app_state
 from earsight.web.media import FaceBounds, Faces, NotServedError
@@ -43,7 +43,7 @@ def test_what_takes_too_long_or_crashes_is_ended_and_the_next_is_made(
 ) -> None:
     clip = make_clip(tmp_path / "a.mp4")
     with reading(frame=seconds, sound=60.0) as reader, monkeypatch.context() as patch:
-        patch.setattr(faces_module.glimpse, "picture", work)
+        patch.setattr(preview_worker.preview, "picture", work)
         with pytest.raises(MediaError, match=why):
             reader.picture(clip, 0.0)
         heights, length = reader.peaks(clip, 10)
@@ -58,7 +58,7 @@ def test_a_sound_that_is_read_for_long_keeps_no_frame_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = make_clip(tmp_path / "a.mp4")
-    monkeypatch.setattr(faces_module.glimpse, "peaks", never_done)
+    monkeypatch.setattr(preview_worker.preview, "peaks", never_done)
     with reading(sound=60.0, waiting=0.2) as reader, ThreadPoolExecutor(1) as pool:
         begun = pool.submit(reader.peaks, clip, 10)
         until(lambda: reader._listening.locked())
@@ -139,7 +139,7 @@ def test_a_server_with_a_clip_that_takes_for_ever_answers_the_others(
     made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Forty-five ask for it, more than the server has threads."""
-    monkeypatch.setattr(faces_module.glimpse, "peaks", never_done)
+    monkeypatch.setattr(preview_worker.preview, "peaks", never_done)
     monkeypatch.setattr(
         app_state, "Faces", lambda: Faces(FaceBounds(), FaceReader(Patience(sound=8.0)))
     )
