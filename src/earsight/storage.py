@@ -80,8 +80,10 @@ class Remote:
             StorageError: From this and every other method: nothing listens, no such bucket, access
                 is refused, or the object is not there.
         """
+        from pyarrow.fs import FileType
+
         with self._guard("reached") as files:
-            if not _exists(files.get_file_info(self.bucket)):
+            if files.get_file_info(self.bucket).type == FileType.NotFound:
                 raise StorageError(_no_bucket(self.bucket))
 
     def info(self) -> Info | None:
@@ -126,14 +128,8 @@ class Remote:
         from pyarrow.fs import LocalFileSystem, copy_files
 
         with self._guard("written") as files:
-            copy_files(
-                str(path),
-                self._path,
-                LocalFileSystem(),
-                files,
-                chunk_size=_BLOCK,
-                use_threads=False,
-            )
+            how = {"chunk_size": _BLOCK, "use_threads": False}
+            copy_files(str(path), self._path, LocalFileSystem(), files, **how)
 
     def tag(self) -> str | None:
         """Return the entity tag, which differs between any two contents; None for no object."""
@@ -321,12 +317,6 @@ def _files(server: str, region: str, *_: str | None) -> Any:
     )
 
 
-def _exists(found: Any) -> bool:
-    from pyarrow.fs import FileType
-
-    return bool(found.type != FileType.NotFound)
-
-
 def _info(found: Any) -> Info:
     return Info(int(found.size), int(found.mtime_ns))
 
@@ -353,13 +343,7 @@ def _advice(remote: Remote, error: OSError) -> str:
 
 
 _REFUSALS = (
-    "ACCESS_DENIED",
-    "INVALID_ACCESS_KEY_ID",
-    "INVALID_CLIENT_TOKEN_ID",
-    "INVALID_SIGNATURE",
-    "SIGNATURE_DOES_NOT_MATCH",
-    "MISSING_AUTHENTICATION_TOKEN",
-    "UNRECOGNIZED_CLIENT",
-    "HTTP status 403",
-    "HTTP status 401",
+    *("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "INVALID_CLIENT_TOKEN_ID", "INVALID_SIGNATURE"),
+    *("SIGNATURE_DOES_NOT_MATCH", "MISSING_AUTHENTICATION_TOKEN", "UNRECOGNIZED_CLIENT"),
+    *("HTTP status 403", "HTTP status 401"),
 )

@@ -204,35 +204,6 @@ def test_what_was_read_for_a_file_that_could_not_be_sent_is_not_read_again(
     assert list((tmp_path / "home" / "s3").iterdir()) == []
 
 
-def test_of_two_that_send_at_once_the_last_stays_and_what_it_lacks_is_read(
-    folder: Path,
-    s3: Server,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """One that saw fewer clips has asked whether the file is as it was; another sends all of them.
-
-    Nothing but time is lost.
-    """
-    put(folder)
-    real = Remote.upload
-
-    def late(self: Remote, path: Path) -> None:
-        with monkeypatch.context() as patch:
-            patch.setattr(Remote, "upload", real)
-            patch.setenv("EARSIGHT_HOME", str(tmp_path / "another home"))
-            assert run(CLIPS, OUTPUT).n_rows == 5
-        real(self, path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Remote, "upload", late)
-        assert extract(CLIPS, OUTPUT, QUICK, exclude=["blue"]).n_rows == 2
-    assert len(read_features(got(OUTPUT, tmp_path)).views["audio"]) == 2
-    report = run(CLIPS, OUTPUT)
-    assert (report.n_read, report.n_rows, report.written) == (2, 5, True)
-    assert len(arrays(got(OUTPUT, tmp_path))["ids"]) == 5
-
-
 def test_a_clip_that_is_gone_when_it_is_read(
     folder: Path,
     s3: Server,

@@ -20,7 +20,6 @@ from earsight.cli import app
 from earsight.errors import InputError, LibraryError
 from earsight.library.catalog.location import FOLDER
 from earsight.library.catalog.open import open_catalog, writing
-from earsight.library.catalog.sqlite import Catalog
 from earsight.library.embedding.migrate import Sums, move
 from earsight.library.embedding.settings import Settings
 from earsight.library.indexing.forget import forget
@@ -284,31 +283,6 @@ def test_kill_9_at_any_moment_leaves_one_whole_index(clips, milvus, moment, back
     assert not index(clips).rebuilt
 
 
-class StoppedError(BaseException):
-    """What Ctrl-C raises."""
-
-
-@pytest.mark.parametrize("back", [False, True])
-def test_a_switch_that_is_stopped_after_its_commit_answers(clips, milvus, monkeypatch, back):
-    before, relocate = answers(clips), Catalog.relocate
-    start, goal = (milvus.address, EMBEDDED) if back else (EMBEDDED, milvus.address)
-    move(clips, start)
-
-    def stopped(*arguments):
-        relocate(*arguments)
-        raise StoppedError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Catalog, "relocate", stopped)
-        with pytest.raises(StoppedError):
-            move(clips, goal)
-    assert status(clips).index == goal and answers(clips) == before
-    assert move(clips, goal).n_rows == 0
-    assert answers(clips) == before
-    assert len(mine(milvus, clips)) == (goal != EMBEDDED)
-    assert embeddings_on_disk(clips) == (["embedding-1"] if goal == EMBEDDED else [])
-
-
 @pytest.mark.parametrize("harm", ["gone", "wider", "fewer"])
 def test_vectors_that_are_not_what_was_written_are_told_and_made_anew(clips, milvus, harm):
     before = answers(clips)
@@ -383,11 +357,3 @@ def test_the_command(clips, milvus, capfd):
     assert "are in milvus://" in run("move", "--index", milvus.address).err
     run("move", "--index", "embedded")
     assert "index:" not in run("status").out
-
-
-def test_the_command_says_what_fails_in_one_line(clips):
-    command = [sys.executable, "-m", "earsight", "move", "--library", str(clips)]
-    command += ["--index", f"milvus://127.0.0.1:{free_port()}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-    assert "nothing answers there" in done.stderr

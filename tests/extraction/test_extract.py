@@ -204,7 +204,7 @@ def test_what_failed_and_may_pass_is_tried_again(
         return info
 
     from earsight import engine
-    from earsight.extraction.extract import _do
+    from earsight.extraction.reading import _do
 
     def here(work: object, items: object, **_: object) -> object:
         assert work is _do

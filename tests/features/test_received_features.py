@@ -132,7 +132,7 @@ def test_a_feature_file_that_is_a_link(clips: Path, users: Path) -> None:
 def test_only_what_has_a_name_of_ours_is_removed(clips: Path) -> None:
     parts = parts_of(clips, extracted)
     (parts / "folder").mkdir(parents=True)
-    for name in ("notes.txt", "notes.npz", "notes.part", f"{KEY}.1.part", f"{KEY}.npz"):
+    for name in ("notes.txt", "notes.npz", "notes.part", f".tmp-{KEY[:16]}", f"{KEY}.npz"):
         (parts / name).write_text("kept")
     (clips / ".x.h5.my own.part").write_text("kept")
     extracted(clips)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from earsight import __version__, engine
+from earsight import __version__
 from earsight.errors import InputError, NoRowsError
 from earsight.extraction.reading import Reading, Run, extractors_of
 from earsight.extraction.remote_output import working_copy
@@ -57,6 +57,18 @@ class Extraction:
     written: bool
     seconds: float
 
+    @classmethod
+    def of(cls, made: Table, **known: Any) -> "Extraction":
+        """Return the report of a run that made the rows of a file; the other facts are `known`."""
+        return cls(
+            n_clips=len(made.records),
+            n_rows=len(made.rows),
+            labels=dict(Counter(made.labels.values()).most_common()),
+            trouble=made.trouble(),
+            left_out=made.left_out(),
+            **known,
+        )
+
 
 def extract(
     clips: Location,
@@ -87,59 +99,34 @@ def extract(
         progress: Is told what happens.
 
     Raises:
-        InputError: An extractor that is not there, or of another modality; or none, or of text.
-        LabelError: The CSV file cannot be read.
+        InputError, LabelError: No such extractor, or a CSV file that cannot be read.
         FeatureFileError: `output` has another ending, or is of other extractors, another part or
             other hands.
         LibraryError: No clips or none that can be in the file (`NoRowsError`), or another run is at
             work on it.
-        StorageError: An address cannot be reached, read or written; what was read is kept, and the
-            next run goes on from it. Or another wrote to `output` meanwhile.
-        WeightsError: Weights cannot be had, or change while the clips are read.
+        StorageError, WeightsError: An address or weights cannot be had, or were changed meanwhile;
+            what was read is kept, and the next run goes on from it.
     """
     begun = time.monotonic()
     check_ending(Path(output.name))
     check_setting(labels)
-    cut = part.facts(labels) if part else {}
-    features = described(specs)
-    if run is None:
-        run, workers = engine.run, workers or engine.default_workers()
-    origin, copy = origin_of(clips), working_copy(output)
+    features, cut = described(specs), part.facts(labels) if part else {}
+    copy = working_copy(output)
     staged = Staging(copy.path)
+    reading = Reading(origin_of(clips), features, staged, part, progress or Silent())
     with staged.locked(), copy:
         held = Held.open(copy.path, features, cut)
-        reading = Reading(
-            origin=origin,
-            asked=dict(specs),
-            features=features,
-            held=held,
-            staged=staged,
-            part=part,
-            progress=progress or Silent(),
-        )
-        staged.clear()
-        if staged.start(reading.fingerprints):
-            reading.progress.say("What an unfinished run read with other extractors is removed.")
-        records, names, n_read = reading.read(exclude, run, workers)
+        records, names, n_read = reading.read(held, exclude, run=run, workers=workers)
         made = Table(records, tuple(specs), labels_of(names, labels))
         if not made.rows:
-            raise NoRowsError(_nothing(origin, made))
-        written = not held.is_same(made, cut)
-        if written:
-            write_features(copy.path, joined(made, held, staged, features, cut))
+            raise NoRowsError(_nothing(reading.origin, made))
+        if written := not held.is_same(made, cut):
+            write_features(copy.path, joined(made, held, staged, features, part=cut))
             copy.send()
         staged.keep(made.waiting)
-    return Extraction(
-        output=output,
-        n_clips=len(records),
-        n_rows=len(made.rows),
-        n_read=n_read,
-        features=features,
-        labels=dict(Counter(made.labels.values()).most_common()),
-        trouble=made.trouble(),
-        left_out=made.left_out(),
-        written=written,
-        seconds=time.monotonic() - begun,
+    seconds = time.monotonic() - begun
+    return Extraction.of(
+        made, output=output, features=features, n_read=n_read, written=written, seconds=seconds
     )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -12,7 +12,7 @@ from earsight.errors import NoRowsError, StorageError, WeightsError
 from earsight.extraction.sharding import Part
 from earsight.extraction.sources import Origin
 from earsight.extraction.staging import Record, Staging
-from earsight.extraction.table import Held
+from earsight.extraction.table import Features, Held
 from earsight.extractors import FeatureExtractor, extract_all
 from earsight.extractors.runtime.threads import use_one_thread
 from earsight.features import FeatureSequence
@@ -112,18 +112,14 @@ class Reading:
 
     Attributes:
         origin: Where the clips are.
-        asked: Modality → extractor.
         features: Modality → what makes its features.
-        held: What the file holds already.
         staged: What an unfinished run read, and what this one reads.
         part: Which part of the clips; None: all.
         progress: Is told what happens.
     """
 
     origin: Origin
-    asked: dict[str, str]
-    features: Mapping[str, Mapping[str, Any]]
-    held: Held
+    features: Features
     staged: Staging
     part: Part | None
     progress: Progress
@@ -134,34 +130,47 @@ class Reading:
         return {m: facts["fingerprint"] for m, facts in self.features.items()}
 
     def read(
-        self, exclude: Sequence[str], run: Run, workers: int | None
+        self, held: Held, exclude: Sequence[str], *, run: Run | None, workers: int | None
     ) -> tuple[list[Record], list[str], int]:
         """Read what is new of the part.
+
+        Args:
+            held: What the file holds already.
+            exclude: Patterns of files and folders to leave out.
+            run, workers: As `extract` takes them.
 
         Returns:
             The record of every clip of the part, by path; the names of all clips of the folder,
             those of other parts included; how many clips were decoded.
         """
-        known = {record.path: record for record in self.held.records}
+        self.staged.clear()
+        if self.staged.start(self.fingerprints):
+            self.progress.say("What an unfinished run read with other extractors is removed.")
+        known = {record.path: record for record in held.records}
         staged = self.staged.records()
         known |= {record.path: record for record in staged.values()}
+
+        def is_there(record: Record) -> bool:  # its features are kept, or it has no row
+            kept = record.content in held.rows or record.content in staged
+            return not record.again and (kept or len(record.has) < len(self.features))
+
         found = self.origin.scan(map(_as_clip, known.values()), exclude)
         for path, why in (found.closed | found.odd).items():
             self.progress.say(f"{as_text(path)}: {why}")
         names = sorted([*(c.path for c in found.same), *(f.path for f in found.fresh)])
         mine = {path for path in names if self.part is None or self.part.holds(path)}
         kept = {c.path: known[os.fsdecode(c.path)] for c in found.same if c.path in mine}
-        stale = [_as_file(r) for r in kept.values() if r.again or not self._is_there(r, staged)]
+        stale = [_as_file(r) for r in kept.values() if not is_there(r)]
         fresh = [file for file in found.fresh if file.path in mine]
         work = sorted([*fresh, *stale], key=lambda file: file.path)
         if not kept and not work:
             where = f" of part {self.part}" if self.part else ""
             raise NoRowsError(f"{self.origin} holds nothing playable{where}.")
-        by_content = {r.content: r for r in known.values() if self._is_there(r, staged)}
+        by_content = {r.content: r for r in known.values() if is_there(r)}
         records = dict(kept)
         self.progress.start("Reading clips", len(work))
         n_read = 0
-        for file, record, decoded in self._records(work, by_content, run, workers):
+        for file, record, decoded in self._records(work, by_content, run=run, workers=workers):
             records[file.path] = record
             n_read += decoded
             self.progress.advance(as_text(file.path))
@@ -169,20 +178,21 @@ class Reading:
         whole = [records[path] for path in sorted(records)]
         return whole, [as_text(path) for path in names], n_read
 
-    def _is_there(self, record: Record, staged: Mapping[str, Record]) -> bool:
-        """Whether nothing must be read for a record: its features are kept, or it has no row."""
-        held = record.content in self.held.rows or record.content in staged
-        return not record.again and (held or len(record.has) < len(self.asked))
-
     def _records(
-        self, work: list[File], by_content: dict[str, Record], run: Run, workers: int | None
+        self,
+        work: list[File],
+        by_content: dict[str, Record],
+        *,
+        run: Run | None,
+        workers: int | None,
     ) -> Iterator[tuple[File, Record, bool]]:
         """Yield each file with its record, and whether it was decoded.
 
         A file of the size of a known one may be that one, moved or copied: it is hashed first.
         """
         sizes = {record.size for record in by_content.values()}
-        asked, fingerprints = tuple(self.asked.items()), tuple(self.fingerprints.values())
+        asked = tuple((m, facts["extractor"]) for m, facts in self.features.items())
+        fingerprints = tuple(self.fingerprints.values())
         jobs = []
         for file in work:
             content = self._content(file) if file.size in sizes else None
@@ -190,7 +200,10 @@ class Reading:
                 yield file, by_content[content].at(file), False
             else:
                 jobs.append(_Job(self.origin, file, asked, fingerprints))
-        for job, result in run(_do, jobs, workers=workers, start=use_one_thread):
+        if run is None and workers is None:
+            workers = engine.default_workers()
+        read: Run = run or engine.run
+        for job, result in read(_do, jobs, workers=workers, start=use_one_thread):
             if isinstance(result, engine.WorkerDied):
                 result = _failed(job.file, str(result))
             record, found = result

@@ -211,6 +211,7 @@ def joined(
     held: Held,
     staged: Staging,
     features: Features,
+    *,
     part: Mapping[str, Any] = MappingProxyType({}),
 ) -> PairedFeatures:
     """Put the rows together, from the files that stand and from what is staged; steps lazily."""

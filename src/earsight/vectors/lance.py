@@ -186,7 +186,7 @@ class LanceIndex(Table):
 
     def _searched(self) -> Any:
         """Return the table in its newest state, kept open: its index is read once."""
-        if self._kept is None or not self._check():
+        if self._kept is None or not self._database.check(self.name):
             self._kept = self._open(_index_bytes())
         else:
             self._kept.checkout_latest()

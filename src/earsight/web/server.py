@@ -85,7 +85,7 @@ def serve(
         LibraryError: There is no such folder.
     """
     place = parse_location(folder)
-    if isinstance(place, Remote):
+    if not isinstance(place, Path):
         find(place)
     elif not place.is_dir():
         raise LibraryError(f"There is no folder {folder}; serve takes the folder of the clips.")

@@ -44,6 +44,7 @@ class RemoteCatalog(Catalog):
     ) -> None:
         super().__init__(library, open_bytes(library, data), write=check_held is not None)
         self._tag, self._check_held = tag, check_held
+        self._is_unsent = tag is None
         self._n_loaded = 1
 
     @classmethod
@@ -104,10 +105,10 @@ class RemoteCatalog(Catalog):
         before = self._db.total_changes
         with super().writing() as db:
             yield db
-        if self._db.total_changes == before and self._tag is not None:
+        if self._db.total_changes == before and not self._is_unsent:
             return
         self._check_held()
         (self.folder / FILE).write(self._db.serialize())
-        if self._tag is None:
+        if self._is_unsent:
             remove_tables(self.folder)
-        self._tag = "sent by this process"
+            self._is_unsent = False

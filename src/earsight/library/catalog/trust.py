@@ -67,7 +67,7 @@ class Trust:
 
     Args:
         library: Where it is.
-        identity: Its id; of a library on S3 the address is enough.
+        identity: Its id.
     """
 
     def __init__(self, library: Location, identity: str = "") -> None:

@@ -143,7 +143,7 @@ def _copy(
     source, target = open_table(store, current), location.open(store)
     target.drop()  # what a killed move left
     target.create(source.dim)
-    sent = _sums("Copying vectors, thousands", source, current, progress, target)
+    sent = _sums("Copying vectors, thousands", source, current, progress, copy=target)
     if sent.n_rows != current.n_rows:
         raise LibraryError(
             f"{sent.n_rows} rows are in the index {current.index}; {current.n_rows} were "
@@ -164,6 +164,7 @@ def _sums(
     table: VectorTable,
     current: Embedding,
     progress: Progress,
+    *,
     copy: VectorTable | None = None,
 ) -> Sums:
     """Read a table to its end, writing its rows into `copy`."""
