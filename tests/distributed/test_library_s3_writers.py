@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 import earsight
-from _far import LIBRARY, answering, believed, feeder, let_go, opened, quick, sounds, told  # noqa: F401
+from _far import LIBRARY, answering, believed, killed, opened, quick, sounds, told  # noqa: F401
 from _folders import QUICK
 from earsight.cli import app
 from earsight.errors import InputError, LibraryError
@@ -90,8 +90,7 @@ def test_a_writer_is_killed_and_the_next_takes_over(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = sounds(tmp_path / "clips", *range(300, 390, 10))
-    process = feeder(folder)
-    let_go(process, how="4")
+    process = killed(folder, 4)
     acknowledged = told(process)
     assert process.returncode == -9 and 4 <= len(acknowledged) < 9
     assert believed() == acknowledged, "what was acknowledged can be read"

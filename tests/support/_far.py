@@ -32,20 +32,15 @@ def sounds(folder: Path, *tones: int) -> Path:
     return folder
 
 
-def feeder(folder: Path, *options: str, library: str = LIBRARY) -> "subprocess.Popen[bytes]":
-    """Start a process that waits to index a folder (`_feeder.py`)."""
-    script = Path(__file__).with_name("_feeder.py")
-    pipe = subprocess.PIPE
-    command = [sys.executable, str(script), str(folder), library, *options]
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
-
-
-def let_go(*processes: "subprocess.Popen[bytes]", how: str = "all") -> None:
-    """Let waiting processes begin, all at once."""
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write(f"{how}\n".encode())
-        process.stdin.flush()
+def killed(folder: Path, n_clips: int) -> "subprocess.Popen[bytes]":
+    """Index a folder in a process that kills itself once so many clips are acknowledged."""
+    script, pipe = Path(__file__).with_name("_killed.py"), subprocess.PIPE
+    command = [sys.executable, str(script), str(folder), LIBRARY]
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
+    assert process.stdin is not None
+    process.stdin.write(f"clips {n_clips}\n".encode())
+    process.stdin.flush()
+    return process
 
 
 def told(process: "subprocess.Popen[bytes]") -> set[str]:

@@ -1,4 +1,4 @@
-"""Indexes a folder and kills itself in the middle: python _killed.py FOLDER.
+"""Indexes a folder and kills itself in the middle: python _killed.py FOLDER [LIBRARY].
 
 It waits, with everything imported, for a line on stdin: the seconds to live once it has begun, or
 "clips" and how many are to be acknowledged before it dies. Each path is printed once it is.
@@ -43,5 +43,5 @@ if __name__ == "__main__":
         _most = float(amount)
     else:
         threading.Timer(float(amount), os.kill, (os.getpid(), signal.SIGKILL)).start()
-    index(Path(sys.argv[1]), **QUICK)
+    index(Path(sys.argv[1]), library=sys.argv[2] if len(sys.argv) > 2 else None, **QUICK)
     os._exit(0)
