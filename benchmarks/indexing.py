@@ -26,8 +26,8 @@ from _harness import Aim, report, sized
 from earsight import engine
 from earsight.demo import draw
 from earsight.extractors import _base, extract_all
-from earsight.library.embedding.extraction import Sources
 from earsight.extractors.runtime.threads import use_one_thread
+from earsight.library.embedding.extraction import Sources
 from earsight.library.indexing.pipeline import index
 from earsight.media import Report
 
