@@ -25,6 +25,7 @@ from earsight.errors import EngineError, InputError
 OLDEST = "2.40"  # Ray
 TRIES = 3  # for an item whose process or machine was lost
 _CONNECT = 5.0  # seconds
+_EVERY = 1.0  # seconds between two looks at a cluster's head
 _SILENT = 15.0  # seconds without an answer after which a cluster's head is given up
 _HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 _SETTINGS = 4  # the kind of frame with which a server of Ray's protocol answers that
@@ -41,7 +42,7 @@ class Cluster:
     def __init__(self, ray: Any, address: str) -> None:
         self._ray = ray
         self.address = address
-        self._heard = time.monotonic()
+        self._asked = self._heard = time.monotonic()
         self.cpus = 1
         self._count()
 
@@ -121,21 +122,20 @@ class Cluster:
     def _done(self, refs: list[Any], tick: Callable[[], None] | None) -> list[Any]:
         """Return those that are ready, after half a second at most."""
         done, _ = self._ray.wait(refs, num_returns=1, timeout=TICK)
-        if not done:
+        if time.monotonic() - self._asked > _EVERY:
             self._listen()
-            if tick is not None:
-                tick()
-        else:
-            self._heard = time.monotonic()
+        if not done and tick is not None:
+            tick()
         found: list[Any] = done
         return found
 
     def _listen(self) -> None:
-        """Check that the head of the cluster is there: Ray itself would wait for it for long."""
+        """Check that the head of the cluster is there: without it Ray ends this process itself."""
+        self._asked = time.monotonic()
         if _answers(self.address):
-            self._heard = time.monotonic()
+            self._heard = self._asked
             self._count()
-        elif time.monotonic() - self._heard > _SILENT:
+        elif self._asked - self._heard > _SILENT:
             raise EngineError(
                 f"The Ray cluster at {self.address} is gone: nothing has answered there for "
                 f"{_SILENT:.0f} s. What was done is kept; start the cluster, and run the same "
