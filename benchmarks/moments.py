@@ -44,9 +44,9 @@ from _recordings import ROLES, SIDES, Clip, film, joined, read, sketch, starts
 from earsight.arrays import unit_rows
 from earsight.demo import draw
 from earsight.demo.scenes import LABELS
-from earsight.library.embedding.cross_validation import fit_bridge
+from earsight.library.embedding.cross_validation import fit_zero_shot
 from earsight.library.embedding.extraction import Sources, spans
-from earsight.library.embedding.joint_space import Space
+from earsight.library.embedding.joint_space import JointSpace
 from earsight.library.embedding.settings import Settings
 from earsight.library.indexing.pipeline import index
 from earsight.library.search.moments import alike, best_peaks, in_company
@@ -64,7 +64,7 @@ Table = dict[str, dict[str, str]]
 Curves = Mapping[str, np.ndarray]  # side that asks -> (queries, seconds), −inf where nothing is
 
 
-def through_the_library(clips: Sequence[Clip], folder: Path) -> tuple[Curves, Space]:
+def through_the_library(clips: Sequence[Clip], folder: Path) -> tuple[Curves, JointSpace]:
     """Index a folder that holds a recording, and ask it by each clip's sound and sight.
 
     It is what `Library.timeline` does, but for each query's own place, which is not asked.
@@ -87,14 +87,14 @@ def through_the_library(clips: Sequence[Clip], folder: Path) -> tuple[Curves, Sp
     return {side: np.stack(own) for side, own in curves.items()}, opened.space
 
 
-def bridge(clips: Sequence[Clip], sources: Sources) -> Space:
+def bridge(clips: Sequence[Clip], sources: Sources) -> JointSpace:
     """Return the space of a library that holds nothing but the recording."""
     whole, cuts = joined(clips), spans(starts(clips)[-1])
     views = {
         side: np.stack([whole[role].between(*cut).mean() for cut in cuts])
         for side, role in ROLES.items()
     }
-    return Space(fit_bridge(views, sources))
+    return JointSpace(fit_zero_shot(views, sources))
 
 
 def places(clips: Sequence[Clip]) -> list[tuple[float, float]]:
@@ -104,7 +104,7 @@ def places(clips: Sequence[Clip]) -> list[tuple[float, float]]:
 
 
 def from_sequences(
-    clips: Sequence[Clip], space: Space | None, around: int = AROUND, *, company: bool = True
+    clips: Sequence[Clip], space: JointSpace | None, around: int = AROUND, *, company: bool = True
 ) -> Curves:
     """Return what a library of the joined sequences answers; no space: vectors as they are."""
     whole, n = joined(clips), n_seconds(starts(clips)[-1])
@@ -119,13 +119,13 @@ def from_sequences(
     return asked(points, queries(clips, space), own, [0, n], company)
 
 
-def cut_by_hand(clips: Sequence[Clip], space: Space, *, company: bool) -> Curves:
+def cut_by_hand(clips: Sequence[Clip], space: JointSpace, *, company: bool) -> Curves:
     """Return how the true clips are ranked by the same vectors: (queries, clips)."""
     points, n = queries(clips, space), len(clips)
     return asked(points, points, [*np.eye(n, dtype=bool)], range(n + 1), company)
 
 
-def queries(clips: Sequence[Clip], space: Space | None) -> dict[str, np.ndarray]:
+def queries(clips: Sequence[Clip], space: JointSpace | None) -> dict[str, np.ndarray]:
     """Return each side of each clip as one vector: side → (clips, k)."""
     made = {}
     for side, role in ROLES.items():
@@ -134,7 +134,7 @@ def queries(clips: Sequence[Clip], space: Space | None) -> dict[str, np.ndarray]
     return made
 
 
-def embedded(side: str, rows: Mapping[str, np.ndarray], space: Space | None) -> np.ndarray:
+def embedded(side: str, rows: Mapping[str, np.ndarray], space: JointSpace | None) -> np.ndarray:
     return unit_rows(rows[ROLES[side]]) if space is None else space.embed(side, rows)
 
 
@@ -282,7 +282,7 @@ def cells(values: Mapping[str, np.ndarray]) -> dict[str, str]:
     }
 
 
-def as_files(told: Told, clips: Sequence[Clip], length: str) -> Space:
+def as_files(told: Told, clips: Sequence[Clip], length: str) -> JointSpace:
     """Ask a recording that is a media file; return the space that was learned."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -297,7 +297,12 @@ def as_files(told: Told, clips: Sequence[Clip], length: str) -> Space:
 
 
 def as_sequences(
-    told: Told, clips: Sequence[Clip], length: str, sources: Sources, taught: Space, whole: bool
+    told: Told,
+    clips: Sequence[Clip],
+    length: str,
+    sources: Sources,
+    taught: JointSpace,
+    whole: bool,
 ) -> None:
     """Ask a recording that is joined from sequences."""
     own = bridge(clips, sources)

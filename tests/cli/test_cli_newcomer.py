@@ -22,7 +22,7 @@ from earsight.features import (
     read_features,
     write_features,
 )
-from earsight.library.catalog.open import find, open_catalog
+from earsight.library.catalog.open import open_library
 from earsight.library.indexing.pipeline import index
 from earsight.weights import progress as downloads
 
@@ -80,7 +80,7 @@ def test_paths_are_relative_for_people_and_absolute_for_programs(made: Path) -> 
 def test_a_command_that_a_message_gives_can_be_pasted(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with open_catalog(find(made)) as store:
+    with open_library(made) as store:
         assert shlex.split(store.index_command) == ["earsight", "index", str(made)]
     monkeypatch.chdir(tmp_path)
     told = refused("status")
@@ -125,7 +125,7 @@ def test_index_says_what_it_passes_over(tmp_path: Path) -> None:
     (tmp_path / "gone.mp4").symlink_to(tmp_path / "nowhere")
     told = run("index", tmp_path, "--labels", "folders").stderr
     nowhere = "gone.mp4 (a link that cannot be followed), pipe.mp4 (a pipe)"
-    assert f"Passed over, being no files: {nowhere}.\n" in told
+    assert f"Passed over, as these are no files: {nowhere}.\n" in told
     assert "No classes: every clip lies in the folder itself" in told
     assert "No classes" not in run("index", tmp_path).stderr  # no news, and not asked for
     assert f"Search it: earsight search a.mp4 --library {tmp_path}\n" in told

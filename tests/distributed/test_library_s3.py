@@ -19,12 +19,12 @@ from earsight import engine
 from earsight.cli import app
 from earsight.errors import InputError, LibraryError
 from earsight.library.catalog.trust import NotTrustedError
-from earsight.library.indexing.forget import forget, forgotten, take_back
+from earsight.library.indexing.forget import forget_clips, list_forgotten, undo_forget
 from earsight.library.indexing.pipeline import index
 from earsight.library.reports.doctor import check_library
 from earsight.library.reports.evaluate import evaluate_library
-from earsight.library.reports.export import export
-from earsight.library.reports.status import status
+from earsight.library.reports.export import export_library
+from earsight.library.reports.status import library_status
 from earsight.library.search.searcher import search
 from earsight.storage import Remote
 
@@ -103,7 +103,7 @@ def test_a_machine_that_does_not_know_the_clips_names_them_and_opens_none(
         assert reply.status == 404 and "does not know where" in reply.error
         info = page.get("/api/library").json
         assert info["n_clips"] == 4 and info["name"] == "library"
-    assert status(LIBRARY).index_command == f"earsight index CLIPS --library {LIBRARY}"
+    assert library_status(LIBRARY).index_command == f"earsight index CLIPS --library {LIBRARY}"
     other = sounds(tmp_path / "other", 300)
     with pytest.raises(NotTrustedError, match="take these clips for those that it was made of"):
         index(other, library=LIBRARY)
@@ -114,11 +114,11 @@ def test_forgetting_and_taking_back(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     folder = sounds(tmp_path / "clips", 300, 400)
     index(folder, library=LIBRARY, **QUICK)
     monkeypatch.chdir(folder)
-    assert forget(LIBRARY, ["300.wav"]).n_clips == 1 and believed() == {"400.wav"}
+    assert forget_clips(LIBRARY, ["300.wav"]).n_clips == 1 and believed() == {"400.wav"}
     assert index(folder, library=LIBRARY).forgotten == 1 and answering() == {"400.wav"}
     with pytest.raises(InputError, match="no clip of the library"):
-        forget(LIBRARY, ["300.wav"])
-    take_back(LIBRARY, forgotten(LIBRARY))
+        forget_clips(LIBRARY, ["300.wav"])
+    undo_forget(LIBRARY, list_forgotten(LIBRARY))
     index(folder, library=LIBRARY)
     assert answering() == {"300.wav", "400.wav"}
 
@@ -137,7 +137,7 @@ def test_a_folder_is_followed_into_a_library_on_s3(
 def test_export_and_doctor(tmp_path: Path) -> None:
     folder = clips(tmp_path / "clips")
     index(folder, library=LIBRARY, **QUICK)
-    done = export(LIBRARY, tmp_path / "out.npz")
+    done = export_library(LIBRARY, tmp_path / "out.npz")
     assert (done.n_clips, done.n_rows) == (4, 8)
     with np.load(tmp_path / "out.npz") as kept:
         assert set(kept["path"]) == {"red/a.mp4", "red/b.mp4", "blue/c.mp4", "blue/copy.mp4"}

@@ -14,10 +14,10 @@ from _far import LIBRARY, answering, believed, opened, quick, sounds  # noqa: F4
 from _folders import QUICK
 from _s3 import REFUSING, Server, s3_server
 from earsight.errors import EarsightError, LibraryError, ModelFileError, StorageError
-from earsight.library.catalog.open import writing
+from earsight.library.catalog.open import open_for_writing
 from earsight.library.indexing import pipeline
 from earsight.library.indexing.pipeline import index
-from earsight.library.reports.status import status
+from earsight.library.reports.status import library_status
 from earsight.library.search.searcher import search
 from earsight.storage import Remote
 
@@ -93,7 +93,7 @@ def test_missing_credentials(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_no_library_there(folder: Path) -> None:
-    for way in (lambda: search(LIBRARY, folder / "300.wav"), lambda: status(LIBRARY)):
+    for way in (lambda: search(LIBRARY, folder / "300.wav"), lambda: library_status(LIBRARY)):
         with pytest.raises(LibraryError, match=f"no library at {LIBRARY}. Make one: earsight"):
             way()
 
@@ -116,7 +116,7 @@ def test_an_unmounted_disk_empties_nothing(folder: Path) -> None:
 
 def test_a_newer_library_and_an_older_one(folder: Path) -> None:
     index(folder, library=LIBRARY, **QUICK)
-    with writing(LIBRARY) as catalog:
+    with open_for_writing(LIBRARY) as catalog:
         catalog.set("format", 99)
     everywhere(folder, LIBRARY, match="format 99; .* reads format 3. Update", kind=LibraryError)
 
@@ -124,7 +124,7 @@ def test_a_newer_library_and_an_older_one(folder: Path) -> None:
 def test_a_database_that_says_more_than_ours_is_refused(folder: Path) -> None:
     """As on a disk: SQLite does what a file says."""
     index(folder, library=LIBRARY, **QUICK)
-    with writing(LIBRARY) as catalog, catalog.writing() as db:
+    with open_for_writing(LIBRARY) as catalog, catalog.writing() as db:
         db.execute("CREATE TRIGGER t AFTER DELETE ON clips BEGIN DELETE FROM contents; END")
         db.execute("UPDATE clips SET label = 'a change of a row, which is what is sent'")
     told = "holds 'CREATE TRIGGER t AFTER"
@@ -185,7 +185,7 @@ def test_a_damaged_copy_of_a_model_is_fetched_again(folder: Path, tmp_path: Path
 
 def test_paths_that_lead_out_of_a_folder_are_refused(folder: Path) -> None:
     index(folder, library=LIBRARY, **QUICK)
-    with writing(LIBRARY) as catalog:
+    with open_for_writing(LIBRARY) as catalog:
         catalog.put_clips([(b"../secret.wav", 1, 2, catalog.clips()[0].content)])
     with pytest.raises(LibraryError, match=r"a clip lies at b'\.\./secret\.wav'"):
         search(LIBRARY, folder / "300.wav", for_="audio")

@@ -14,12 +14,12 @@ from _far import LIBRARY, answering, believed, killed, opened, quick, sounds, to
 from _folders import QUICK
 from earsight.cli import app
 from earsight.errors import InputError, LibraryError
-from earsight.library.catalog.open import writing
+from earsight.library.catalog.open import open_for_writing
 from earsight.library.catalog.s3_lock import Writer, WriterLock, unlock, writers
 from earsight.library.indexing import pipeline
-from earsight.library.indexing.forget import forget
+from earsight.library.indexing.forget import forget_clips
 from earsight.library.indexing.pipeline import index
-from earsight.library.reports.status import status
+from earsight.library.reports.status import library_status
 from earsight.storage import Remote
 from earsight.vectors import Records
 
@@ -48,17 +48,17 @@ def test_a_second_writer_is_refused_and_told_of_the_first(
     def others() -> None:
         for way in (
             lambda: index(folder, library=LIBRARY),
-            lambda: forget(LIBRARY, ["300.wav"]),
+            lambda: forget_clips(LIBRARY, ["300.wav"]),
         ):
             with pytest.raises(LibraryError, match=f"{who}.*nothing was changed.*earsight unlock"):
                 way()
-        assert (status(LIBRARY).indexing or "").startswith(who)
+        assert (library_status(LIBRARY).indexing or "").startswith(who)
 
     index(folder, library=LIBRARY, **QUICK)
     sounds(folder, 320)
     meanwhile(monkeypatch, others)
     index(folder, library=LIBRARY)
-    assert writers(HERE) == [] and status(LIBRARY).indexing is None
+    assert writers(HERE) == [] and library_status(LIBRARY).indexing is None
     assert answering() == believed() == {"300.wav", "310.wav", "320.wav"}
 
 
@@ -213,6 +213,6 @@ def test_a_library_that_several_folders_feed_says_so(tmp_path: Path) -> None:
     told = "2 folders of clips feed the library .*studio:/clips.*Index each into"
     with pytest.raises(LibraryError, match=told):
         opened()
-    with pytest.raises(LibraryError, match=told), writing(LIBRARY):
+    with pytest.raises(LibraryError, match=told), open_for_writing(LIBRARY):
         pass
     assert writers(HERE) == []

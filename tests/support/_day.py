@@ -7,7 +7,7 @@ import pytest
 
 from earsight.library.indexing import watch as module
 from earsight.library.indexing.pipeline import IndexReport
-from earsight.library.indexing.watch import watch
+from earsight.library.indexing.watch import watch_folder
 
 
 class StoppedError(Exception):
@@ -49,7 +49,7 @@ class Day:
     def watch(self, *plan: Any) -> None:
         self.plan = list(plan)
         with pytest.raises(StoppedError):
-            watch(
+            watch_folder(
                 self.folder,
                 self.reports.append,
                 library=self.library,

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from _folders import QUICK
-from earsight.library.catalog.open import open_catalog
+from earsight.library.catalog.open import open_library
 from earsight.library.catalog.sqlite import Catalog
-from earsight.library.embedding.feature_tables import Tables, embedding_table
+from earsight.library.embedding.feature_tables import FeatureTables, embedding_table
 from earsight.library.embedding.settings import Settings
 from earsight.storage import Remote
 
@@ -51,7 +51,7 @@ def told(process: "subprocess.Popen[bytes]") -> set[str]:
 
 
 def opened(library: str = LIBRARY) -> Catalog:
-    return open_catalog(Remote.parse(library))
+    return open_library(Remote.parse(library))
 
 
 def believed(library: str = LIBRARY) -> set[str]:
@@ -61,7 +61,7 @@ def believed(library: str = LIBRARY) -> set[str]:
     names = [Path(store.name_of(file)).name for file in files]
     assert len({file.id for file in files}) == len(files), "a number was given twice"
     sources = Settings(audio=QUICK["audio"], visual=QUICK["visual"]).sources
-    tables = Tables(store.folder, sources.fingerprint, sources.roles)
+    tables = FeatureTables(store.folder, sources.fingerprint, sources.roles)
     contents = store.contents(tables.features)
     assert {file.content for file in files} <= contents.keys()
     lost, _ = tables.faults({c: found.report["rows"] for c, found in contents.items()})

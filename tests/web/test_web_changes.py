@@ -14,11 +14,11 @@ from _work import double
 from earsight import engine
 from earsight.errors import LibraryError, MediaError
 from earsight.library.catalog.location import FOLDER
-from earsight.library.catalog.open import open_catalog
+from earsight.library.catalog.open import open_library
 from earsight.library.client import Library
-from earsight.library.indexing.forget import forget
+from earsight.library.indexing.forget import forget_clips
 from earsight.library.indexing.pipeline import index
-from earsight.library.reports.status import status
+from earsight.library.reports.status import library_status
 from earsight.library.search.sandbox import StrangerReader
 from earsight.web.app import _answers
 from earsight.web.app_state import Home
@@ -36,7 +36,7 @@ def test_what_was_forgotten_leaves_the_map(folder: Path) -> None:
         clips = served.get("/api/clips").json["clips"]
         gone = next(clip["id"] for clip in clips if clip["path"] == "silent.mp4")
         assert gone in {point["id"] for point in before}
-        forget(folder, ["silent.mp4"])
+        forget_clips(folder, ["silent.mp4"])
         after = served.get("/api/map").json["points"]
         assert {p["id"] for p in after} == {p["id"] for p in before} - {gone}
 
@@ -46,7 +46,7 @@ def test_an_answer_that_is_overtaken_is_still_an_answer(folder: Path) -> None:
     try:
         answer = home.library.search(text="a red wall", top=99)
         gone = answer.results[0]
-        forget(folder, [Path(gone.path).relative_to(folder)])
+        forget_clips(folder, [Path(gone.path).relative_to(folder)])
         told = _answers(home, answer, "text", 0.0)
         assert [one["id"] for one in told["answers"]] == [one.id for one in answer]
         assert told["answers"][0]["seconds"] and told["point"] is not None
@@ -85,8 +85,8 @@ def test_a_database_that_is_damaged_in_its_middle_is_told(folder: Path) -> None:
     blob[at : at + size] = bytes([0xA5]) * size
     file.write_bytes(blob)
     with pytest.raises(LibraryError, match=r"damaged.*Delete .* and index again"):
-        status(folder)
-    with open_catalog(folder / FOLDER) as store, pytest.raises(LibraryError, match="damaged"):
+        library_status(folder)
+    with open_library(folder / FOLDER) as store, pytest.raises(LibraryError, match="damaged"):
         store.clips()
     with serving(folder) as served:
         for path in ("/api/library", "/api/clips", "/api/map", "/api/search?text=a"):

@@ -10,7 +10,6 @@ import typer
 
 from earsight.cli._show import out, plural, printable, progress, say, short, show, table, warn
 from earsight.cli.library import TROUBLE, Json
-from earsight.storage import parse_location
 
 if TYPE_CHECKING:
     from earsight.extraction.extract import Extraction
@@ -66,6 +65,7 @@ def extract(
     """
     from earsight.extraction.extract import extract as run
     from earsight.extraction.sharding import Part
+    from earsight.storage import parse_location
 
     given = {"audio": audio, "visual": visual}
     specs = {modality: spec for modality, spec in given.items() if spec is not None}
@@ -124,6 +124,7 @@ def join(
 ) -> None:
     """Join the files of `extract --part 1/n` … `n/n`: what one run over the folder would write."""
     from earsight.extraction.sharding import join as run
+    from earsight.storage import parse_location
 
     report = run([parse_location(file) for file in files], parse_location(output), partial=partial)
     if as_json:

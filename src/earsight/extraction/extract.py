@@ -24,7 +24,7 @@ from earsight.extraction.staging import Staging
 from earsight.extraction.table import Held, Table, check_setting, joined, labels_of
 from earsight.extractors import FeatureExtractor
 from earsight.features import check_ending, write_features
-from earsight.library.embedding.extraction import MODALITIES
+from earsight.library.catalog.records import MODALITIES
 from earsight.library.progress import Progress, Silent
 from earsight.storage import Location
 

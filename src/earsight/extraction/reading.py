@@ -17,11 +17,12 @@ from earsight.extractors import FeatureExtractor, extract_all
 from earsight.extractors.runtime.threads import use_one_thread
 from earsight.features import FeatureSequence
 from earsight.library.catalog.records import Clip
-from earsight.library.catalog.scan import File, content_of
+from earsight.library.catalog.scan import File
 from earsight.library.embedding.extraction import extractor_for
 from earsight.library.progress import Progress
 from earsight.media import Status
 from earsight.paths import as_text
+from earsight.untrusted import content_hash
 
 Specs = tuple[tuple[str, str], ...]
 Run = Callable[..., Iterator[tuple[Any, Any]]]
@@ -64,7 +65,7 @@ def _do(job: _Job) -> tuple[Record, dict[str, FeatureSequence]]:
     """Read one clip; what its file does to a decoder or a network must not stop the run."""
     try:
         with job.origin.opened(job.file.path) as path:
-            content = content_of(path)
+            content = content_hash(path)
             extractors = _of_this_run(job.asked, job.fingerprints)
             found, report = extract_all(path, extractors.values())
         if job.origin.state(job.file.path) != job.file:
@@ -214,7 +215,7 @@ class Reading:
     def _content(self, file: File) -> str | None:
         try:
             with self.origin.opened(file.path) as path:
-                return content_of(path)
+                return content_hash(path)
         except (OSError, StorageError):  # the worker meets it again, and says so
             return None
 

@@ -10,9 +10,9 @@ import numpy as np
 from earsight.arrays import FloatArray
 from earsight.errors import EarsightError, InputError, LibraryError
 from earsight.library.catalog.clips import Filter, LibraryClip
-from earsight.library.catalog.open import find, open_catalog
+from earsight.library.catalog.open import find_library, open_library
+from earsight.library.catalog.records import MODALITIES
 from earsight.library.catalog.sqlite import Catalog
-from earsight.library.embedding.extraction import MODALITIES
 from earsight.library.search.moments import Timeline
 from earsight.library.search.rerank_by_timing import candidates, in_rhythm
 from earsight.library.search.results import Answer
@@ -67,13 +67,13 @@ class Library:
     """
 
     def __init__(self, folder: Location | str) -> None:
-        place = find(folder)
+        place = find_library(folder)
         self._place: Location = place.resolve() if isinstance(place, Path) else place
         self._lock = threading.RLock()
         self._open()
 
     def _open(self) -> None:
-        self._store = open_catalog(self._place)
+        self._store = open_library(self._place)
         self._file = self._inode()
         self._searcher = Searcher(self._store, hold=True)
 

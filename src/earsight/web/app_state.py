@@ -10,9 +10,9 @@ from earsight import __version__
 from earsight.arrays import FloatArray
 from earsight.errors import BusyError, EarsightError, LibraryError
 from earsight.library.catalog.clips import LibraryClip
-from earsight.library.catalog.open import find
+from earsight.library.catalog.open import find_library
+from earsight.library.catalog.records import MODALITIES
 from earsight.library.client import Library
-from earsight.library.embedding.extraction import MODALITIES
 from earsight.library.indexing.pipeline import IndexReport, refresh
 from earsight.library.progress import Progress
 from earsight.library.reports.projection import Plane, plane_of
@@ -120,7 +120,7 @@ class Home:
     def info(self) -> dict[str, Any]:
         """Return what is in the library; of one that was never indexed, that it is empty."""
         try:
-            find(self.folder)
+            find_library(self.folder)
         except LibraryError:
             folder = self.folder
             return self._nothing(

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from earsight.errors import BusyError, InputError, LibraryError, MediaError
 from earsight.library.catalog.clips import LibraryClip
 from earsight.library.catalog.folder_handle import open_directory
-from earsight.library.catalog.sidecars import text_beside
+from earsight.library.catalog.sidecars import text_file_of
 from earsight.library.reports import preview
 from earsight.library.reports.preview_worker import FaceReader
 from earsight.web.desktop import show_folder
@@ -110,7 +110,7 @@ def text_of(clip: LibraryClip, root: Path, start: float | None, end: float | Non
         NotServedError: There is none, it cannot be read, or it lies elsewhere.
     """
     file_of(clip, root)
-    text = text_beside(clip.file) if clip.text else None
+    text = text_file_of(clip.file) if clip.text else None
     if text is None:
         raise NotServedError(404, f"{clip.path} has no text beside it.")
     real = _inside(text, f"The text of {clip.path}", clip.root or root)

@@ -15,7 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from earsight.errors import InputError, LibraryError
-from earsight.library.catalog.open import find
+from earsight.library.catalog.open import find_library
 from earsight.storage import Remote, parse_location
 from earsight.web.app import create_app
 from earsight.web.desktop import opening
@@ -86,7 +86,7 @@ def serve(
     """
     place = parse_location(folder)
     if not isinstance(place, Path):
-        find(place)
+        find_library(place)
     elif not place.is_dir():
         raise LibraryError(f"There is no folder {folder}; serve takes the folder of the clips.")
     limits = Limits()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from earsight.library.catalog.clips import ByContent, by, listing
+from earsight.library.catalog.clips import ClipsByContent, clips_by, list_clips
 from earsight.library.catalog.records import Content
 from earsight.library.catalog.sqlite import Catalog
 
@@ -35,7 +35,7 @@ def content(text: str) -> str:
 def store(tmp_path: Path) -> Catalog:
     folder = tmp_path / "library"
     folder.mkdir()
-    store = Catalog.made(folder, tmp_path)
+    store = Catalog.made(folder)
     store.bind(tmp_path, agree=False)
     report = {"again": False, "message": "", "rows": {"audio": 1, "visual": 1}}
     read = [
@@ -49,10 +49,10 @@ def store(tmp_path: Path) -> Catalog:
 
 
 def test_each_is_looked_up_as_it_is_listed(store: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = by("content", listing(store, FEATURES))
+    whole = clips_by("content", list_clips(store, FEATURES))
     monkeypatch.setattr(store, "files", None)  # not asked for
     monkeypatch.setattr(store, "contents", None)
-    found = ByContent(store, FEATURES, lambda: [])
+    found = ClipsByContent(store, FEATURES, lambda: [])
     for what in FILES.values():
         assert found.get(content(what)) == whole.get(content(what)), what
     assert len(found[content("dog")]) == 2 and found[content("dog")][0].text == content("says dog")
@@ -60,9 +60,9 @@ def test_each_is_looked_up_as_it_is_listed(store: Catalog, monkeypatch: pytest.M
 
 
 def test_those_gone_through_are_all(store: Catalog) -> None:
-    found = ByContent(store, FEATURES, lambda: listing(store, FEATURES))
+    found = ClipsByContent(store, FEATURES, lambda: list_clips(store, FEATURES))
     assert content("dog") in found
-    assert dict(found) == by("content", listing(store, FEATURES)) and len(found) == 6
+    assert dict(found) == clips_by("content", list_clips(store, FEATURES)) and len(found) == 6
     assert found[content("dog")] == dict(found)[content("dog")]
 
 

@@ -7,8 +7,13 @@ from pathlib import Path
 import pytest
 
 from earsight.errors import LibraryError
-from earsight.library.catalog.location import locked, place_for
-from earsight.library.catalog.open import find, making, open_catalog
+from earsight.library.catalog.location import locked
+from earsight.library.catalog.open import (
+    find_library,
+    library_of_clips,
+    open_for_indexing,
+    open_library,
+)
 from earsight.library.catalog.records import Content, Embedding
 from earsight.library.catalog.sqlite import Catalog
 from earsight.paths import as_text
@@ -20,7 +25,7 @@ REPORT = {"again": False, "message": "", "rows": {"audio": 1}}
 def store(tmp_path: Path) -> Catalog:
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips" / ".earsight").mkdir()
-    return Catalog.made(tmp_path / "clips" / ".earsight", tmp_path / "clips")
+    return Catalog.made(tmp_path / "clips" / ".earsight")
 
 
 def embedding(number: int, features: str = "f") -> Embedding:
@@ -75,9 +80,9 @@ def test_the_root_moves_with_the_library(tmp_path: Path) -> None:
     clips = tmp_path / "one" / "clips"
     clips.mkdir(parents=True)
     (clips / ".earsight").mkdir()
-    Catalog.made(clips / ".earsight", clips).close()
+    Catalog.made(clips / ".earsight").close()
     (tmp_path / "one").rename(tmp_path / "two")
-    with open_catalog(tmp_path / "two" / "clips" / ".earsight") as store:
+    with open_library(tmp_path / "two" / "clips" / ".earsight") as store:
         assert store.root == tmp_path / "two" / "clips"
 
 
@@ -85,9 +90,9 @@ def test_a_library_elsewhere_keeps_an_absolute_root(tmp_path: Path) -> None:
     name = os.fsdecode(b"clips \xff\n")
     (tmp_path / name).mkdir()
     (tmp_path / "lib").mkdir()
-    with making(tmp_path / "lib", tmp_path / name) as store:
-        store.bind(tmp_path / name, agree=False)
-    with open_catalog(tmp_path / "lib") as store:
+    with open_for_indexing(tmp_path / "lib", tmp_path / name, agree=False):
+        pass
+    with open_library(tmp_path / "lib") as store:
         assert store.root == tmp_path / name
 
 
@@ -101,13 +106,17 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
 
 def test_a_library_is_found_through_a_link(store: Catalog, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(store.folder)
-    with open_catalog(tmp_path / "link") as linked:
+    with open_library(tmp_path / "link") as linked:
         assert linked.root == tmp_path / "clips"
 
 
 def test_the_clips_folder_names_its_own_library(tmp_path: Path) -> None:
-    assert place_for(tmp_path, None) == place_for(tmp_path, tmp_path) == tmp_path / ".earsight"
-    assert place_for(tmp_path, tmp_path / "other") == tmp_path / "other"
+    assert (
+        library_of_clips(tmp_path, None)
+        == library_of_clips(tmp_path, tmp_path)
+        == tmp_path / ".earsight"
+    )
+    assert library_of_clips(tmp_path, tmp_path / "other") == tmp_path / "other"
 
 
 def test_a_reader_finishes_what_a_killed_writer_left(store: Catalog) -> None:
@@ -123,27 +132,27 @@ def test_a_reader_finishes_what_a_killed_writer_left(store: Catalog) -> None:
     path = store.folder / "library.db"
     subprocess.run([sys.executable, "-c", code, str(path)], check=False)
     assert path.with_name("library.db-journal").exists()
-    with open_catalog(store.folder) as reader:
+    with open_library(store.folder) as reader:
         assert [clip.path for clip in reader.clips()] == [b"a.mp4"]
 
 
 def test_a_newer_library_says_so(store: Catalog) -> None:
     store.set("format", 99)
     with pytest.raises(LibraryError, match=r"format 99; .* reads format 3\. Update Earsight"):
-        open_catalog(store.folder)
+        open_library(store.folder)
 
 
 def test_a_file_that_is_no_library_says_so(tmp_path: Path) -> None:
     (tmp_path / "library.db").write_bytes(b"not a database at all, but long enough to be read")
     with pytest.raises(LibraryError, match="not a readable library"):
-        open_catalog(tmp_path)
+        open_library(tmp_path)
 
 
 def test_a_library_that_is_not_there_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(LibraryError, match="Run: earsight index"):
-        find(tmp_path)
+        find_library(tmp_path)
     with pytest.raises(LibraryError, match="no folder"):
-        find(tmp_path / "nowhere")
+        find_library(tmp_path / "nowhere")
 
 
 def test_a_broken_transaction_leaves_what_was_there(store: Catalog) -> None:

@@ -16,7 +16,7 @@ from earsight.errors import InputError, LibraryError, UnknownNameError, WeightsE
 from earsight.extractors import FeatureExtractor
 from earsight.extractors.inception import fit_pca
 from earsight.library.catalog.location import FOLDER
-from earsight.library.catalog.open import open_catalog
+from earsight.library.catalog.open import open_library
 from earsight.library.catalog.scan import File
 from earsight.library.embedding.extraction import Sources
 from earsight.library.embedding.settings import PRESETS, Settings
@@ -56,7 +56,7 @@ def test_weights_that_cannot_be_had_are_an_error_and_no_setting(
     monkeypatch.setattr(FeatureExtractor, "fetch_weights", nowhere)
     with pytest.raises(WeightsError, match="is nowhere"):
         index(library, features="paper")
-    with open_catalog(library / FOLDER) as store:
+    with open_library(library / FOLDER) as store:
         assert Settings.of(store) == Settings()
     assert not index(library).rebuilt  # no other pair in its place, and nothing lost
 
@@ -66,13 +66,13 @@ def test_weights_that_cannot_be_had_are_an_error_and_no_setting(
 
 def test_ears_and_eyes_change_the_bridge_and_what_is_learned_stays() -> None:
     plain, other = Sources(), Settings().changed({"eyes": "i3d_kinetics"}).sources
-    assert other.roles == plain.roles and other.bridge == plain.bridge == "words"
+    assert other.roles == plain.roles and other.zero_shot == plain.zero_shot == "words"
     assert other.fingerprint != plain.fingerprint
     made, before = other.extractors(), plain.extractors()
     assert made["visual"] == before["visual"] and made["words.audio"] == before["words.audio"]
     assert made["words.visual"] != before["words.visual"]
     assert made["words.text"] != before["words.text"]  # its prior lies between both namers' names
-    assert other.told == f"{plain.told}, sights named by i3d_kinetics"
+    assert other.description == f"{plain.description}, sights named by i3d_kinetics"
     with pytest.raises(InputError, match=r"`ears` of words must be .*; got 'bat'"):
         Settings().changed({"ears": "bat"})
 
@@ -88,7 +88,7 @@ def test_a_pca_refitted_under_its_old_name_is_another_extractor(tmp_path: Path) 
     assert sources.fingerprint != before
     info = file.stat()
     job = _Job(file, File(b"a.mp4", info.st_size, info.st_mtime_ns), None, sources, before)
-    with pytest.raises(WeightsError, match=r"they have changed\. Nothing was mixed"):
+    with pytest.raises(WeightsError, match=r"changed during this run"):
         _do(job)
 
 

@@ -14,10 +14,10 @@ from _folders import acknowledged, in_this_process, nothing_to_read, until
 from earsight import engine
 from earsight.errors import LibraryError
 from earsight.library.catalog.location import FOLDER, locked
-from earsight.library.catalog.open import open_catalog
+from earsight.library.catalog.open import open_library
 from earsight.library.catalog.scan import File
 from earsight.library.indexing.pipeline import index
-from earsight.library.indexing.watch import Settling, watch
+from earsight.library.indexing.watch import Settling, watch_folder
 
 
 def test_a_file_settles_when_size_and_time_stay() -> None:
@@ -108,13 +108,13 @@ def test_trouble_that_passes_is_waited_for(day: Day, monkeypatch: pytest.MonkeyP
     assert sum("Waiting for it to pass" in line for line in day.said) == 1
     assert [report.changes.added for report in day.reports] == [0, 1]
     with locked(day.folder / FOLDER), pytest.raises(LibraryError, match="at work"):
-        watch(day.folder, day.reports.append)  # what the first look refuses is raised
+        watch_folder(day.folder, day.reports.append)  # what the first look refuses is raised
 
 
 def test_the_command_follows_and_ends_cleanly(library: Path) -> None:
     code = (
-        "from earsight.library import watch; watch.EVERY = watch.SETTLE = 0.2\n"
-        "watch.watch.__kwdefaults__.update(every=0.2, settle=0.2)\n"
+        "from earsight.library.indexing import watch; watch.EVERY = watch.SETTLE = 0.2\n"
+        "watch.watch_folder.__kwdefaults__.update(every=0.2, settle=0.2)\n"
         "from earsight.cli import main; main()"
     )
     command = [sys.executable, "-c", code, "index", str(library), "--watch", "--workers", "1"]
@@ -130,6 +130,6 @@ def test_the_command_follows_and_ends_cleanly(library: Path) -> None:
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in told
     assert told.splitlines()[-1].startswith("earsight: stopped.")
-    with open_catalog(library / FOLDER), locked(library / FOLDER):
+    with open_library(library / FOLDER), locked(library / FOLDER):
         pass
     assert not index(library).rebuilt

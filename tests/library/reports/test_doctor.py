@@ -15,7 +15,7 @@ from _clips import make_clip
 from _folders import rows
 from earsight.cli import upkeep
 from earsight.library.catalog.location import FOLDER
-from earsight.library.catalog.open import open_catalog
+from earsight.library.catalog.open import open_library
 from earsight.library.catalog.sqlite import Catalog
 from earsight.library.embedding.extraction import Sources
 from earsight.library.embedding.feature_tables import stored_tables
@@ -57,7 +57,7 @@ def test_a_damaged_table_is_found_and_its_cure_works(library: Path, damaged: str
 
 
 def test_missing_vectors_and_models_are_found(library: Path) -> None:
-    with open_catalog(library / FOLDER) as store:
+    with open_library(library / FOLDER) as store:
         current = store.current()
         assert current is not None
         stored_tables(store, current).delete([store.clips()[0].content])
@@ -86,7 +86,7 @@ def test_a_damaged_list_of_clips(library: Path) -> None:
 def test_a_library_that_is_not_there_and_one_not_finished(tmp_path: Path) -> None:
     assert set(broken(tmp_path)) == {"library"}
     (tmp_path / FOLDER).mkdir()
-    Catalog.made(tmp_path / FOLDER, tmp_path).close()
+    Catalog.made(tmp_path / FOLDER).close()
     assert broken(tmp_path) == {"what answers": f"Run: earsight index {tmp_path}"}
 
 

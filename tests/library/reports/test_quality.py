@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from earsight.library.embedding.paired_rows import PairedRows
+from earsight.library.embedding.training_rows import PairedRows
 from earsight.library.reports.evaluate import Ranked, evaluate_library
 from earsight.library.reports.quality import K, Quality, _Kept, measure
 from earsight.retrieval import evaluate

@@ -36,7 +36,7 @@ def test_it_answers_as_the_command_does(made: Path) -> None:
 
 def test_a_clip_of_the_library_is_not_decoded(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("earsight.library.search.snapshot.read_clip", None)
-    monkeypatch.setattr("earsight.library.search.snapshot.content_of", None)
+    monkeypatch.setattr("earsight.library.search.snapshot.content_hash", None)
     with earsight.Library(made) as library:
         assert library.search("red/a.mp4", by="visual", for_="visual").results[0].is_query
 

@@ -16,7 +16,7 @@ from earsight.cli import app
 from earsight.errors import InputError, LibraryError
 from earsight.features import FeatureSequence
 from earsight.library.catalog.location import FOLDER
-from earsight.library.embedding.joint_space import Space
+from earsight.library.embedding.joint_space import JointSpace
 from earsight.library.indexing.pipeline import index
 from earsight.library.search import time_points as by_seconds
 from earsight.library.search.moments import best_peaks
@@ -149,7 +149,7 @@ def test_a_second_lies_where_a_clip_of_it_would(tmp_path: Path) -> None:
     views = {"audio": rng.normal(size=(60, 6)), "visual": rng.normal(size=(60, 9))}
     words = {"audio": rng.normal(size=(9, 5)), "visual": rng.normal(size=(9, 5))}
     bridge = earsight.method("zero_shot").fit(words)
-    space = Space(bridge, earsight.method("cca", n_components=3).fit(views), 0.5)
+    space = JointSpace(bridge, earsight.method("cca", n_components=3).fit(views), 0.5)
     steps = {"words.audio": (np.arange(40) * 0.48, 5), "audio": (np.arange(19) + 0.5, 6)}
     kept = {
         role: FeatureSequence(rng.normal(size=(len(times), dim)).astype(np.float32), times, 0.96)
@@ -171,7 +171,7 @@ def test_what_is_deleted_while_it_is_read_is_left_out(
     store.create()
     steps = FeatureSequence(np.eye(5, dtype=np.float32), np.arange(5) + 0.5)
     store.upsert([StoredSequence(f"{c}:words.audio", c, "words.audio", steps) for c in "ab"])
-    space = Space(earsight.method("zero_shot").fit({"audio": np.ones((1, 5))}))
+    space = JointSpace(earsight.method("zero_shot").fit({"audio": np.ones((1, 5))}))
 
     def lengths(where: object) -> dict[str, int]:
         store.delete(["a"])  # after they were counted

@@ -19,8 +19,8 @@ from earsight.cli import app
 from earsight.engine import NoTimeLeft, TookTooLong, WorkerDied
 from earsight.errors import InputError, LibraryError, MediaError
 from earsight.library.catalog.location import FOLDER
-from earsight.library.catalog.open import open_catalog
-from earsight.library.embedding.feature_tables import Tables, stored_tables
+from earsight.library.catalog.open import open_library
+from earsight.library.embedding.feature_tables import FeatureTables, stored_tables
 from earsight.library.indexing.pipeline import index
 from earsight.library.progress import Silent
 from earsight.library.search import timing
@@ -88,8 +88,8 @@ def clips(asked: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(asked, tmp_path / "asked clips"))
 
 
-def kept(folder: Path) -> Tables:
-    with open_catalog(folder / FOLDER) as store:
+def kept(folder: Path) -> FeatureTables:
+    with open_library(folder / FOLDER) as store:
         current = store.current()
         assert current is not None
         return stored_tables(store, current)
@@ -198,7 +198,7 @@ def test_what_is_on_another_machine_is_not_opened(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other:clips").mkdir()
     elsewhere = Path(shutil.copy(fresh / "2.mp4", "other:clips"))  # there is such a file, by chance
-    with open_catalog(fresh / FOLDER) as store:
+    with open_library(fresh / FOLDER) as store:
         searcher = Searcher(store)
         answer = searcher.answer(wild)
         far = [
@@ -326,7 +326,7 @@ def test_the_query_and_the_clips_have_one_minute_together(
         given.append((each, all_of_them))
         return within(*work, each=600, all_of_them=600, **more)
 
-    with open_catalog(fresh / FOLDER) as store:
+    with open_library(fresh / FOLDER) as store:
         searcher = Searcher(store)
         answer = searcher.answer(wild)
         timings = Timings(stored_tables(store, searcher.opened.embedding), wild, None, 1000.0)

@@ -198,6 +198,8 @@ class LibraryFacts:
                 f"The library {self.folder} belongs to the clips in {root}, not to {clips}. "
                 "Keep one library for each folder of clips."
             )
+        if self.get("root") is None:  # it was made just now
+            self.set("root", root_fact(self.folder, clips))
 
     def _said_root(self) -> Path | None:
         """Return the folder that the library says it was made of; nothing there is looked at."""
@@ -216,6 +218,16 @@ class LibraryFacts:
         index = f"earsight index {quote(str(root))}"
         inside = self.folder == root / FOLDER
         return index if inside else f"{index} --library {quote(str(self.folder))}"
+
+
+def root_fact(library: Location, clips: Path) -> str:
+    """Return what a library notes of its folder of clips.
+
+    Inside that folder it notes the way up, so that both can move together.
+    """
+    inside = isinstance(library, Path) and library.is_relative_to(clips)
+    kept = os.path.relpath(clips, str(library)) if inside else str(clips)
+    return os.fsencode(kept).hex()
 
 
 def now() -> str:

@@ -1,4 +1,4 @@
-"""The clips of a library as people meet them: where, how long, what is in them, what went wrong."""
+"""The clips of a library, for people: where, how long, what is in them, what went wrong."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -7,10 +7,9 @@ from functools import cached_property
 from pathlib import Path
 
 from earsight.errors import InputError
-from earsight.library.catalog.records import Clip, Content
-from earsight.library.catalog.sidecars import beside, is_text
+from earsight.library.catalog.records import MODALITIES, Clip, Content, is_text
+from earsight.library.catalog.sidecars import texts_of_clips
 from earsight.library.catalog.sqlite import Catalog
-from earsight.library.embedding.extraction import MODALITIES
 from earsight.media import Status
 from earsight.paths import as_text
 
@@ -24,13 +23,13 @@ class LibraryClip:
         path: Relative to the clips folder; bytes outside UTF-8 as %XX.
         label: Its class, or None.
         seconds: How long it is; None where it could not be read.
-        has: Of "audio" and "visual", what it answers with.
+        has: Of "audio" and "visual", what it can be found by.
         status: "ok", "partial", "no_audio", "no_video", "unreadable", or "not read".
         message: What was wrong; empty where nothing was.
         content: SHA-256 of the file; copies share it.
         file: Where it is; NAME:/PATH where this machine does not know the clips folder.
         size, mtime_ns: Of the file as it was read.
-        text: Content of the text beside it that it answers with; None where there is none.
+        text: Content of the text beside it that it can be found by; None where there is none.
         root: The clips folder; None where this machine does not know it.
     """
 
@@ -93,38 +92,38 @@ class Filter:
         return (self.min_seconds or 0.0) <= clip.seconds <= (self.max_seconds or float("inf"))
 
 
-def listing(store: Catalog, features: str) -> list[LibraryClip]:
+def list_clips(catalog: Catalog, features: str) -> list[LibraryClip]:
     """Return the clips of a library by path, with what the extractors `features` found in them."""
-    return _listed(store, store.clips_and_texts(), store.contents(features))
+    return _listed(catalog, catalog.clips_and_texts(), catalog.contents(features))
 
 
-class ByContent(Mapping[str, list[LibraryClip]]):
+class ClipsByContent(Mapping[str, list[LibraryClip]]):
     """Content → the clips that hold it: each is looked up, until all are gone through.
 
     Args:
-        store: The library.
+        catalog: The catalog of the library.
         features: Fingerprint of the extractors.
         clips: Returns all clips.
     """
 
     def __init__(
-        self, store: Catalog, features: str, clips: Callable[[], Iterable[LibraryClip]]
+        self, catalog: Catalog, features: str, clips: Callable[[], Iterable[LibraryClip]]
     ) -> None:
-        self._store, self._features, self._clips = store, features, clips
+        self._catalog, self._features, self._clips = catalog, features, clips
         self._found: dict[str, list[LibraryClip]] = {}
 
     @cached_property
     def _all(self) -> dict[str, list[LibraryClip]]:
-        return by("content", self._clips())
+        return clips_by("content", self._clips())
 
     def __getitem__(self, content: str) -> list[LibraryClip]:
         if "_all" in self.__dict__:
             return self._all[content]
         if content not in self._found:
-            files, read = self._store.around(content, self._features)
+            files, read = self._catalog.around(content, self._features)
             clips = [file for file in files if file.content == content and not is_text(file.path)]
             texts = [file for file in files if is_text(file.path)]
-            self._found[content] = _listed(self._store, (clips, texts), read)
+            self._found[content] = _listed(self._catalog, (clips, texts), read)
         if not self._found[content]:
             raise KeyError(content)
         return self._found[content]
@@ -136,7 +135,7 @@ class ByContent(Mapping[str, list[LibraryClip]]):
         return len(self._all)
 
 
-def by(key: str, clips: Iterable[LibraryClip]) -> dict[str, list[LibraryClip]]:
+def clips_by(key: str, clips: Iterable[LibraryClip]) -> dict[str, list[LibraryClip]]:
     """Return "content" or "text" → the clips that have it."""
     found: dict[str, list[LibraryClip]] = {}
     for clip in clips:
@@ -146,9 +145,9 @@ def by(key: str, clips: Iterable[LibraryClip]) -> dict[str, list[LibraryClip]]:
 
 
 def _listed(
-    store: Catalog, files: tuple[list[Clip], list[Clip]], contents: Mapping[str, Content]
+    catalog: Catalog, files: tuple[list[Clip], list[Clip]], contents: Mapping[str, Content]
 ) -> list[LibraryClip]:
-    known, texts = files[0], beside(*files)
+    known, texts = files[0], texts_of_clips(*files)
     clips = []
     for clip in known:
         found = contents.get(clip.content)
@@ -157,19 +156,19 @@ def _listed(
         rows = found.report["rows"] if found else {}
         clips.append(
             LibraryClip(
-                clip.id,
-                store.name_of(clip),
-                clip.label,
-                found.duration if found and found.status != Status.UNREADABLE else None,
-                tuple(modality for modality in MODALITIES if rows.get(modality)),
-                found.status if found else "not read",
-                found.report["message"] if found else "",
-                clip.content,
-                store.file_of(clip),
-                clip.size,
-                clip.mtime_ns,
-                text.content if text and text.windows else None,
-                store.root if store.knows_root else None,
+                id=clip.id,
+                path=catalog.name_of(clip),
+                label=clip.label,
+                seconds=found.duration if found and found.status != Status.UNREADABLE else None,
+                has=tuple(modality for modality in MODALITIES if rows.get(modality)),
+                status=found.status if found else "not read",
+                message=found.report["message"] if found else "",
+                content=clip.content,
+                file=catalog.file_of(clip),
+                size=clip.size,
+                mtime_ns=clip.mtime_ns,
+                text=text.content if text and text.windows else None,
+                root=catalog.root if catalog.knows_root else None,
             )
         )
     return clips

@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
-from earsight.errors import InputError, LibraryError
+from earsight.errors import LibraryError
 from earsight.library.catalog.folder_handle import Directory, open_directory
 from earsight.paths import home
-from earsight.storage import Location, Remote, endpoint, parse_location
+from earsight.storage import Location, Remote, endpoint
 
 FOLDER = ".earsight"
 LOCK = "lock"
@@ -22,7 +22,7 @@ _TRIES, _PAUSE = 3, 0.05  # seconds
 
 
 @contextmanager
-def open_library(folder: Path) -> Iterator[Directory]:
+def open_library_folder(folder: Path) -> Iterator[Directory]:
     """Open the folder of a library, looked through for links.
 
     A link that the user names leads to it; one called `.earsight` came with the clips.
@@ -43,21 +43,6 @@ def open_library(folder: Path) -> Iterator[Directory]:
             f"The library {folder} cannot be looked through: {error}. Give yourself the right to "
             "read all of it."
         ) from error
-
-
-def place_for(clips: Path, library: str | Location | None) -> Location:
-    """Return the place of a library of a folder of clips: `library`, or `.earsight` inside it."""
-    library = None if library is None else parse_location(library)
-    if library is None or (
-        isinstance(library, Path) and library.is_dir() and library.samefile(clips)
-    ):
-        return clips / FOLDER
-    if isinstance(library, Path) and library.name == FOLDER and library != clips / FOLDER:
-        raise InputError(
-            f"{FOLDER} is what the library inside a folder of clips is called, and is about that "
-            f"folder; {library} is not in {clips}. Choose another name: --library DIR."
-        )
-    return library
 
 
 def cache_folder(library: Remote) -> Path:
@@ -124,7 +109,7 @@ def refuse_second_name(path: Path, names: int) -> None:
         )
 
 
-def held_by(folder: Path) -> str | None:
+def lock_holder(folder: Path) -> str | None:
     """Return the process that writes in this library just now, None where there is none."""
     try:
         with (

@@ -8,7 +8,6 @@ after each change: what a call wrote is on S3 when the call returns.
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from earsight.errors import LibraryError
 from earsight.library.catalog.s3_format2 import convert_tables, has_tables, remove_tables
@@ -62,15 +61,12 @@ class RemoteCatalog(Catalog):
         return cls(library, data, tag=tag, check_held=check_held)
 
     @classmethod
-    def made_at(
-        cls, library: Remote, root: Path, *, check_held: Callable[[], None]
-    ) -> "RemoteCatalog":
+    def made_at(cls, library: Remote, *, check_held: Callable[[], None]) -> "RemoteCatalog":
         """Open the library at an address for writing; an empty one is made if need be."""
         if exists_at(library):
             catalog = cls.read_from(library, check_held=check_held)
         else:
-            data = empty_database(library, root.resolve())
-            catalog = cls(library, data, tag=None, check_held=check_held)
+            catalog = cls(library, empty_database(), tag=None, check_held=check_held)
         catalog._identify()
         return catalog
 

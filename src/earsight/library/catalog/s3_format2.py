@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from earsight.errors import LibraryError
+from earsight.library.catalog.base import root_fact
 from earsight.library.catalog.records import damaged
 from earsight.library.catalog.sqlite_schema import empty_database
 from earsight.paths import as_text
@@ -66,9 +67,12 @@ def _converted(library: Remote, rows: list[dict[str, Any]]) -> bytes:
         raise damaged(library, f"its tables have format {facts['format']}")
     own, root = _only_folder(library, facts, rows)
     with closing(sqlite3.connect(":memory:")) as db:
-        db.deserialize(empty_database(library, root))
+        db.deserialize(empty_database())
         with db:
-            db.executemany("INSERT INTO meta VALUES (?, ?)", _meta(own, facts))
+            db.executemany(
+                "INSERT INTO meta VALUES (?, ?)",
+                [("root", json.dumps(root_fact(library, root))), *_meta(own, facts)],
+            )
             for row in rows:
                 _insert(db, row)
         return db.serialize()

@@ -13,9 +13,8 @@ from typing import Any, Self, TypeVar
 
 from earsight.library.catalog import records
 from earsight.library.catalog.base import LibraryFacts
-from earsight.library.catalog.location import open_library
-from earsight.library.catalog.records import Clip, Content, Embedding, damaged
-from earsight.library.catalog.sidecars import is_text, stem
+from earsight.library.catalog.location import open_library_folder
+from earsight.library.catalog.records import Clip, Content, Embedding, damaged, is_text, stem
 from earsight.library.catalog.sqlite_schema import (
     FILE,
     empty_database,
@@ -46,14 +45,14 @@ class Catalog(LibraryFacts):
         self._kept: dict[tuple[str, ...], tuple[Any, Any]] = {}
 
     @classmethod
-    def made(cls, folder: Path, root: Path) -> Self:
+    def made(cls, folder: Path) -> Self:
         """Open the library in `folder` for writing, making an empty one where there is none.
 
         The caller holds the folder (`location.locked`).
         """
-        with open_library(folder) as opened:
+        with open_library_folder(folder) as opened:
             if opened.kind(FILE) is None:
-                opened.write(FILE, empty_database(opened.path, root.resolve()))
+                opened.write(FILE, empty_database())
         catalog = cls.at(folder, write=True)
         catalog._identify()
         return catalog
@@ -61,7 +60,7 @@ class Catalog(LibraryFacts):
     @classmethod
     def at(cls, folder: Path, *, write: bool = False) -> Self:
         """Open the library that is in `folder`."""
-        with open_library(folder) as opened:
+        with open_library_folder(folder) as opened:
             return cls(opened.path, open_file(opened, write=write), write=write)
 
     def __enter__(self) -> Self:

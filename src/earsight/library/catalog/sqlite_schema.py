@@ -10,7 +10,6 @@ import re
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
-from pathlib import Path
 
 from earsight.errors import LibraryError
 from earsight.library.catalog.folder_handle import Directory
@@ -58,24 +57,12 @@ CREATE TABLE embeddings (
 """
 
 
-def empty_database(folder: Location, root: Path) -> bytes:
-    """Return a `library.db` with our tables and no rows.
-
-    Args:
-        folder: Where the library will be.
-        root: The folder of its clips.
-    """
-    # Inside its clips folder a library keeps the way relative, so that both can move together.
-    inside = isinstance(folder, Path) and folder.is_relative_to(root)
-    kept = os.path.relpath(root, str(folder)) if inside else str(root)
+def empty_database() -> bytes:
+    """Return a `library.db` with our tables and no clips."""
     with closing(sqlite3.connect(":memory:")) as db:
         db.executescript(SCHEMA)
-        facts = {"format": FORMAT, "root": os.fsencode(kept).hex()}
         with db:
-            db.executemany(
-                "INSERT INTO meta VALUES (?, ?)",
-                [(key, json.dumps(value)) for key, value in facts.items()],
-            )
+            db.execute("INSERT INTO meta VALUES ('format', ?)", (json.dumps(FORMAT),))
         return db.serialize()
 
 

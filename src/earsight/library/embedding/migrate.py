@@ -8,11 +8,11 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.errors import LibraryError
-from earsight.library.catalog.open import writing
+from earsight.library.catalog.open import open_for_writing
 from earsight.library.catalog.records import Embedding
 from earsight.library.catalog.sqlite import Catalog
 from earsight.library.catalog.trust import requests_of
-from earsight.library.embedding.feature_tables import drop_embeddings
+from earsight.library.embedding.garbage import drop_embeddings
 from earsight.library.embedding.vector_location import (
     FACTS,
     VectorLocation,
@@ -99,34 +99,34 @@ def move(library: str | Location, index: str, *, progress: Progress | None = Non
     begun = time.monotonic()
     progress = progress or Silent()
     index = check_address(index)
-    with writing(library) as store:
-        store.trust.allow(requests_of({"index": index}, None))
-        current = store.current()
+    with open_for_writing(library) as catalog:
+        catalog.trust.allow(requests_of({"index": index}))
+        current = catalog.current()
         if current is None:
             raise LibraryError(
-                f"The library {store.folder} has nothing that answers yet. "
-                f"Run: {store.index_command}"
+                f"The library {catalog.folder} has nothing that answers yet. "
+                f"Run: {catalog.index_command}"
             )
         before, n_rows, checksum = current.index, 0, ""
         if before == index:
-            store.relocate(current)  # another index may have been asked for in vain
+            catalog.relocate(current)  # another index may have been asked for in vain
         else:
-            check_reachable(store, index)
-            target = new_location(store, current.id, index)
+            check_reachable(catalog, index)
+            target = new_location(catalog, current.id, index)
             try:
-                n_rows, checksum = _copy(store, current, target, progress)
+                n_rows, checksum = _copy(catalog, current, target, progress)
                 info = {name: one for name, one in current.info.items() if name not in FACTS}
-                moved = replace(current, info=info | target.facts(target.open(store)))
+                moved = replace(current, info=info | target.facts(target.open(catalog)))
             except BaseException:
-                drop_table(store, target)
+                drop_table(catalog, target)
                 raise
             # Broken off here, either table may answer; the next move or index drops the other.
-            store.relocate(moved)
+            catalog.relocate(moved)
             current = moved
-        drop_embeddings(store.folder, current)
-        left = drop_left(store, current)
+        drop_embeddings(catalog.folder, current)
+        left = drop_left(catalog, current)
     return Moved(
-        library=store.folder,
+        library=catalog.folder,
         before=before,
         after=index,
         n_rows=n_rows,
@@ -137,17 +137,17 @@ def move(library: str | Location, index: str, *, progress: Progress | None = Non
 
 
 def _copy(
-    store: Catalog, current: Embedding, location: VectorLocation, progress: Progress
+    catalog: Catalog, current: Embedding, location: VectorLocation, progress: Progress
 ) -> tuple[int, str]:
     """Copy all rows to a table that is not there yet, and compare what arrived."""
-    source, target = open_table(store, current), location.open(store)
+    source, target = open_table(catalog, current), location.open(catalog)
     target.drop()  # what a killed move left
     target.create(source.dim)
     sent = _sums("Copying vectors, thousands", source, current, progress, copy=target)
     if sent.n_rows != current.n_rows:
         raise LibraryError(
             f"{sent.n_rows} rows are in the index {current.index}; {current.n_rows} were "
-            f"written. Make them anew: {store.index_command} --rebuild"
+            f"written. Make them anew: {catalog.index_command} --rebuild"
         )
     target.optimize()
     arrived = _sums("Reading them back, thousands", target, current, progress)

@@ -37,14 +37,14 @@ class VectorLocation:
         """Return where an embedding says that its vectors are."""
         return cls(embedding.index, embedding.table)
 
-    def open(self, store: Catalog) -> VectorTable:
+    def open(self, catalog: Catalog) -> VectorTable:
         """Return the table, whether or not it is there.
 
         Raises:
             NotTrustedError: It is on a server that nobody on this machine agreed to.
         """
-        store.trust.check(requests_of({"index": self.index}, None), _without(store))
-        return embedding_table(store.folder, self.table, self.index)
+        catalog.trust.check(requests_of({"index": self.index}), _without(catalog))
+        return embedding_table(catalog.folder, self.table, self.index)
 
     def facts(self, table: VectorTable) -> dict[str, Any]:
         """Return what an embedding's `info` holds of it; of the embedded index only its name."""
@@ -53,7 +53,7 @@ class VectorLocation:
         return dict(zip(FACTS, (self.index, self.table, table.dim), strict=True))
 
 
-def new_location(store: Catalog, number: int, index: str) -> VectorLocation:
+def new_location(catalog: Catalog, number: int, index: str) -> VectorLocation:
     """Return where the vectors of embedding `number` are to be written.
 
     A table on a server is noted in the library first, so that a kill leaves nothing there that
@@ -61,46 +61,46 @@ def new_location(store: Catalog, number: int, index: str) -> VectorLocation:
     """
     if index == EMBEDDED:
         return VectorLocation(index, f"embedding-{number}")
-    own = store.get(_ID) or secrets.token_hex(8)
+    own = catalog.get(_ID) or secrets.token_hex(8)
     if not isinstance(own, str) or not re.fullmatch("[0-9a-f]{16}", own):
-        raise damaged(store.folder, "its id is no id")
-    store.set(_ID, own)
+        raise damaged(catalog.folder, "its id is no id")
+    catalog.set(_ID, own)
     location = VectorLocation(index, f"earsight_{own}_{number}_{secrets.token_hex(4)}")
-    store.set(f"{_MADE}{location.table}", [location.index, time.time()])
+    catalog.set(f"{_MADE}{location.table}", [location.index, time.time()])
     return location
 
 
-def drop_table(store: Catalog, location: VectorLocation) -> None:
+def drop_table(catalog: Catalog, location: VectorLocation) -> None:
     """Remove a table that will not answer; one that stays goes with the next move or index."""
     with suppress(LibraryError, StorageError):
-        location.open(store).drop()
+        location.open(catalog).drop()
         if location.index != EMBEDDED:
-            store.unset([f"{_MADE}{location.table}"])
+            catalog.unset([f"{_MADE}{location.table}"])
 
 
-def table_of(store: Catalog, embedding: Embedding) -> VectorTable:
+def table_of(catalog: Catalog, embedding: Embedding) -> VectorTable:
     """Return the table of an embedding, whether or not it is there; see `VectorLocation.open`."""
-    return VectorLocation.of(embedding).open(store)
+    return VectorLocation.of(embedding).open(catalog)
 
 
-def open_table(store: Catalog, embedding: Embedding) -> VectorTable:
+def open_table(catalog: Catalog, embedding: Embedding) -> VectorTable:
     """Return the vectors of an embedding, having checked that a server still has them.
 
     Raises:
         LibraryError: The server does not answer, or its table is gone or another one.
     """
-    table = table_of(store, embedding)
+    table = table_of(catalog, embedding)
     if embedding.index == EMBEDDED:
         return table  # what is wrong with files is found when they are read
     try:
         wrong = _wrong(table, embedding)
     except LibraryError as error:
-        raise LibraryError(f"{error} {_without(store)}") from error
+        raise LibraryError(f"{error} {_without(catalog)}") from error
     if wrong:
         raise LibraryError(
-            f"The vectors of the library {store.folder} are not what was written: on "
+            f"The vectors of the library {catalog.folder} are not what was written: on "
             f"{embedding.index} collection {embedding.table!r} {wrong}. "
-            f"Make them anew: {store.index_command} --rebuild"
+            f"Make them anew: {catalog.index_command} --rebuild"
         )
     return table
 
@@ -116,44 +116,44 @@ def _wrong(table: VectorTable, embedding: Embedding) -> str:
     return ""
 
 
-def check_reachable(store: Catalog, index: str) -> None:
+def check_reachable(catalog: Catalog, index: str) -> None:
     """Check that the index of a library can be used, before its clips are read.
 
     Raises:
         LibraryError: It cannot.
     """
-    store.trust.check(requests_of({"index": index}, None), _without(store))
+    catalog.trust.check(requests_of({"index": index}), _without(catalog))
     try:
         reach(index)
     except LibraryError as error:
-        raise LibraryError(f"{error} {_without(store)}") from error
+        raise LibraryError(f"{error} {_without(catalog)}") from error
 
 
-def _without(store: Catalog) -> str:
-    return f"To do without that server: {store.index_command} --index embedded"
+def _without(catalog: Catalog) -> str:
+    return f"To do without that server: {catalog.index_command} --index embedded"
 
 
-def _checked_address(store: Catalog, fact: object) -> str:
+def _checked_address(catalog: Catalog, fact: object) -> str:
     """Return the address of the index in which a table was to be made."""
     if isinstance(fact, list) and len(fact) == 2 and isinstance(fact[0], str):
         return check_address(fact[0])
-    raise damaged(store.folder, "a table on a server is not its address and time")
+    raise damaged(catalog.folder, "a table on a server is not its address and time")
 
 
-def drop_left(store: Catalog, current: Embedding) -> list[str]:
+def drop_left(catalog: Catalog, current: Embedding) -> list[str]:
     """Remove the tables on servers that do not answer; return what could not be removed, as text.
 
     What could not be removed is told once and forgotten: its server may never come back.
     """
     told = []
-    for name, fact in store.facts(_MADE).items():
-        location = VectorLocation(_checked_address(store, fact), name)
+    for name, fact in catalog.facts(_MADE).items():
+        location = VectorLocation(_checked_address(catalog, fact), name)
         if location == VectorLocation.of(current):
             continue
         if SERVER_TABLE.fullmatch(name):
             try:
-                location.open(store).drop()
+                location.open(catalog).drop()
             except LibraryError as error:
                 told.append(f"Collection {name} is left on {location.index}: {error}")
-        store.unset([f"{_MADE}{name}"])
+        catalog.unset([f"{_MADE}{name}"])
     return told

@@ -16,15 +16,14 @@ import numpy as np
 
 from earsight import __version__
 from earsight.errors import EarsightError, LibraryError, MediaError
-from earsight.library.catalog.consent import asked_of
-from earsight.library.catalog.open import find, open_catalog, writer_of
+from earsight.library.catalog.open import open_library, writer_of
 from earsight.library.catalog.records import Embedding
 from earsight.library.catalog.sqlite import Catalog
 from earsight.library.catalog.trust import NotTrustedError, only_trusted_plugins, requests_of
 from earsight.library.embedding.extraction import Sources, read_clip
-from earsight.library.embedding.feature_tables import Tables, stored_tables
-from earsight.library.embedding.model_files import open_space
-from earsight.library.embedding.settings import Settings
+from earsight.library.embedding.feature_tables import FeatureTables, stored_tables
+from earsight.library.embedding.model_files import open_model
+from earsight.library.embedding.settings import Settings, requests_not_agreed
 from earsight.library.embedding.vector_location import open_table
 from earsight.media import Status
 from earsight.storage import Location
@@ -122,7 +121,7 @@ def check_room(folder: Path, what: str) -> Finding:
 def check_library(library: str | Location) -> list[Finding]:
     """Open everything in a library and read it to its end."""
     try:
-        store = open_catalog(find(library))
+        store = open_library(library)
     except LibraryError as error:
         return [Finding("library", "broken", str(error), "See above.")]
     findings: list[Finding] = []
@@ -152,7 +151,7 @@ def _check_database(store: Catalog) -> Iterator[Finding]:
 
 
 def _check_requests(store: Catalog) -> Iterator[Finding]:
-    for one in asked_of(store):
+    for one in requests_not_agreed(store):
         yield Finding(
             "request",
             "warning",
@@ -216,7 +215,7 @@ def _check_table(what: str, table: VectorTable, todo: str, expected: int | None 
     return Finding(what, "fine", f"{n_rows} rows of width {table.dim}")
 
 
-def _check_sequences(tables: Tables, todo: str) -> Finding:
+def _check_sequences(tables: FeatureTables, todo: str) -> Finding:
     try:
         n_rows = sum(1 for _ in tables.sequences.read())
     except EarsightError as error:
@@ -224,7 +223,7 @@ def _check_sequences(tables: Tables, todo: str) -> Finding:
     return Finding("table of sequences", "fine", f"{n_rows} sequences")
 
 
-def _check_rows(store: Catalog, current: Embedding, tables: Tables, todo: str) -> Finding:
+def _check_rows(store: Catalog, current: Embedding, tables: FeatureTables, todo: str) -> Finding:
     """Compare the rows of the tables with what the list of clips says was read."""
     what = "tables against list"
     held = {file.content for file in store.files()}
@@ -244,7 +243,7 @@ def _check_answers(store: Catalog, current: Embedding, todo: str) -> Finding:
     what = "what answers"
     try:
         with only_trusted_plugins(store.trust):
-            space = open_space(store.folder, current)
+            space = open_model(store.folder, current)
     except NotTrustedError as error:
         return Finding(what, "warning", str(error), "See above.")
     except (EarsightError, OSError) as error:
@@ -265,7 +264,7 @@ def _check_answers(store: Catalog, current: Embedding, todo: str) -> Finding:
 def _check_sources(store: Catalog, current: Embedding) -> Finding:
     what = "extractors of the library"
     try:
-        store.trust.check(requests_of(current.sources, None))
+        store.trust.check(requests_of(current.sources))
         now: Any = Sources(**current.sources)
         same = now.fingerprint == current.features
         asked = Settings.of(store).sources

@@ -14,13 +14,12 @@ import numpy as np
 from earsight.arrays import FloatArray
 from earsight.datasets import folds, n_folds_for
 from earsight.errors import LibraryError
-from earsight.library.embedding.cross_validation import WEIGHT, bridge_views, fit_bridge
-from earsight.library.embedding.extraction import MODALITIES
-from earsight.library.embedding.joint_space import Space
-from earsight.library.embedding.model_selection import choose
-from earsight.library.embedding.paired_rows import NO_LABEL, PairedRows
+from earsight.library.catalog.records import MODALITIES
+from earsight.library.embedding.cross_validation import WEIGHT, fit_zero_shot, zero_shot_views
+from earsight.library.embedding.joint_space import JointSpace
+from earsight.library.embedding.model_selection import choose_model
 from earsight.library.embedding.settings import Settings
-from earsight.library.embedding.training_rows import stored_pairs
+from earsight.library.embedding.training_rows import NO_LABEL, PairedRows, stored_pairs
 from earsight.library.progress import Progress, Silent
 from earsight.retrieval import Evaluation, evaluate
 from earsight.storage import Location
@@ -115,8 +114,8 @@ def evaluate_library(
             "learning and the choice of what answers were made in the training part."
         )
     else:
-        bridge = settings.sources.bridge
-        space = Space(fit_bridge({}, settings.sources), bridge_name=bridge)
+        bridge = settings.sources.zero_shot
+        space = JointSpace(fit_zero_shot({}, settings.sources), zero_shot_name=bridge)
         result.directions = _figures(space, rows, watch)
         result.answers = [bridge]
         result.note = (
@@ -142,16 +141,16 @@ def _cross_validate(
     progress.start("Evaluating folds", result.folds)
     for train, test in folds(rows.labels, rows.clips, result.folds, seed=0):
         inside = rows.take(train)
-        bridge = fit_bridge(bridge_views(inside, settings.sources), settings.sources)
-        name = settings.sources.bridge
+        bridge = fit_zero_shot(zero_shot_views(inside, settings.sources), settings.sources)
+        name = settings.sources.zero_shot
         if settings.learn == "never":
             learned, answers = None, name
         else:
             share = inside.n_clips / rows.n_clips
-            decision, learned = choose(inside, settings.learn, settings.sources, share=share)
+            decision, learned = choose_model(inside, settings.learn, settings.sources, share=share)
             answers = decision.answers
             LOG.info("A fold is answered by %s: %s", answers, decision.why)
-        space = Space(bridge, learned, WEIGHT if learned else 1.0, name)
+        space = JointSpace(bridge, learned, WEIGHT if learned else 1.0, name)
         result.answers.append(answers)
         found.append(_figures(space, rows.take(test), watch))
         progress.advance()
@@ -164,7 +163,7 @@ def _cross_validate(
 
 
 def _figures(
-    space: Space, rows: PairedRows, watch: Callable[[Ranked], None] | None
+    space: JointSpace, rows: PairedRows, watch: Callable[[Ranked], None] | None
 ) -> dict[str, dict[str, float]]:
     """Return direction → figures, on the clips given as queries and gallery."""
     rows = rows.one_per_clip()

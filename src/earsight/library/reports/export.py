@@ -20,7 +20,7 @@ import numpy as np
 from earsight import __version__
 from earsight.arrays import FloatArray
 from earsight.errors import EarsightError, InputError, LibraryError
-from earsight.library.catalog.open import find, open_catalog
+from earsight.library.catalog.open import open_library
 from earsight.library.catalog.records import Clip, Embedding
 from earsight.library.catalog.sqlite import Catalog
 from earsight.library.embedding.extraction import TEXT
@@ -53,7 +53,7 @@ class ExportReport:
     bytes: int
 
 
-def export(
+def export_library(
     library: str | Location, file: Path, *, force: bool = False, progress: Progress | None = None
 ) -> ExportReport:
     """Write the clips of a library and their vectors to a `.parquet` or `.npz` file.
@@ -75,7 +75,7 @@ def export(
         raise InputError(f"export writes {' and '.join(_WRITERS)} files; got {file.name!r}.")
     if file.is_dir() or (file.exists() and not force):
         raise InputError(f"{file} is there already. Name another file, or replace it: --force.")
-    with open_catalog(find(library)) as store:
+    with open_library(library) as store:
         while True:
             current = store.current()
             if current is None:

@@ -6,8 +6,8 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.library.catalog.clips import LibraryClip
+from earsight.library.catalog.records import MODALITIES
 from earsight.library.client import Library
-from earsight.library.embedding.extraction import MODALITIES
 
 MAX_CLIPS = 4000
 """More clips than this are sampled: a map of more points shows no more."""

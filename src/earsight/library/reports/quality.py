@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from earsight.arrays import FloatArray, unit_rows
-from earsight.library.embedding.paired_rows import NO_LABEL
+from earsight.library.embedding.training_rows import NO_LABEL
 from earsight.library.progress import Progress
 from earsight.library.reports.evaluate import (
     DIRECTIONS,

@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from earsight.errors import LibraryError
-from earsight.library.catalog.consent import asked_of
-from earsight.library.catalog.labels import agreed_labels
-from earsight.library.catalog.open import find, open_catalog, writer_of
+from earsight.library.catalog.labels import labels_by_content
+from earsight.library.catalog.open import open_library, writer_of
 from earsight.library.catalog.records import Content, Embedding
-from earsight.library.catalog.scan import File, content_of, scan
+from earsight.library.catalog.scan import File, scan, without_forgotten
 from earsight.library.catalog.sqlite import Catalog
 from earsight.library.embedding.extraction import Sources
-from earsight.library.embedding.settings import Settings
-from earsight.library.embedding.training_plan import plan_of
+from earsight.library.embedding.settings import Settings, requests_not_agreed
+from earsight.library.embedding.training_rows import training_plan
 from earsight.library.embedding.vector_location import open_table
-from earsight.library.indexing.forget import forgotten_paths, leave_out
-from earsight.library.indexing.pipeline import trouble
+from earsight.library.indexing.forget import forgotten_paths
+from earsight.library.indexing.pipeline import list_trouble
 from earsight.paths import as_text
 from earsight.storage import Location
+from earsight.untrusted import content_hash
 
 COMPARED = 256 << 20  # bytes of files with another time that are compared by what they hold
 
@@ -106,7 +106,7 @@ class LibraryStatus:
     agreed: list[str]
 
 
-def status(library: str | Location) -> LibraryStatus:
+def library_status(library: str | Location) -> LibraryStatus:
     """Describe a library; its folder of clips is walked, no clip is decoded.
 
     Args:
@@ -115,7 +115,7 @@ def status(library: str | Location) -> LibraryStatus:
     Raises:
         LibraryError: No library, or one that cannot be read.
     """
-    with open_catalog(find(library)) as store:
+    with open_library(library) as store:
         clips, current = store.clips(), store.current()
         settings = Settings.of(store)
         contents = store.contents(current.features) if current else {}
@@ -135,17 +135,17 @@ def status(library: str | Location) -> LibraryStatus:
             made=current.made if current else None,
             why=info.get("decision", {}).get("why", ""),
             extractors=asdict(sources) if current else {},
-            read_by=sources.told if current else "",
+            read_by=sources.description if current else "",
             n_vectors=current.n_rows if current else 0,
             index=current.index if current else settings.index,
             index_trouble=_index_trouble(store, current),
             bytes=_sizes(store),
-            trouble=trouble(store, current.features, store.files()) if current else [],
+            trouble=list_trouble(store, current.features, store.files()) if current else [],
             forgotten=forgotten_paths(store),
             pending=_pending(store, settings, current),
             indexing=writer_of(store.folder),
             index_command=store.index_command,
-            asks_for=list(map(str, asked_of(store))),
+            asks_for=list(map(str, requests_not_agreed(store))),
             agreed=sorted(map(str, store.trust.allowed)),
         )
 
@@ -162,7 +162,7 @@ def _pending(store: Catalog, settings: Settings, current: Embedding | None) -> P
     if not store.knows_root:
         return None
     try:
-        found, _ = leave_out(store, scan(store.root, store.files(), settings.exclude))
+        found, _ = without_forgotten(store, scan(store.root, store.files(), settings.exclude))
     except LibraryError:  # the disk of the clips is not there; the library can still tell
         return None
     known = {file.path: file for file in store.files()}
@@ -184,7 +184,7 @@ def _pending(store: Catalog, settings: Settings, current: Embedding | None) -> P
 
 def _holds(root: Path, file: File, content: str) -> bool:
     try:
-        return content_of(root / os.fsdecode(file.path)) == content
+        return content_hash(root / os.fsdecode(file.path)) == content
     except OSError:  # gone just now, or not to be read: index will tell
         return False
 
@@ -202,7 +202,7 @@ def _stale(store: Catalog, settings: Settings, current: Embedding) -> bool:
     """Whether the clips, labels and settings in the library would give another embedding."""
     if Sources(**current.sources) != settings.sources or current.index != settings.index:
         return True
-    plan = plan_of(store, current.features, settings, agreed_labels(store.clips()))
+    plan = training_plan(store, current.features, settings, labels_by_content(store.clips()))
     return current.digest != plan.digest
 
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from earsight.arrays import FloatArray
 from earsight.errors import InputError, LibraryError
-from earsight.library.catalog.clips import Filter, LibraryClip, by
+from earsight.library.catalog.clips import Filter, LibraryClip, clips_by
 from earsight.library.embedding.extraction import TEXT
 from earsight.library.search.query_expansion import FEW, drawn_to
 from earsight.library.search.ranking import result
@@ -159,7 +159,7 @@ def find_moments(
     _check(wanted)
     clips = opened.by_content
     if not within.is_empty:
-        clips = by("content", [clip for clip in opened.clips if within.passes(clip)])
+        clips = clips_by("content", [clip for clip in opened.clips if within.passes(clip)])
     asked = in_company(opened, asked, wanted)
     durations = _durations(opened, wanted)
     searched, scores, bounds = _curves(opened, asked, wanted, durations, clips)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from earsight.arrays import FloatArray
-from earsight.library.catalog.clips import Filter, LibraryClip, by
+from earsight.library.catalog.clips import Filter, LibraryClip, clips_by
 from earsight.library.embedding.extraction import TEXT
 from earsight.library.search.results import Result
 from earsight.library.search.snapshot import Asked, Opened
@@ -18,14 +18,16 @@ def rank(
     """Return the `top` contents that fit best, of the clips that pass."""
     clips: Mapping[str, list[LibraryClip]] = opened.by_content
     if wanted == TEXT:
-        clips = by("text", [clip for clip in opened.clips if within.passes(clip)])
+        clips = clips_by("text", [clip for clip in opened.clips if within.passes(clip)])
     elif not within.is_empty:
-        clips = by("content", [clip for clip in opened.clips if within.passes(clip)])
+        clips = clips_by("content", [clip for clip in opened.clips if within.passes(clip)])
     best = _best_by_content(opened, asked.vector, wanted, top, clips, within.is_empty)
     found = [
         (hit.score / opened.space.scale(asked.by, wanted), same, hit.row)
         for hit in best
-        for same in by("content", clips[hit.row.content]).values()  # one, but of a shared text
+        for same in clips_by(
+            "content", clips[hit.row.content]
+        ).values()  # one, but of a shared text
     ]
     found.sort(key=lambda one: (-one[0], os.fsencode(one[1][0].file)))
     return [

@@ -12,10 +12,10 @@ from typing import Any
 
 from earsight.engine import Apart, TookTooLong, WorkerDied
 from earsight.errors import BusyError, MediaError
-from earsight.library.catalog.scan import content_of
-from earsight.library.embedding.extraction import Sources, read_clip, why_nothing
+from earsight.library.embedding.extraction import Sources, read_clip, why_no_vectors
 from earsight.library.search.timing import Timing, read_timing
 from earsight.media import Status
+from earsight.untrusted import content_hash
 
 MEMORY = 6 << 30
 """Bytes of data that the process may have; a frame of 100 million pixels needs 1 GiB."""
@@ -66,7 +66,7 @@ class StrangerReader:
             MediaError: It cannot be read, is too long, took too long, or crashed its reader.
             BusyError: The file before it is still being read.
         """
-        content = content_of(path)
+        content = content_hash(path)
         try:
             job = _Job(path, sources, self._max_seconds, timing)
             vectors, times = self._apart.call(_read, job, self._patience, wait=self._waiting)
@@ -118,7 +118,7 @@ def limit_memory() -> None:
 def _read(job: _Job) -> tuple[dict[str, Any], Timing | None]:
     read = read_clip(job.path, job.sources, whole=True, max_seconds=job.max_seconds)
     if read.report.status is Status.UNREADABLE or not read.windows:
-        raise MediaError(why_nothing(read, job.sources))
+        raise MediaError(why_no_vectors(read, job.sources))
     vectors = {role: vector[None, :] for role, vector in read.windows[0].vectors.items()}
     return vectors, read_timing(job.path) if job.timing else None
 

@@ -7,9 +7,10 @@ from typing import TypeVar
 
 from earsight.errors import InputError, LibraryError, ModelFileError
 from earsight.library.catalog.clips import Filter
-from earsight.library.catalog.open import find, open_catalog
+from earsight.library.catalog.open import open_library
+from earsight.library.catalog.records import MODALITIES
 from earsight.library.catalog.sqlite import Catalog
-from earsight.library.embedding.extraction import MODALITIES, TEXT
+from earsight.library.embedding.extraction import TEXT
 from earsight.library.embedding.feature_tables import stored_tables
 from earsight.library.progress import Progress
 from earsight.library.search.moments import Timeline, find_moments, timeline
@@ -62,7 +63,7 @@ def search(
         MediaError: The query cannot be read.
         LibraryError: No library, none that answers yet, or one made with other extractors.
     """
-    with open_catalog(find(library)) as store:
+    with open_library(library) as store:
         searcher = Searcher(store)
         wanted = candidates(top, moments=moments) if rhythm else top
         answer = searcher.answer(
@@ -233,7 +234,7 @@ class Searcher:
 def _space(opened: Opened, asked: Asked, wanted: str) -> str:
     """Return what answers: the learned part knows nothing of texts."""
     words = TEXT in (asked.by, wanted)
-    return opened.space.bridge_name if words else opened.space.name
+    return opened.space.zero_shot_name if words else opened.space.name
 
 
 def _wanted(asked: Asked, for_: str | None, opened: Opened) -> str:

@@ -14,31 +14,30 @@ import numpy as np
 from earsight.arrays import FloatArray
 from earsight.errors import InputError, LibraryError, MediaError
 from earsight.extractors import extract_text
-from earsight.library.catalog.clips import ByContent, LibraryClip, by, listing
+from earsight.library.catalog.clips import ClipsByContent, LibraryClip, clips_by, list_clips
 from earsight.library.catalog.location import FOLDER
-from earsight.library.catalog.records import Embedding
-from earsight.library.catalog.scan import content_of
-from earsight.library.catalog.sidecars import is_text, text_beside
+from earsight.library.catalog.records import MODALITIES, Embedding, is_text
+from earsight.library.catalog.sidecars import text_file_of
 from earsight.library.catalog.sqlite import Catalog
 from earsight.library.catalog.trust import NotTrustedError, only_trusted_plugins, requests_of
 from earsight.library.embedding.extraction import (
-    MODALITIES,
     TEXT,
     TYPED,
     Sources,
-    bridge_role,
     modality_of,
     read_clip,
-    why_nothing,
+    why_no_vectors,
+    zero_shot_role,
 )
-from earsight.library.embedding.feature_tables import embedded_in_memory, stored_tables
-from earsight.library.embedding.joint_space import Space
-from earsight.library.embedding.model_files import open_space
+from earsight.library.embedding.feature_tables import embed_in_memory, stored_tables
+from earsight.library.embedding.joint_space import JointSpace
+from earsight.library.embedding.model_files import open_model
 from earsight.library.embedding.text_rows import read_text
 from earsight.library.embedding.vector_location import open_table
 from earsight.library.search.sandbox import Stranger
 from earsight.library.search.time_points import Seconds
 from earsight.paths import as_text
+from earsight.untrusted import content_hash
 from earsight.vectors import HeldIndex, VectorTable
 
 LOG = logging.getLogger(__name__)
@@ -85,10 +84,10 @@ class Opened:
     # -- what is loaded once -----------------------------------------------------------------------
 
     @cached_property
-    def space(self) -> Space:
+    def space(self) -> JointSpace:
         """The model."""
         with only_trusted_plugins(self._store.trust):
-            return open_space(self._store.folder, self.embedding)
+            return open_model(self._store.folder, self.embedding)
 
     @cached_property
     def _table(self) -> HeldIndex | VectorTable:
@@ -105,12 +104,12 @@ class Opened:
         held = {file.content for file in self._store.files()}
         windows = {c: one.windows for c, one in read.items() if one.windows and c in held}
         tables = stored_tables(self._store, self.embedding)
-        return embedded_in_memory(tables, self.space, windows)
+        return embed_in_memory(tables, self.space, windows)
 
     @cached_property
     def clips(self) -> list[LibraryClip]:
         """All clips, by path."""
-        return listing(self._store, self.embedding.features)
+        return list_clips(self._store, self.embedding.features)
 
     @cached_property
     def by_id(self) -> Mapping[int, LibraryClip]:
@@ -121,8 +120,8 @@ class Opened:
     def by_content(self) -> Mapping[str, list[LibraryClip]]:
         """The clips by their content."""
         if self._hold:  # all of them are read once
-            return by("content", self.clips)
-        return ByContent(self._store, self.embedding.features, lambda: self.clips)
+            return clips_by("content", self.clips)
+        return ClipsByContent(self._store, self.embedding.features, lambda: self.clips)
 
     @cached_property
     def seconds(self) -> Seconds:
@@ -153,7 +152,7 @@ class Opened:
             NotTrustedError: They ask for something that nobody agreed to on this machine.
             LibraryError: They are others: two models' embeddings are never mixed.
         """
-        asked = requests_of(self.embedding.sources, None)
+        asked = requests_of(self.embedding.sources)
         self._store.trust.check(asked, "Until then only its own clips can be asked by.")
         sources = Sources(**self.embedding.sources)
         if sources.fingerprint != self.embedding.features:
@@ -189,7 +188,7 @@ class Opened:
             raise InputError("`text` must hold words; got nothing.")
         if self.sources.text is None:
             raise InputError(
-                f"{self.space.bridge_name} has no text, so this library takes no words. "
+                f"{self.space.zero_shot_name} has no text, so this library takes no words. "
                 "Search it by a file."
             )
         vector = extract_text(text, self.sources.text).mean()
@@ -204,7 +203,7 @@ class Opened:
             stored = self._stored(clip.text, TEXT) if clip.text else None
             if stored is not None:
                 return Asked(clip.path, TEXT, stored, clip.content, [])
-            text = None if clip.root is None else text_beside(clip.file)
+            text = None if clip.root is None else text_file_of(clip.file)
             return self._ask_text(text, clip.path, clip.content)
         return self._ask(clip.file, clip.path, clip.content, by)
 
@@ -213,7 +212,7 @@ class Opened:
         path = self.locate(query)
         shown = as_text(os.fsencode(path))
         try:
-            content = self._known_content(path) or content_of(path)
+            content = self._known_content(path) or content_hash(path)
         except OSError as error:
             raise MediaError(f"{query} cannot be opened: {error.strerror}.") from error
         if is_text(os.fsencode(path)):
@@ -221,7 +220,7 @@ class Opened:
                 raise InputError(f"{shown} is a text; it has no {_PERCEIVED[by]} to search by.")
             return self._ask_text(path, shown, content)
         if by == TEXT:
-            return self._ask_text(text_beside(path), shown, content)
+            return self._ask_text(text_file_of(path), shown, content)
         return self._ask(path, shown, content, by)
 
     def stranger(self, file: Stranger, by: str | None) -> Asked:
@@ -246,7 +245,7 @@ class Opened:
 
     @property
     def _text_role(self) -> str:
-        return bridge_role(self.space.bridge_name, TEXT)
+        return zero_shot_role(self.space.zero_shot_name, TEXT)
 
     def _embed_text(self, modality: str, vector: FloatArray) -> FloatArray:
         return self._embed(modality, {self._text_role: vector[None, :]})
@@ -334,7 +333,7 @@ class Opened:
         LOG.info("%s is decoded, and read by %s.", shown, self.sources)
         extracted = read_clip(path, self.sources, whole=True)
         if not extracted.windows:
-            raise MediaError(f"{shown}: {why_nothing(extracted, self.sources)}")
+            raise MediaError(f"{shown}: {why_no_vectors(extracted, self.sources)}")
         return {role: x[None, :] for role, x in extracted.windows[0].vectors.items()}
 
     def _embed(self, modality: str, rows: dict[str, Any]) -> FloatArray:

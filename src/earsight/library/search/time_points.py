@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from earsight.arrays import FloatArray
 from earsight.features import FeatureSequence
-from earsight.library.embedding.extraction import bridge_role
-from earsight.library.embedding.joint_space import Space
+from earsight.library.embedding.extraction import zero_shot_role
+from earsight.library.embedding.joint_space import JointSpace
 from earsight.retrieval import GRID
 from earsight.vectors import SequenceStore
 
@@ -160,7 +160,7 @@ class Seconds:
         hold: Keep them in memory, for many questions.
     """
 
-    def __init__(self, space: Space, sequences: SequenceStore, hold: bool) -> None:
+    def __init__(self, space: JointSpace, sequences: SequenceStore, hold: bool) -> None:
         self._space, self._sequences, self._hold = space, sequences, hold
         self._held: dict[str, Block] = {}
         self._known: dict[str, frozenset[str]] = {}  # what was asked for when it was read
@@ -216,11 +216,11 @@ class Seconds:
     @property
     def _dim(self) -> int:
         learned = self._space.learned
-        return int(self._space.bridge.n_components_) + (learned.n_components_ if learned else 0)
+        return int(self._space.zero_shot.n_components_) + (learned.n_components_ if learned else 0)
 
     def _roles(self, modality: str) -> list[str]:
         """Return what the space needs of a modality."""
-        bridge = bridge_role(self._space.bridge_name, modality)
+        bridge = zero_shot_role(self._space.zero_shot_name, modality)
         return sorted({bridge, *([modality] if self._space.learned is not None else [])})
 
     def _read(self, modality: str, durations: Mapping[str, float]) -> Iterator[Block]:

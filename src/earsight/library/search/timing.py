@@ -23,10 +23,10 @@ from earsight.extractors.onsets import Onsets
 from earsight.extractors.runtime.threads import use_one_thread
 from earsight.features import FeatureSequence
 from earsight.library.catalog.clips import LibraryClip
-from earsight.library.catalog.scan import content_of
-from earsight.library.embedding.feature_tables import Tables
+from earsight.library.embedding.feature_tables import FeatureTables
 from earsight.library.progress import Progress
 from earsight.library.search.results import Answer, Result
+from earsight.untrusted import content_hash
 from earsight.vectors import StoredSequence
 
 LOG = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ class Timings:
 
     def __init__(
         self,
-        tables: Tables,
+        tables: FeatureTables,
         file: Path | None,
         timing: Timing | None,
         patience: float | None = None,
@@ -267,7 +267,7 @@ def _do(job: tuple[str, LibraryClip]) -> Timing | EarsightError:
     content, clip = job
     try:
         before = _stamp(clip.file)
-        if before != (clip.size, clip.mtime_ns) and content_of(clip.file) != content:
+        if before != (clip.size, clip.mtime_ns) and content_hash(clip.file) != content:
             raise MediaError(f"{clip.file} has changed since it was indexed; index again.")
         timing = read_timing(clip.file)
         if _stamp(clip.file) != before:
