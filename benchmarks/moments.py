@@ -49,9 +49,9 @@ from earsight.library.embedding.extraction import Sources, spans
 from earsight.library.embedding.joint_space import Space
 from earsight.library.embedding.settings import Settings
 from earsight.library.indexing.pipeline import index
-from earsight.library.search.moments import alike, best_peaks, in_company
-from earsight.library.search.query_expansion import drawn_to
-from earsight.library.search.sandbox import Stranger
+from earsight.library.search.moments import best_peaks, expand_from_library, similar_seconds
+from earsight.library.search.query_expansion import expand_query
+from earsight.library.search.sandbox import SandboxedFile
 from earsight.library.search.time_points import AROUND, n_seconds, pooled
 
 CLIPS = Path("../shared/data/clips")
@@ -75,15 +75,15 @@ def through_the_library(clips: Sequence[Clip], folder: Path) -> tuple[Curves, Sp
     index(folder)
     curves: dict[str, list[np.ndarray]] = {side: [] for side in SIDES}
     with earsight.Library(folder) as library:
-        opened = library.opened()
+        opened = library.snapshot()
         (recording,) = library.clips(name=RECORDING)
         whole = recording.content, recording.seconds
         for number, (clip, own) in enumerate(zip(clips, places(clips), strict=True)):
             means = {role: one.mean()[None, :] for role, one in clip.sequences.items()}
             for side, other in SIDES.items():
-                asked = opened.stranger(Stranger(clip.path.name, str(number), means), side)
-                asked = in_company(opened, asked, other, (recording.content, *own))
-                curves[side].append(opened.seconds.of(other, *whole).scores(asked.vector))
+                asked = opened.stranger(SandboxedFile(clip.path.name, str(number), means), side)
+                asked = expand_from_library(opened, asked, other, (recording.content, *own))
+                curves[side].append(opened.time_points.of(other, *whole).scores(asked.vector))
     return {side: np.stack(own) for side, own in curves.items()}, opened.space
 
 
@@ -158,9 +158,9 @@ def asked(
             vector = query
             if company:
                 edges = np.array(bounds)
-                like = alike(scores(query, side, hidden | nothing), edges)
+                like = similar_seconds(scores(query, side, hidden | nothing), edges)
                 at = [edges[curve] + second for curve, second, _ in like]
-                vector = drawn_to(query, np.array([one[2] for one in like]), points[other][at])
+                vector = expand_query(query, np.array([one[2] for one in like]), points[other][at])
             made[side].append(scores(vector, other, hidden))
     return {side: np.stack(curves) for side, curves in made.items()}
 

@@ -32,7 +32,7 @@ import numpy as np
 from _harness import Aim, answered, percentiles, report, sized, with_peers
 from disk import forget
 from earsight.nearest import top
-from earsight.vectors import HeldIndex, LanceIndex, Row
+from earsight.vectors import InMemoryIndex, LanceIndex, Row
 
 K, BATCH, QUESTIONS = 10, sized(50_000, 500), sized(100, 5)
 CASES = sized(
@@ -77,7 +77,7 @@ def case(n: int, width: int, grouped: bool) -> str:
 
 
 def contenders(
-    index: HeldIndex | LanceIndex, folder: Path, items: np.ndarray, threads: int
+    index: InMemoryIndex | LanceIndex, folder: Path, items: np.ndarray, threads: int
 ) -> tuple[dict[str, Ask], dict[str, str]]:
     """Return what gives the keys of the best for a question, and which peers are missing."""
     table = lancedb.connect(str(folder)).open_table("vectors")
@@ -114,7 +114,7 @@ def of_table(
     items, questions, written = build(folder, n, width, grouped)
     truth = [{f"{i:08d}" for i in row} for row in top(questions, items, K)[0]]
     begun = time.perf_counter()
-    held = HeldIndex.of(LanceIndex(folder, "vectors"))
+    held = InMemoryIndex.of(LanceIndex(folder, "vectors"))
     opened = time.perf_counter() - begun
     tasks, missing = contenders(held or LanceIndex(folder, "vectors"), folder, items, threads)
     right: dict[str, list[float]] = {name: [] for name in tasks}

@@ -151,7 +151,7 @@ def test_readers_during_rebuilds_are_answered_as_before(tmp_path: Path) -> None:
             found = library.search(clip=number, for_="audio")
             return [(one.score, one.path) for one in found]
 
-        expected, begun = ask(), library.opened().embedding.id
+        expected, begun = ask(), library.snapshot().embedding.id
         writers = [feeder(folder, "--rebuild") for _ in range(2)]
         for writer in writers:  # one folder has one writer: they take turns
             let_go(writer)
@@ -160,7 +160,7 @@ def test_readers_during_rebuilds_are_answered_as_before(tmp_path: Path) -> None:
                 with earsight.Library(LIBRARY) as newly:
                     assert len(newly.search(clip=number, for_="audio")) == 5
             told(writer)
-        assert ask() == expected and library.opened().embedding.id > begun
+        assert ask() == expected and library.snapshot().embedding.id > begun
 
 
 def test_one_folder_has_one_writer_on_a_machine(

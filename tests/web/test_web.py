@@ -13,7 +13,7 @@ from _clips import make_clip
 from _folders import fill
 from _server import Served, serving
 from earsight.library.catalog.location import FOLDER
-from earsight.library.reports.projection import plane_of
+from earsight.library.reports.projection import project_library
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_words_clips_and_files_answer_as_the_library_does(served: Served) -> Non
         same(file.json, library.search("red/b.mp4", by="audio", top=20, label="red"))
         assert file.json["query"]["name"] == "ünïcode näme.mp4"
         assert any(one["is_query"] for one in file.json["answers"])
-        plane = plane_of(library)
+        plane = project_library(library)
         assert file.json["point"] == pytest.approx(by_clip["point"], abs=1e-4)
         at = [i for i, c in enumerate(plane.clips) if c.id == b and plane.modalities[i] == "audio"]
         assert by_clip["point"] == pytest.approx(plane.points[at[0]].tolist(), abs=1e-4)
@@ -165,9 +165,9 @@ def test_the_map(served: Served) -> None:
         singular = np.linalg.svd(z - z.mean(axis=0), compute_uv=False)
         share = (singular[:2] ** 2).sum() / (singular**2).sum()
         assert found["explained"] == pytest.approx(share, abs=1e-6)
-        few = plane_of(library, most=3)
+        few = project_library(library, most=3)
         assert len({clip.id for clip in few.clips}) == 3 and few.total == 14
-        assert np.array_equal(few.points, plane_of(library, most=3).points)
+        assert np.array_equal(few.points, project_library(library, most=3).points)
 
 
 def test_quality_is_measured_in_the_background(served: Served) -> None:

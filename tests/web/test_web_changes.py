@@ -19,7 +19,7 @@ from earsight.library.client import Library
 from earsight.library.indexing.forget import forget
 from earsight.library.indexing.pipeline import index
 from earsight.library.reports.status import status
-from earsight.library.search.sandbox import StrangerReader
+from earsight.library.search.sandbox import Sandbox
 from earsight.web.app import _answers
 from earsight.web.app_state import Home
 from earsight.web.uploads import Inbox, Limits
@@ -153,8 +153,8 @@ def test_a_file_that_needs_too_much_memory_is_told(
     made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Library(made) as library:
-        sources = library.opened().sources
-    reader = StrangerReader(60, 60)
+        sources = library.snapshot().sources
+    reader = Sandbox(60, 60)
 
     def starved(*_: object, **__: object) -> None:
         raise MemoryError

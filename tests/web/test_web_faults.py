@@ -22,7 +22,7 @@ MACHINE = {errno.EMFILE: 500, errno.EIO: 500, errno.ENOMEM: 500, errno.ENOSPC: 5
 CALLS = {  # what fails → the request that needs it, and the status where the file is to blame
     "earsight.library.client.Library.clips": ("GET", "/api/clips", 409),
     "earsight.web.media.open_directory": ("GET", "/api/clips/{id}/media", 404),
-    "earsight.library.reports.preview_worker.FaceReader.picture": (
+    "earsight.library.reports.preview_worker.PreviewReader.picture": (
         "GET",
         "/api/clips/{id}/thumbnail",
         409,
@@ -121,13 +121,13 @@ def test_a_library_that_asks_for_more_answers_as_far_as_it_can(
     spec = "inception:pca=/somewhere/pca.safetensors"
     set_info(library, lambda info: info["sources"].update(visual=spec))
     drawn = threading.Event()
-    real = app_state.plane_of
+    real = app_state.project_library
 
     def draw(opened: object) -> object:
         drawn.set()
         return real(opened)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(app_state, "plane_of", draw)
+    monkeypatch.setattr(app_state, "project_library", draw)
     with serving(library) as served:
         assert drawn.wait(60)  # it is warmed as far as it goes, before anybody asks
         info = served.get("/api/library")

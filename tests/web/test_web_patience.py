@@ -16,14 +16,14 @@ from _work import crash, never_done
 from earsight.errors import BusyError, MediaError
 from earsight.library.catalog.clips import LibraryClip
 from earsight.library.reports import preview_worker
-from earsight.library.reports.preview_worker import FaceReader, Patience
+from earsight.library.reports.preview_worker import PreviewReader, Patience
 from earsight.web import app_state
 from earsight.web.media import FaceBounds, Faces, NotServedError
 
 
 @contextmanager
-def reading(**seconds: float) -> Iterator[FaceReader]:
-    reader = FaceReader(Patience(**seconds))
+def reading(**seconds: float) -> Iterator[PreviewReader]:
+    reader = PreviewReader(Patience(**seconds))
     try:
         yield reader
     finally:
@@ -71,7 +71,7 @@ def test_a_sound_that_is_read_for_long_keeps_no_frame_waiting(
             begun.result(60)
 
 
-class Slow(FaceReader):
+class Slow(PreviewReader):
     """Takes until it is let go, and then fails."""
 
     def __init__(self) -> None:
@@ -141,7 +141,7 @@ def test_a_server_with_a_clip_that_takes_for_ever_answers_the_others(
     """Forty-five ask for it, more than the server has threads."""
     monkeypatch.setattr(preview_worker.preview, "peaks", never_done)
     monkeypatch.setattr(
-        app_state, "Faces", lambda: Faces(FaceBounds(), FaceReader(Patience(sound=8.0)))
+        app_state, "Faces", lambda: Faces(FaceBounds(), PreviewReader(Patience(sound=8.0)))
     )
     with serving(made) as served, ThreadPoolExecutor(45) as pool:
         clips = served.get("/api/clips").json["clips"]

@@ -21,7 +21,7 @@ from _clips import make_clip
 from _server import Served, multipart, read_all, serving
 from _work import crash, fail, nothing_that_travels, sleep
 from earsight import engine
-from earsight.library.search.sandbox import StrangerReader
+from earsight.library.search.sandbox import Sandbox
 from earsight.web.temporary_folder import sweep
 from earsight.web.uploads import Limits
 
@@ -142,8 +142,8 @@ def test_too_many_at_once(served: Served) -> None:
 def test_a_file_waits_for_the_one_before_it_but_not_for_ever(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    readers: list[StrangerReader] = []
-    monkeypatch.setattr(StrangerReader, "warm", lambda self, _: readers.append(self))
+    readers: list[Sandbox] = []
+    monkeypatch.setattr(Sandbox, "warm", lambda self, _: readers.append(self))
     with serving(made, limits=replace(SMALL, waiting=0.2)) as server:
         server.until("/api/library", lambda _: readers)
         with readers[0]._apart._lock:  # as while another file is being read
@@ -297,7 +297,7 @@ def test_a_file_that_takes_too_long(made: Path) -> None:
     from earsight.errors import MediaError
     from earsight.library.embedding.extraction import Sources
 
-    reader = StrangerReader(max_seconds=600, patience=0.01)
+    reader = Sandbox(max_seconds=600, patience=0.01)
     with pytest.raises(MediaError, match=r"a\.mp4 could not be read within 0\.01 s"):
         reader.read(made / "red/a.mp4", "a.mp4", Sources())
     reader.close()

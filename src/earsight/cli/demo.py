@@ -13,7 +13,7 @@ from earsight.cli._show import Bar, Lines, out, progress, say, short
 from earsight.cli.library import Json, evaluate, index
 
 if TYPE_CHECKING:
-    from earsight.library.search.searcher import Answer
+    from earsight.library.search.results import SearchResults
     from earsight.pictures import Tile
 
 SHOWN = 5  # answers in each row of the picture
@@ -75,7 +75,7 @@ def _told(shown: Lines | Bar, what: str) -> Callable[[int, int], None]:
     return told
 
 
-def _ask(clips: Path, queries: Path, picture: Path) -> "list[Answer]":
+def _ask(clips: Path, queries: Path, picture: Path) -> "list[SearchResults]":
     """Ask with every second query, by sound and by sight in turn, and draw the answers."""
     from earsight.library.search.searcher import search
     from earsight.pictures import contact_sheet
@@ -95,7 +95,7 @@ def _ask(clips: Path, queries: Path, picture: Path) -> "list[Answer]":
     return answers
 
 
-def _row(query: Path, answer: "Answer") -> "tuple[Tile, list[Tile]]":
+def _row(query: Path, answer: "SearchResults") -> "tuple[Tile, list[Tile]]":
     from earsight.library.reports import preview
     from earsight.pictures import Tile
 

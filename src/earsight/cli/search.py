@@ -18,7 +18,7 @@ from earsight.errors import EarsightError
 
 if TYPE_CHECKING:
     from earsight.library.indexing.pipeline import IndexReport
-    from earsight.library.search.searcher import Answer
+    from earsight.library.search.results import SearchResults
 
 
 _MODALITIES = ("audio", "visual", "text")
@@ -110,7 +110,7 @@ def search(
     how: dict[str, Any] = {"by": by, "for_": for_, "top": top, "min_score": min_score}
     how |= {"moments": moments, "rhythm": rhythm}
 
-    def work(_: bool) -> "Answer":
+    def work(_: bool) -> "SearchResults":
         with progress() if rhythm else nullcontext() as shown:
             how["progress"] = shown
             return run(library, query, text=text, **how)
@@ -158,7 +158,7 @@ def _refresh(library: Path, trust: bool) -> bool:
     return bool(report.trouble)
 
 
-def _pathwise(answer: "Answer", moments: bool, null: bool) -> None:
+def _pathwise(answer: "SearchResults", moments: bool, null: bool) -> None:
     """Print the paths' own bytes; of moments also start and end."""
     between, end = (b"\0", b"\0") if null else (b"\t", b"\n")
     if not null and any(b"\n" in one.raw_path for one in answer.results):
@@ -169,7 +169,7 @@ def _pathwise(answer: "Answer", moments: bool, null: bool) -> None:
     sys.stdout.buffer.flush()
 
 
-def _ranked(answer: "Answer", moments: bool = False) -> None:
+def _ranked(answer: "SearchResults", moments: bool = False) -> None:
     ranked = {"audio": "sounds", "visual": "sights", "text": "texts"}[answer.for_]
     if not answer.results:
         say(f"No {ranked} answer that.")

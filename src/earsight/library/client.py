@@ -14,13 +14,13 @@ from earsight.library.catalog.clips import Filter, LibraryClip
 from earsight.library.catalog.location import find
 from earsight.library.embedding.extraction import MODALITIES
 from earsight.library.search.moments import Timeline
-from earsight.library.search.rerank_by_timing import candidates, in_rhythm
-from earsight.library.search.results import Answer
-from earsight.library.search.sandbox import Stranger
+from earsight.library.search.rerank_by_timing import candidates, rerank_by_timing
+from earsight.library.search.results import SearchResults
+from earsight.library.search.sandbox import SandboxedFile
 from earsight.library.search.searcher import Searcher
-from earsight.library.search.snapshot import Opened
+from earsight.library.search.snapshot import LibrarySnapshot
 from earsight.storage import Place
-from earsight.vectors import HeldIndex
+from earsight.vectors import InMemoryIndex
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Library:
     def __repr__(self) -> str:
         try:
             with self._lock:
-                opened = self.opened()
+                opened = self.snapshot()
                 answers = opened.embedding.info["space"]
                 n = len(opened.clips)
                 shown = str(self.root if isinstance(self._place, Path) else self._place)
@@ -130,7 +130,7 @@ class Library:
     def state(self) -> str:
         """A word that is another one whenever the library has changed."""
         with self._lock:
-            return f"{self._asked().version}.{self._file}.{self.opened().embedding.id}"
+            return f"{self._asked().version}.{self._file}.{self.snapshot().embedding.id}"
 
     def _asked(self) -> Store:
         """Return the store, opened anew where the library was deleted and made again."""
@@ -151,7 +151,7 @@ class Library:
         with self._lock:
             return self._asked().current() is not None
 
-    def opened(self) -> Opened:
+    def snapshot(self) -> LibrarySnapshot:
         """Return what answers now, for those who need more of it than answers.
 
         Raises:
@@ -159,19 +159,19 @@ class Library:
         """
         with self._lock:
             self._asked()
-            return self._searcher.opened
+            return self._searcher.snapshot
 
     def warm(self) -> None:
         """Load everything that a question by a clip or by words needs."""
         with self._lock:
             for modality in MODALITIES:
-                self.opened().index(modality)
-            if self.opened().takes_words:
+                self.snapshot().index(modality)
+            if self.snapshot().takes_words:
                 self.search(text="warm", top=1)
 
     def search(
         self,
-        query: Path | str | Stranger | None = None,
+        query: Path | str | SandboxedFile | None = None,
         *,
         text: str | None = None,
         clip: int | None = None,
@@ -185,7 +185,7 @@ class Library:
         moments: bool = False,
         rhythm: bool = False,
         patience: float | None = None,
-    ) -> Answer:
+    ) -> SearchResults:
         """Rank the clips for a file, for words, or for one of the clips.
 
         Args:
@@ -231,12 +231,12 @@ class Library:
             )
             timings = self._searcher.timings(query, clip, patience) if rhythm else None
         # Reading clips takes long: others may ask meanwhile.
-        return answer if timings is None else in_rhythm(answer, timings, top)
+        return answer if timings is None else rerank_by_timing(answer, timings, top)
 
     def timeline(
         self,
         of: int,
-        query: Path | str | Stranger | None = None,
+        query: Path | str | SandboxedFile | None = None,
         *,
         text: str | None = None,
         clip: int | None = None,
@@ -269,7 +269,7 @@ class Library:
         """Return the clips by path; those of a label, a length, or with `name` in their path."""
         within = Filter(label, min_seconds, max_seconds, name)
         with self._lock:
-            return [clip for clip in self.opened().clips if within.passes(clip)]
+            return [clip for clip in self.snapshot().clips if within.passes(clip)]
 
     def clip(self, number: int) -> LibraryClip:
         """Return one clip by its number.
@@ -278,7 +278,7 @@ class Library:
             InputError: There is none.
         """
         with self._lock:
-            found = self.opened().by_id.get(number)
+            found = self.snapshot().by_id.get(number)
         if found is None:
             raise InputError(f"There is no clip {number} in this library.")
         return found
@@ -300,9 +300,9 @@ class Library:
         if modality not in MODALITIES:
             raise InputError(f"`modality` must be audio or visual; got {modality!r}.")
         with self._lock:
-            opened = self.opened()
+            opened = self.snapshot()
             index = opened.index(modality)
-            if isinstance(index, HeldIndex):
+            if isinstance(index, InMemoryIndex):
                 rows, matrix = index.read({"modality": modality})
             else:
                 parts = list(index.read({"modality": modality}))

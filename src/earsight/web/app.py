@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from earsight import __version__
 from earsight.errors import InputError
 from earsight.library.search.moments import Timeline
-from earsight.library.search.results import Answer
+from earsight.library.search.results import SearchResults
 from earsight.storage import Remote
 from earsight.web import media, models
 from earsight.web.app_state import Home, as_json
@@ -274,7 +274,7 @@ def _curve(number: int, found: Timeline) -> dict[str, Any]:
     }
 
 
-def _answers(home: Home, answer: Answer, kind: str, begun: float) -> dict[str, Any]:
+def _answers(home: Home, answer: SearchResults, kind: str, begun: float) -> dict[str, Any]:
     found = []
     for one in answer:
         assert one.clip is not None  # the clip as it was then: it may be gone by now
@@ -314,7 +314,7 @@ def _add_views(app: FastAPI, home: Home) -> None:
     @app.post("/api/quality", response_model=models.QualityAnswer, tags=["views"])
     def measure() -> dict[str, Any]:
         """Measure how well the library answers, in the background."""
-        home.library.opened()
+        home.library.snapshot()
         home.quality.begin()
         return _quality(home)
 

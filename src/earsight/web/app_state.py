@@ -15,12 +15,12 @@ from earsight.library.client import Library
 from earsight.library.embedding.extraction import MODALITIES
 from earsight.library.indexing.pipeline import IndexReport, refresh
 from earsight.library.progress import Progress
-from earsight.library.reports.projection import Plane, plane_of
+from earsight.library.reports.projection import Projection, project_library
 from earsight.library.reports.quality import Case, K, measure
 from earsight.library.search.moments import Timeline
-from earsight.library.search.results import Answer
-from earsight.library.search.sandbox import Stranger, StrangerReader
-from earsight.library.search.snapshot import Opened
+from earsight.library.search.results import SearchResults
+from earsight.library.search.sandbox import Sandbox, SandboxedFile
+from earsight.library.search.snapshot import LibrarySnapshot
 from earsight.paths import as_text
 from earsight.storage import Remote
 from earsight.web.error_handlers import as_unicode
@@ -47,17 +47,17 @@ class Home:
         self.insync = InSync()
         self.indexing = Job(self._index)
         self.quality = Job(self._measure)
-        self._strangers = StrangerReader(limits.media_seconds, limits.reading, limits.waiting)
+        self._sandbox = Sandbox(limits.media_seconds, limits.reading, limits.waiting)
         self._lock = threading.Lock()
         self._drawing = threading.Lock()
         self._rhythm = threading.Lock()
         self._library: Library | None = None
-        self._plane: tuple[str, str, Plane] | None = None  # library, embedding, map
+        self._plane: tuple[str, str, Projection] | None = None  # library, embedding, map
         self._measured: str | None = None  # the embedding that the last figures are of
 
     def close(self) -> None:
         """Close the library and end what reads for it."""
-        self._strangers.close()
+        self._sandbox.close()
         self.insync.close()
         self.faces.close()
         if self._library is not None:
@@ -83,7 +83,7 @@ class Home:
 
             for part in (
                 self.faces.warm,
-                self._warm_strangers,
+                self._warm_sandbox,
                 lambda: self.library.warm(),
                 self.plane,
             ):
@@ -92,10 +92,10 @@ class Home:
 
         threading.Thread(target=load, daemon=True).start()
 
-    def _warm_strangers(self) -> None:
-        self._strangers.warm(self.library.opened().sources)
+    def _warm_sandbox(self) -> None:
+        self._sandbox.warm(self.library.snapshot().sources)
 
-    def plane(self) -> Plane:
+    def plane(self) -> Projection:
         """Return the map as the library is now: what was forgotten is not on it.
 
         It is drawn once, however many ask: LAPACK takes 0.1 s for one thread, minutes for twenty.
@@ -103,7 +103,7 @@ class Home:
         with self._drawing:
             state = self.library.state
             if self._plane is None or self._plane[0] != state:
-                self._plane = (state, self._embedding(), plane_of(self.library))
+                self._plane = (state, self._embedding(), project_library(self.library))
             return self._plane[2]
 
     def place(self, point: FloatArray) -> tuple[float, float] | None:
@@ -114,7 +114,7 @@ class Home:
         return self.plane().place(point)
 
     def _embedding(self) -> str:
-        answering = self.library.opened().embedding
+        answering = self.library.snapshot().embedding
         return f"{answering.id} {answering.digest}"
 
     def info(self) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class Home:
         library = self.library
         if not library.answers:  # its first indexing is at work, and can be watched
             return self._nothing(library.root)
-        opened, clips = library.opened(), library.clips()
+        opened, clips = library.snapshot(), library.clips()
         root, labels, state = library.root, library.labels(), library.state
         return {
             "name": as_text(os.fsencode(root.name)),
@@ -164,11 +164,11 @@ class Home:
             "upload_limit": self.limits.bytes,
         }
 
-    def ask_by_upload(self, upload: Upload, **choices: Any) -> Answer:
+    def ask_by_upload(self, upload: Upload, **choices: Any) -> SearchResults:
         """Search by a file that was received."""
         return self.search(self._read(upload, timing=choices["rhythm"]), **choices)
 
-    def search(self, query: Stranger | None = None, **asked: Any) -> Answer:
+    def search(self, query: SandboxedFile | None = None, **asked: Any) -> SearchResults:
         """Search; by rhythm, for which a hundred clips may have to be read, one at a time.
 
         Reading them ends after a minute: what was not read keeps its place, and is read next time.
@@ -189,9 +189,9 @@ class Home:
         """Return how well each second of a clip fits a file that was received."""
         return self.library.timeline(of, self._read(upload), **choices)
 
-    def _read(self, upload: Upload, *, timing: bool = False) -> Stranger:
-        sources = self.library.opened().sources
-        return self._strangers.read(upload.path, upload.name, sources, timing=timing)
+    def _read(self, upload: Upload, *, timing: bool = False) -> SandboxedFile:
+        sources = self.library.snapshot().sources
+        return self._sandbox.read(upload.path, upload.name, sources, timing=timing)
 
     def _index(self, progress: Progress) -> dict[str, Any]:
         return _told(refresh(self.folder, progress=progress))
@@ -204,7 +204,7 @@ class Home:
         begun = self._embedding()
         found = measure(self.library.folder, progress=progress)
         self._measured = begun
-        by_content = self.library.opened().by_content
+        by_content = self.library.snapshot().by_content
 
         def shown(content: str) -> dict[str, Any] | None:
             clips = by_content.get(content)
@@ -232,7 +232,7 @@ class Home:
         }
 
 
-def _why_no_text(opened: Opened) -> str:
+def _why_no_text(opened: LibrarySnapshot) -> str:
     try:
         known = opened.sources.text is not None
     except LibraryError as error:

@@ -21,7 +21,7 @@ from earsight.library.catalog.clips import LibraryClip
 from earsight.library.catalog.folder_handle import open_directory
 from earsight.library.catalog.sidecars import text_beside
 from earsight.library.reports import preview
-from earsight.library.reports.preview_worker import FaceReader
+from earsight.library.reports.preview_worker import PreviewReader
 from earsight.web.desktop import show_folder
 from earsight.web.error_handlers import is_of_a_file
 
@@ -220,9 +220,11 @@ class Faces:
         reader: Makes them.
     """
 
-    def __init__(self, bounds: FaceBounds | None = None, reader: FaceReader | None = None) -> None:
+    def __init__(
+        self, bounds: FaceBounds | None = None, reader: PreviewReader | None = None
+    ) -> None:
         self._bounds = bounds or FaceBounds()
-        self._reader = reader or FaceReader()
+        self._reader = reader or PreviewReader()
         kinds = ("thumbnail", "waveform")
         self._asking = {kind: threading.Semaphore(self._bounds.asking) for kind in kinds}
         self._lock = threading.Lock()

@@ -22,7 +22,8 @@ from earsight.library.embedding.extraction import Sources
 from earsight.library.embedding.settings import PRESETS, Settings
 from earsight.library.indexing.ingest import _do, _Job
 from earsight.library.indexing.pipeline import IndexReport, index
-from earsight.library.search.searcher import Answer, Result, search
+from earsight.library.search.results import Result, SearchResults
+from earsight.library.search.searcher import search
 
 FAST = ("--audio", "log_mel", "--visual", "colour_edges", "--learn", "never", "--workers", "1")
 
@@ -139,7 +140,7 @@ def test_times_are_shown_for_parts_also_for_the_first(
         return Result(1, 0.5, "/a.mp4", 1, None, start, end, False, b"/a.mp4", whole)
 
     results = [result(0, 10, False), result(25, 31, False), result(0, 28, True)]
-    _ranked(Answer("q", "audio", "visual", "words", results, []))
+    _ranked(SearchResults("q", "audio", "visual", "words", results, []))
     lines = capsysbinary.readouterr().out.decode().splitlines()
     assert [line.split("/a.mp4")[1].strip() for line in lines] == ["0:00–0:10", "0:25–0:31", ""]
 

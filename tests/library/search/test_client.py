@@ -15,7 +15,7 @@ from earsight.errors import InputError, LibraryError
 from earsight.library.catalog.location import FOLDER
 from earsight.library.indexing.pipeline import index
 from earsight.library.search.searcher import search
-from earsight.vectors import HeldIndex, LanceIndex, Row
+from earsight.vectors import InMemoryIndex, LanceIndex, Row
 
 
 def flat(answer: object) -> list[tuple[str, float]]:
@@ -174,7 +174,7 @@ def test_held_rows_answer_as_their_table(
     vectors = rng.integers(-2, 3, (n, width)).astype(np.float32)  # many ties, some zeros
     vectors[::7] *= 1e20
     table.upsert(rows, vectors)
-    held = HeldIndex.of(table)
+    held = InMemoryIndex.of(table)
     assert held is not None
     queries = rng.integers(-2, 3, (4, width)).astype(np.float32)
     assert held.search(queries, k, where) == table.search(queries, k, where)

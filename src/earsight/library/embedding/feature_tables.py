@@ -31,8 +31,8 @@ from earsight.library.progress import Progress
 from earsight.storage import Place
 from earsight.vectors import (
     EMBEDDED,
-    HELD_BYTES,
-    HeldIndex,
+    MAX_BYTES_IN_MEMORY,
+    InMemoryIndex,
     LanceIndex,
     Row,
     SequenceStore,
@@ -207,7 +207,7 @@ def embedding_table(folder: Place, name: str, index: str = EMBEDDED) -> VectorTa
     return open_index(index, folder / "vectors", name)
 
 
-def embedded_in_memory(tables: Tables, space: Space, contents: Mapping[str, int]) -> HeldIndex:
+def embedded_in_memory(tables: Tables, space: Space, contents: Mapping[str, int]) -> InMemoryIndex:
     """Embed the features of every row again, where the vectors that are searched are out of reach.
 
     Raises:
@@ -220,14 +220,14 @@ def embedded_in_memory(tables: Tables, space: Space, contents: Mapping[str, int]
             for piece in tables.read(modality, {c: contents[c] for c in some}):
                 parts.append(space.embed(modality, piece.vectors))
                 rows += [_embedded_row(row, modality) for row in piece.rows]
-                if len(rows) * parts[0].shape[1] * 4 > HELD_BYTES:
+                if len(rows) * parts[0].shape[1] * 4 > MAX_BYTES_IN_MEMORY:
                     raise LibraryError(
-                        f"The vectors of the library take more than {HELD_BYTES >> 20} MiB, which "
-                        "is the most that is embedded again for a search."
+                        "The vectors of the library take more than "
+                        f"{MAX_BYTES_IN_MEMORY >> 20} MiB, the most that a search embeds again."
                     )
     if not rows:
         raise LibraryError(f"The tables of {tables.folder} hold no features.")
-    return HeldIndex(rows, np.concatenate(parts))
+    return InMemoryIndex(rows, np.concatenate(parts))
 
 
 def _embedded_row(row: Row, modality: str) -> Row:

@@ -37,7 +37,7 @@ class Patience:
     waiting: float = 20.0
 
 
-class FaceReader:
+class PreviewReader:
     """Makes faces, two at a time.
 
     Args:

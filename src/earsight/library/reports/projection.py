@@ -14,7 +14,7 @@ MAX_CLIPS = 4000
 
 
 @dataclass(frozen=True)
-class Plane:
+class Projection:
     """The first two principal components of all points, sound and sight together.
 
         (x, y) = (z − mean) [a₁ a₂]
@@ -48,7 +48,7 @@ class Plane:
         return float(x), float(y)
 
 
-def plane_of(library: Library, most: int = MAX_CLIPS) -> Plane:
+def project_library(library: Library, most: int = MAX_CLIPS) -> Projection:
     """Return the map of a library; of more than `most` clips, a sample that is always the same.
 
     Raises:
@@ -72,7 +72,7 @@ def plane_of(library: Library, most: int = MAX_CLIPS) -> Plane:
     total = float(variance.sum())
     explained = float(variance[-2:].sum() / total) if total > 0 else 1.0
     shown = _sample(clips, most)
-    return Plane(
+    return Projection(
         [clips[i] for i in shown],
         [modalities[i] for i in shown],
         (centred @ axes)[shown],

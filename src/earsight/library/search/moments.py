@@ -24,10 +24,10 @@ from earsight.arrays import FloatArray
 from earsight.errors import InputError, LibraryError
 from earsight.library.catalog.clips import Filter, LibraryClip, by
 from earsight.library.embedding.extraction import TEXT
-from earsight.library.search.query_expansion import FEW, drawn_to
+from earsight.library.search.query_expansion import FEW, expand_query
 from earsight.library.search.ranking import result
 from earsight.library.search.results import Result
-from earsight.library.search.snapshot import Asked, Opened
+from earsight.library.search.snapshot import EmbeddedQuery, LibrarySnapshot
 from earsight.library.search.time_points import n_seconds
 
 COMPANY = 400_000  # seconds, 111 hours: a longer library is not looked through for a query's like
@@ -148,7 +148,12 @@ def _walk(
 
 
 def find_moments(
-    opened: Opened, asked: Asked, wanted: str, top: int, min_score: float | None, within: Filter
+    opened: LibrarySnapshot,
+    asked: EmbeddedQuery,
+    wanted: str,
+    top: int,
+    min_score: float | None,
+    within: Filter,
 ) -> list[Result]:
     """Return the `top` moments that fit best, of the clips that pass.
 
@@ -160,7 +165,7 @@ def find_moments(
     clips = opened.by_content
     if not within.is_empty:
         clips = by("content", [clip for clip in opened.clips if within.passes(clip)])
-    asked = in_company(opened, asked, wanted)
+    asked = expand_from_library(opened, asked, wanted)
     durations = _durations(opened, wanted)
     searched, scores, bounds = _curves(opened, asked, wanted, durations, clips)
     _tell_lost(opened, asked, len(searched), sum(content in clips for content in durations))
@@ -179,9 +184,12 @@ def _end(peak: Peak, clip: LibraryClip) -> float:
     return whole if peak.end == n_seconds(whole) else float(peak.end)
 
 
-def in_company(
-    opened: Opened, asked: Asked, wanted: str, own: tuple[str, float, float] | None = None
-) -> Asked:
+def expand_from_library(
+    opened: LibrarySnapshot,
+    asked: EmbeddedQuery,
+    wanted: str,
+    own: tuple[str, float, float] | None = None,
+) -> EmbeddedQuery:
     """Return a query by sound for sights, or the other way round, drawn to what goes with its like.
 
     Args:
@@ -207,9 +215,11 @@ def in_company(
         at = contents.index(content)
         middles = np.arange(bounds[at + 1] - bounds[at]) + 0.5
         scores[bounds[at] : bounds[at + 1]][(middles > begin) & (middles < end)] = -np.inf
-    like = [(contents[curve], second, score) for curve, second, score in alike(scores, bounds)]
+    like = [
+        (contents[curve], second, score) for curve, second, score in similar_seconds(scores, bounds)
+    ]
     others = {one: both[one] for one, _, _ in like}
-    there = opened.seconds.some(wanted, others) if others else {}
+    there = opened.time_points.some(wanted, others) if others else {}
     weights, points = [], []
     for content, second, score in like:
         if content in there and there[content].here[second]:
@@ -217,10 +227,12 @@ def in_company(
             points.append(there[content].points[second])
     if not points:
         return asked
-    return replace(asked, vector=drawn_to(asked.vector, np.array(weights), np.stack(points)))
+    return replace(asked, vector=expand_query(asked.vector, np.array(weights), np.stack(points)))
 
 
-def alike(scores: FloatArray, bounds: npt.NDArray[np.intp]) -> list[tuple[int, int, float]]:
+def similar_seconds(
+    scores: FloatArray, bounds: npt.NDArray[np.intp]
+) -> list[tuple[int, int, float]]:
     """Return curve, second and score of the highest second of each of the ten best moments.
 
     Args:
@@ -235,8 +247,8 @@ def alike(scores: FloatArray, bounds: npt.NDArray[np.intp]) -> list[tuple[int, i
 
 
 def _curves(
-    opened: Opened,
-    asked: Asked,
+    opened: LibrarySnapshot,
+    asked: EmbeddedQuery,
     modality: str,
     durations: Mapping[str, float],
     clips: Container[str],
@@ -244,7 +256,7 @@ def _curves(
     """Return the contents that were searched, their scores one after another, and the bounds."""
     contents: list[str] = []
     parts, lengths = [], []
-    for block in opened.seconds.blocks(modality, durations, clips):
+    for block in opened.time_points.blocks(modality, durations, clips):
         ours = np.array([content in clips for content in block.contents], dtype=bool)
         each = np.diff(block.bounds)
         scores = block.scores(asked.vector)
@@ -256,7 +268,7 @@ def _curves(
     return contents, np.concatenate([np.zeros(0), *parts]) / scale, bounds
 
 
-def _tell_lost(opened: Opened, asked: Asked, found: int, here: int) -> None:
+def _tell_lost(opened: LibrarySnapshot, asked: EmbeddedQuery, found: int, here: int) -> None:
     """Note that clips have no steps; raise if none has."""
     if found < here:
         what = _lost(opened, here - found, here)
@@ -265,14 +277,14 @@ def _tell_lost(opened: Opened, asked: Asked, found: int, here: int) -> None:
         asked.notes.append(what)
 
 
-def _lost(opened: Opened, lost: int, of: int) -> str:
+def _lost(opened: LibrarySnapshot, lost: int, of: int) -> str:
     return (
         f"The steps of {lost} of {of} clips are not in the library, so their moments cannot be "
         f"found. Run: {opened.index_command} --rebuild"
     )
 
 
-def _durations(opened: Opened, wanted: str) -> dict[str, float]:
+def _durations(opened: LibrarySnapshot, wanted: str) -> dict[str, float]:
     """Return content → seconds, of those that have what is wanted."""
     return {
         content: clips[0].seconds or 0.0
@@ -289,7 +301,9 @@ def _check(wanted: str) -> None:
         )
 
 
-def timeline(opened: Opened, asked: Asked, wanted: str, number: int, space: str) -> Timeline:
+def timeline(
+    opened: LibrarySnapshot, asked: EmbeddedQuery, wanted: str, number: int, space: str
+) -> Timeline:
     """Return how well each second of one clip fits.
 
     Raises:
@@ -303,10 +317,10 @@ def timeline(opened: Opened, asked: Asked, wanted: str, number: int, space: str)
     if wanted not in clip.has:
         lacks = {"audio": "sound", "visual": "sight"}[wanted]
         raise InputError(f"{clip.path} has no {lacks}, so there is no timeline of it.")
-    block = opened.seconds.of(wanted, clip.content, clip.seconds or 0.0)
+    block = opened.time_points.of(wanted, clip.content, clip.seconds or 0.0)
     if block is None:
         raise LibraryError(_lost(opened, 1, 1))
-    vector = in_company(opened, asked, wanted).vector
+    vector = expand_from_library(opened, asked, wanted).vector
     scores = block.scores(vector) / opened.space.scale(asked.by, wanted)
     scores = np.where(block.here, scores, np.nan)
     return Timeline(np.arange(len(scores)) + 0.5, scores, asked.by, wanted, space)

@@ -11,10 +11,10 @@ import numpy as np
 from earsight.arrays import FloatArray
 
 FEW = 10  # moments like the query that are asked what goes with them
-PULL = 4.0  # the weight of what they agree on; the query's own is 1
+FEEDBACK_WEIGHT = 4.0  # the weight of what they agree on; the query's own is 1
 
 
-def drawn_to(vector: FloatArray, weights: FloatArray, points: FloatArray) -> FloatArray:
+def expand_query(vector: FloatArray, weights: FloatArray, points: FloatArray) -> FloatArray:
     """Return the query with what goes with its like added to it.
 
         q′ ∝ q + 4·ρ·u/‖u‖,  u = Σ wᵢxᵢ,  ρ = Σ wᵢwⱼ xᵢ·xⱼ / Σ wᵢwⱼ over i ≠ j, at least 0
@@ -30,9 +30,9 @@ def drawn_to(vector: FloatArray, weights: FloatArray, points: FloatArray) -> Flo
     Returns:
         (k,) float32 of unit length.
 
-    >>> drawn_to(np.array([1.0, 0.0]), np.ones(2), np.array([[0.0, 1.0], [0.0, 1.0]])).round(2)
+    >>> expand_query(np.array([1.0, 0.0]), np.ones(2), np.array([[0.0, 1.0], [0.0, 1.0]])).round(2)
     array([0.24, 0.97], dtype=float32)
-    >>> drawn_to(np.array([1.0, 0.0]), np.ones(2), np.array([[0.0, 1.0], [0.0, -1.0]]))
+    >>> expand_query(np.array([1.0, 0.0]), np.ones(2), np.array([[0.0, 1.0], [0.0, -1.0]]))
     array([1., 0.], dtype=float32)
     """
     pairs = weights.sum() ** 2 - (weights**2).sum()
@@ -43,5 +43,5 @@ def drawn_to(vector: FloatArray, weights: FloatArray, points: FloatArray) -> Flo
     alike = (common @ common - weights**2 @ (x * x).sum(axis=1)) / pairs
     if alike <= 0:
         return vector.astype(np.float32)
-    moved = vector + PULL * alike * common / np.linalg.norm(common)
+    moved = vector + FEEDBACK_WEIGHT * alike * common / np.linalg.norm(common)
     return np.asarray(moved / np.linalg.norm(moved), dtype=np.float32)

@@ -8,12 +8,17 @@ from earsight.arrays import FloatArray
 from earsight.library.catalog.clips import Filter, LibraryClip, by
 from earsight.library.embedding.extraction import TEXT
 from earsight.library.search.results import Result
-from earsight.library.search.snapshot import Asked, Opened
+from earsight.library.search.snapshot import EmbeddedQuery, LibrarySnapshot
 from earsight.vectors import Hit
 
 
 def rank(
-    opened: Opened, asked: Asked, wanted: str, top: int, min_score: float | None, within: Filter
+    opened: LibrarySnapshot,
+    asked: EmbeddedQuery,
+    wanted: str,
+    top: int,
+    min_score: float | None,
+    within: Filter,
 ) -> list[Result]:
     """Return the `top` contents that fit best, of the clips that pass."""
     clips: Mapping[str, list[LibraryClip]] = opened.by_content
@@ -36,7 +41,12 @@ def rank(
 
 
 def result(
-    number: int, score: float, same: Sequence[LibraryClip], start: float, end: float, asked: Asked
+    number: int,
+    score: float,
+    same: Sequence[LibraryClip],
+    start: float,
+    end: float,
+    asked: EmbeddedQuery,
 ) -> Result:
     """Return one answer for the clips of one content: the query's own file, or the first."""
     first = next((clip for clip in same if asked.shown in (clip.path, clip.shown)), same[0])
@@ -57,7 +67,7 @@ def result(
 
 
 def _best_by_content(
-    opened: Opened,
+    opened: LibrarySnapshot,
     vector: FloatArray,
     wanted: str,
     top: int,

@@ -13,7 +13,7 @@ from earsight.errors import InputError
 from earsight.features import FeatureSequence
 from earsight.library.catalog.clips import LibraryClip
 from earsight.library.progress import Progress, Silent
-from earsight.library.search.results import Answer, Result
+from earsight.library.search.results import Result, SearchResults
 from earsight.library.search.timing import AGAIN, MAX_SECONDS, WIDTHS, Timing, Timings, empty, here
 
 CANDIDATES = 100  # answers whose timing is looked at
@@ -49,9 +49,9 @@ class _Query:
         return min(float(self.sequence.times[-1]), rhythm.LONGEST)
 
 
-def in_rhythm(
-    answer: Answer, timings: Timings, top: int, progress: Progress | None = None
-) -> Answer:
+def rerank_by_timing(
+    answer: SearchResults, timings: Timings, top: int, progress: Progress | None = None
+) -> SearchResults:
     """Raise answers whose timing stands out (see `alignment.rhythm.raised`); each says its own.
 
     Args:
@@ -115,14 +115,14 @@ def _raised(results: Sequence[Result]) -> np.ndarray:
 
 
 def _short(
-    answer: Answer, files: Mapping[str, LibraryClip | None]
+    answer: SearchResults, files: Mapping[str, LibraryClip | None]
 ) -> dict[str, LibraryClip | None]:
     """Return the files that are not too long to be read."""
     seconds = {one.clip.content: one.clip.seconds or 0.0 for one in answer if one.clip is not None}
     return {c: clip for c, clip in files.items() if seconds[c] <= MAX_SECONDS}
 
 
-def _query(answer: Answer, timing: Timing) -> _Query:
+def _query(answer: SearchResults, timing: Timing) -> _Query:
     sequence = rhythm.part(timing[answer.by], 0.0, rhythm.LONGEST)
     if not _happens(sequence):
         raise InputError(
@@ -150,7 +150,7 @@ def _scored(
     parts: Sequence[FeatureSequence],
     timed: Sequence[Result],
     known: Mapping[str, Timing],
-    answer: Answer,
+    answer: SearchResults,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return how far the query stands out in each place, and the offsets in seconds."""
     if not timed:
@@ -170,7 +170,7 @@ def _scored(
 
 
 def _others(
-    query: _Query, timed: Sequence[Result], known: Mapping[str, Timing], answer: Answer
+    query: _Query, timed: Sequence[Result], known: Mapping[str, Timing], answer: SearchResults
 ) -> list[tuple[str, FeatureSequence]]:
     """Return some candidates' own sounds (sights, if a sight asks), spread over the list."""
     found = {}

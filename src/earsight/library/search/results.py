@@ -53,7 +53,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Answer:
+class SearchResults:
     """A ranked list, and what was asked; iterating gives the results.
 
     Attributes:

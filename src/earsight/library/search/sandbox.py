@@ -22,7 +22,7 @@ MEMORY = 6 << 30
 
 
 @dataclass(frozen=True)
-class Stranger:
+class SandboxedFile:
     """A file that was read, ready to be searched by.
 
     Attributes:
@@ -46,7 +46,7 @@ class _Job:
     timing: bool
 
 
-class StrangerReader:
+class Sandbox:
     """Reads one file at a time.
 
     Args:
@@ -59,7 +59,9 @@ class StrangerReader:
         self._max_seconds, self._patience, self._waiting = max_seconds, patience, waiting
         self._apart = Apart(limit_memory)
 
-    def read(self, path: Path, name: str, sources: Sources, *, timing: bool = False) -> Stranger:
+    def read(
+        self, path: Path, name: str, sources: Sources, *, timing: bool = False
+    ) -> SandboxedFile:
         """Return what a file sounds and looks like, and if `timing` when.
 
         Raises:
@@ -88,7 +90,7 @@ class StrangerReader:
             ) from error
         except MediaError as error:
             raise MediaError(f"{name}: {error}") from error
-        return Stranger(name, content, vectors, times)
+        return SandboxedFile(name, content, vectors, times)
 
     def warm(self, sources: Sources) -> None:
         """Load the networks now, in the background, so that the first file need not wait."""

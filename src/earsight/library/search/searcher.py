@@ -14,14 +14,14 @@ from earsight.library.embedding.feature_tables import stored_tables
 from earsight.library.progress import Progress
 from earsight.library.search.moments import Timeline, find_moments, timeline
 from earsight.library.search.ranking import rank as rank_clips
-from earsight.library.search.rerank_by_timing import candidates, in_rhythm
-from earsight.library.search.results import Answer, Result
-from earsight.library.search.sandbox import Stranger
-from earsight.library.search.snapshot import Asked, Opened
+from earsight.library.search.rerank_by_timing import candidates, rerank_by_timing
+from earsight.library.search.results import Result, SearchResults
+from earsight.library.search.sandbox import SandboxedFile
+from earsight.library.search.snapshot import EmbeddedQuery, LibrarySnapshot
 from earsight.library.search.timing import Slow, Timings
 from earsight.storage import Place
 
-__all__ = ["Answer", "Result", "Searcher", "search"]
+__all__ = ["Result", "SearchResults", "Searcher", "search"]
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ def search(
     moments: bool = False,
     rhythm: bool = False,
     progress: Progress | None = None,
-) -> Answer:
+) -> SearchResults:
     """Rank the clips of a library for a query; `earsight.Library` does so many times.
 
     Args:
@@ -70,7 +70,7 @@ def search(
         )
         if not rhythm:
             return answer
-        return in_rhythm(answer, searcher.timings(query), top, progress)
+        return rerank_by_timing(answer, searcher.timings(query), top, progress)
 
 
 class Searcher:
@@ -85,11 +85,11 @@ class Searcher:
         self._store = store
         self._hold = hold
         self._version = -1
-        self._opened: Opened | None = None
+        self._opened: LibrarySnapshot | None = None
         self._slow = Slow()
 
     @property
-    def opened(self) -> Opened:
+    def snapshot(self) -> LibrarySnapshot:
         """What answers now.
 
         Raises:
@@ -101,7 +101,7 @@ class Searcher:
             current = self._store.current()
             before = self._opened
             if before is None or current != before.embedding:
-                self._opened = Opened(self._store, current, self._hold)
+                self._opened = LibrarySnapshot(self._store, current, self._hold)
             else:  # the same embedding; paths or labels may be others
                 before.forget_clips()
             self._version = version
@@ -110,7 +110,7 @@ class Searcher:
 
     def answer(
         self,
-        query: str | Path | Stranger | None = None,
+        query: str | Path | SandboxedFile | None = None,
         *,
         text: str | None = None,
         clip: int | None = None,
@@ -120,7 +120,7 @@ class Searcher:
         min_score: float | None = None,
         within: Filter | None = None,
         moments: bool = False,
-    ) -> Answer:
+    ) -> SearchResults:
         """Rank the clips for a query, as `search` does.
 
         Args:
@@ -140,11 +140,11 @@ class Searcher:
             raise InputError(f"`min_score` must be a finite number; got {min_score}.")
         ranked = find_moments if moments else rank_clips
 
-        def answered(opened: Opened, asked: Asked, wanted: str) -> Answer:
+        def answered(opened: LibrarySnapshot, asked: EmbeddedQuery, wanted: str) -> SearchResults:
             results = ranked(opened, asked, wanted, top, min_score, within or Filter())
             space = _space(opened, asked, wanted)
             point = asked.vector * opened.space.scale(asked.by, "visual")
-            return Answer(
+            return SearchResults(
                 asked.shown, asked.by, wanted, space, results, asked.notes, point, asked.content
             )
 
@@ -152,19 +152,19 @@ class Searcher:
 
     def timings(
         self,
-        query: str | Path | Stranger | None,
+        query: str | Path | SandboxedFile | None,
         clip: int | None = None,
         patience: float | None = None,
     ) -> Timings:
-        """Return the timing of the clips, and of the query, for `in_rhythm`.
+        """Return the timing of the clips, and of the query, for `rerank_by_timing`.
 
         Args:
             query, clip: As `answer` takes them.
             patience: Seconds that reading files may take; None: as long as it takes.
         """
-        opened = self.opened
+        opened = self.snapshot
         timing, file = None, None
-        if isinstance(query, Stranger):
+        if isinstance(query, SandboxedFile):
             timing = query.timing
         elif clip is not None:
             own = opened.by_id.get(clip)  # None: an index that ended just now took it
@@ -177,7 +177,7 @@ class Searcher:
     def timeline(
         self,
         of: int,
-        query: str | Path | Stranger | None = None,
+        query: str | Path | SandboxedFile | None = None,
         *,
         text: str | None = None,
         clip: int | None = None,
@@ -186,15 +186,15 @@ class Searcher:
     ) -> Timeline:
         """Return how well each second of the clip number `of` fits a query; see `answer`."""
 
-        def drawn(opened: Opened, asked: Asked, wanted: str) -> Timeline:
+        def drawn(opened: LibrarySnapshot, asked: EmbeddedQuery, wanted: str) -> Timeline:
             return timeline(opened, asked, wanted, of, _space(opened, asked, wanted))
 
         return self._ask(drawn, query, text, clip, by, for_)
 
     def _ask(
         self,
-        reply: Callable[[Opened, Asked, str], T],
-        query: str | Path | Stranger | None,
+        reply: Callable[[LibrarySnapshot, EmbeddedQuery, str], T],
+        query: str | Path | SandboxedFile | None,
         text: str | None,
         clip: int | None,
         by: str | None,
@@ -211,13 +211,13 @@ class Searcher:
         if text is not None and by is not None:
             raise InputError("`by` belongs to a file; with text=… the words are the query.")
         while True:
-            opened = self.opened
+            opened = self.snapshot
             try:
                 if text is not None:
                     asked = opened.words(text)
                 elif clip is not None:
                     asked = opened.clip(clip, by)
-                elif isinstance(query, Stranger):
+                elif isinstance(query, SandboxedFile):
                     asked = opened.stranger(query, by)
                 else:
                     asked = opened.file(str(query), by)
@@ -230,13 +230,13 @@ class Searcher:
                     raise
 
 
-def _space(opened: Opened, asked: Asked, wanted: str) -> str:
+def _space(opened: LibrarySnapshot, asked: EmbeddedQuery, wanted: str) -> str:
     """Return what answers: the learned part knows nothing of texts."""
     words = TEXT in (asked.by, wanted)
     return opened.space.bridge_name if words else opened.space.name
 
 
-def _wanted(asked: Asked, for_: str | None, opened: Opened) -> str:
+def _wanted(asked: EmbeddedQuery, for_: str | None, opened: LibrarySnapshot) -> str:
     """Return what to rank: as asked, or the other one of what the library keeps."""
     kept = opened.modalities
     if for_ is None:

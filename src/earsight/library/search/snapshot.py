@@ -37,10 +37,10 @@ from earsight.library.embedding.joint_space import Space
 from earsight.library.embedding.model_files import open_space
 from earsight.library.embedding.text_rows import read_text
 from earsight.library.embedding.vector_location import open_table
-from earsight.library.search.sandbox import Stranger
-from earsight.library.search.time_points import Seconds
+from earsight.library.search.sandbox import SandboxedFile
+from earsight.library.search.time_points import TimePoints
 from earsight.paths import as_text
-from earsight.vectors import HeldIndex, VectorTable
+from earsight.vectors import InMemoryIndex, VectorTable
 
 LOG = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ _PERCEIVED = {"audio": "sound", "visual": "sight", "text": "text"}
 
 
 @dataclass(frozen=True)
-class Asked:
+class EmbeddedQuery:
     """A query in the space: shown to people as `shown`, asked by "audio", "visual" or "text"."""
 
     shown: str
@@ -58,7 +58,7 @@ class Asked:
     notes: list[str]
 
 
-class Opened:
+class LibrarySnapshot:
     """One embedding of a library, loaded as far as it has been needed.
 
     Attributes:
@@ -75,7 +75,7 @@ class Opened:
         self.embedding = current
         self._store = store
         self._hold = hold
-        self._held: dict[str, HeldIndex | VectorTable] = {}
+        self._held: dict[str, InMemoryIndex | VectorTable] = {}
         self.left_out: list[str] = []
         if not (store.is_fed_here or store.shared):
             self.left_out.append(
@@ -92,7 +92,7 @@ class Opened:
             return open_space(self._store.folder, self.embedding)
 
     @cached_property
-    def _table(self) -> HeldIndex | VectorTable:
+    def _table(self) -> InMemoryIndex | VectorTable:
         """Its vectors, wherever they are; of a server that is not to be asked, made again here."""
         try:
             return open_table(self._store, self.embedding)
@@ -126,10 +126,10 @@ class Opened:
         return ByContent(self._store, self.embedding.features, lambda: self.clips)
 
     @cached_property
-    def seconds(self) -> Seconds:
+    def time_points(self) -> TimePoints:
         """A point for each second of each clip."""
         kept = stored_tables(self._store, self.embedding).sequences
-        return Seconds(self.space, kept, self._hold)
+        return TimePoints(self.space, kept, self._hold)
 
     @property
     def index_command(self) -> str:
@@ -165,12 +165,12 @@ class Opened:
             )
         return sources
 
-    def index(self, modality: str) -> HeldIndex | VectorTable:
+    def index(self, modality: str) -> InMemoryIndex | VectorTable:
         """Return the vectors of one modality, in memory where they are held and fit."""
         if modality not in self._held:
             found = self._table
-            if self._hold and not isinstance(found, HeldIndex):
-                found = HeldIndex.of(found, {"modality": modality}) or found
+            if self._hold and not isinstance(found, InMemoryIndex):
+                found = InMemoryIndex.of(found, {"modality": modality}) or found
             self._held[modality] = found
         return self._held[modality]
 
@@ -184,7 +184,7 @@ class Opened:
 
     # -- questions ---------------------------------------------------------------------------------
 
-    def words(self, text: str) -> Asked:
+    def words(self, text: str) -> EmbeddedQuery:
         """Ask by typed words."""
         if not text.strip():
             raise InputError("`text` must hold words; got nothing.")
@@ -194,9 +194,9 @@ class Opened:
                 "Search it by a file."
             )
         vector = extract_text(text, self.sources.text).mean()
-        return Asked(text, TEXT, self._embed_text(TYPED, vector), None, [])
+        return EmbeddedQuery(text, TEXT, self._embed_text(TYPED, vector), None, [])
 
-    def clip(self, number: int, by: str | None) -> Asked:
+    def clip(self, number: int, by: str | None) -> EmbeddedQuery:
         """Ask by a clip of the library, by its number."""
         if number not in self.by_id:
             raise InputError(f"There is no clip {number} in this library.")
@@ -204,12 +204,12 @@ class Opened:
         if by == TEXT:
             stored = self._stored(clip.text, TEXT) if clip.text else None
             if stored is not None:
-                return Asked(clip.path, TEXT, stored, clip.content, [])
+                return EmbeddedQuery(clip.path, TEXT, stored, clip.content, [])
             text = None if clip.root is None else text_beside(clip.file)
             return self._ask_text(text, clip.path, clip.content)
         return self._ask(clip.file, clip.path, clip.content, by)
 
-    def file(self, query: str, by: str | None) -> Asked:
+    def file(self, query: str, by: str | None) -> EmbeddedQuery:
         """Ask by a file, here or in the library's folder."""
         path = self.locate(query)
         shown = as_text(os.fsencode(path))
@@ -225,11 +225,11 @@ class Opened:
             return self._ask_text(text_beside(path), shown, content)
         return self._ask(path, shown, content, by)
 
-    def stranger(self, file: Stranger, by: str | None) -> Asked:
+    def stranger(self, file: SandboxedFile, by: str | None) -> EmbeddedQuery:
         """Ask by a file that was read in another process."""
         return self._ask(Path(), file.name, file.content, by, dict(file.vectors))
 
-    def _ask_text(self, text: Path | None, shown: str, content: str) -> Asked:
+    def _ask_text(self, text: Path | None, shown: str, content: str) -> EmbeddedQuery:
         """Ask by a text file; of subtitles with many windows, by their mean."""
         if text is None:
             raise InputError(
@@ -243,7 +243,7 @@ class Opened:
         if not read.windows:
             raise MediaError(f"{as_text(os.fsencode(text))}: {read.report.message}")
         vector = np.mean([one.vectors[self._text_role] for one in read.windows], axis=0)
-        return Asked(shown, TEXT, self._embed_text(TEXT, vector), content, [])
+        return EmbeddedQuery(shown, TEXT, self._embed_text(TEXT, vector), content, [])
 
     @property
     def _text_role(self) -> str:
@@ -259,7 +259,7 @@ class Opened:
         content: str,
         by: str | None,
         vectors: dict[str, Any] | None = None,
-    ) -> Asked:
+    ) -> EmbeddedQuery:
         known = self.by_content.get(content)
         have = list(known[0].has) if known else []
         if vectors is None and not have:
@@ -282,13 +282,13 @@ class Opened:
         stored = self._stored(content, by) if vectors is None else None
         if stored is not None:
             LOG.info("%s is known: its vectors are those of the library.", shown)
-            return Asked(shown, by, stored, content, notes)
+            return EmbeddedQuery(shown, by, stored, content, notes)
         if vectors is None:  # a power cut took them: they are in the file
             vectors = self._extracted(path, shown)
         roles = {role: x for role, x in vectors.items() if modality_of(role) == by}
         if not roles:
             raise MediaError(f"{shown} has changed since it was indexed; index again.")
-        return Asked(shown, by, self._embed(by, roles), content, notes)
+        return EmbeddedQuery(shown, by, self._embed(by, roles), content, notes)
 
     def locate(self, query: str) -> Path:
         """Return the file of a query, here or in the folder of the clips."""
@@ -313,7 +313,7 @@ class Opened:
         rows = {"content": content, "modality": modality}
         found = self.index(modality)
         if found.count(rows) == 1:
-            held = found if isinstance(found, HeldIndex) else HeldIndex.of(found, rows)
+            held = found if isinstance(found, InMemoryIndex) else InMemoryIndex.of(found, rows)
             return None if held is None else np.asarray(held.read(rows)[1][0], dtype=np.float32)
         # A long clip has many windows. As a query it is the mean of its steps, as any other file.
         tables = stored_tables(self._store, self.embedding)

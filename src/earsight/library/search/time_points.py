@@ -151,7 +151,7 @@ class Block:
         return np.where(self.here, found.astype(np.float64), -np.inf)
 
 
-class Seconds:
+class TimePoints:
     """The seconds of one library, in memory where they are held and fit, else read when asked for.
 
     Args:

@@ -26,7 +26,7 @@ from earsight.library.catalog.clips import LibraryClip
 from earsight.library.catalog.scan import content_of
 from earsight.library.embedding.feature_tables import Tables
 from earsight.library.progress import Progress
-from earsight.library.search.results import Answer, Result
+from earsight.library.search.results import Result, SearchResults
 from earsight.vectors import StoredSequence
 
 LOG = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class Timings:
         self.each = None if patience is None else patience / 2
         self.unread = self.slow = 0
 
-    def query(self, answer: Answer, progress: Progress) -> Timing:
+    def query(self, answer: SearchResults, progress: Progress) -> Timing:
         """Return the query's timing.
 
         Raises:

@@ -12,7 +12,7 @@ from _clips import make_clip, sine
 from earsight.errors import InputError, MediaError
 from earsight.library.catalog.clips import LibraryClip
 from earsight.library.reports import preview
-from earsight.library.reports.preview_worker import FaceReader
+from earsight.library.reports.preview_worker import PreviewReader
 from earsight.media import Decoder, FrameRequest, Status, still
 from earsight.web.media import FaceBounds, Faces
 
@@ -101,11 +101,11 @@ def test_one_frame_that_stays_for_hours_is_counted(tmp_path: Path) -> None:
 def test_faces_are_kept_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Path] = []
 
-    def picture(_: FaceReader, path: Path, at: float) -> bytes:
+    def picture(_: PreviewReader, path: Path, at: float) -> bytes:
         made.append(path)
         return bytes(400)
 
-    monkeypatch.setattr(FaceReader, "picture", picture)
+    monkeypatch.setattr(PreviewReader, "picture", picture)
     clips = []
     for number in range(3):
         file = tmp_path / f"{number}.mp4"

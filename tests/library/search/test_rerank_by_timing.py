@@ -24,7 +24,7 @@ from earsight.library.embedding.feature_tables import Tables, stored_tables
 from earsight.library.indexing.pipeline import index
 from earsight.library.progress import Silent
 from earsight.library.search import timing
-from earsight.library.search.rerank_by_timing import in_rhythm
+from earsight.library.search.rerank_by_timing import rerank_by_timing
 from earsight.library.search.searcher import Searcher, search
 from earsight.library.search.timing import Timings
 from earsight.vectors import SequenceStore
@@ -207,7 +207,7 @@ def test_what_is_on_another_machine_is_not_opened(
             else one
             for one in answer
         ]
-        found = in_rhythm(replace(answer, results=far), searcher.timings(wild), 10)
+        found = rerank_by_timing(replace(answer, results=far), searcher.timings(wild), 10)
         timed = {Path(one.path).name: one.timing is not None for one in found}
         copied = next(one for one in far if one.others)
         assert timed["1.mp4"] and not timed["2.mp4"]
@@ -329,9 +329,9 @@ def test_the_query_and_the_clips_have_one_minute_together(
     with Store.open(fresh / FOLDER) as store:
         searcher = Searcher(store)
         answer = searcher.answer(wild)
-        timings = Timings(stored_tables(store, searcher.opened.embedding), wild, None, 1000.0)
+        timings = Timings(stored_tables(store, searcher.snapshot.embedding), wild, None, 1000.0)
         monkeypatch.setattr(timing.engine, "run_within", apart)
-        assert in_rhythm(answer, timings, 10).timed
+        assert rerank_by_timing(answer, timings, 10).timed
     (each, left), (each_clip, left_then), *_ = given
     assert each == each_clip == 500.0 and left_then < left < 1000.0
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from earsight.library.search import moments
-from earsight.library.search.moments import alike, in_company
-from earsight.library.search.query_expansion import PULL, drawn_to
-from earsight.library.search.snapshot import Asked
+from earsight.library.search.moments import expand_from_library, similar_seconds
+from earsight.library.search.query_expansion import FEEDBACK_WEIGHT, expand_query
+from earsight.library.search.snapshot import EmbeddedQuery
 from earsight.library.search.time_points import Block
 
 KINDS = 4  # of things, each heard and seen for two seconds after a second of nothing
@@ -27,7 +27,7 @@ def drawn_slowly(q: np.ndarray, weights: list[float], points: list[np.ndarray]) 
                 top += w * other * float(x @ y)
                 bottom += w * other
     rho = max(0.0, top / bottom)
-    moved = q + PULL * rho * common / math.sqrt(float(common @ common))
+    moved = q + FEEDBACK_WEIGHT * rho * common / math.sqrt(float(common @ common))
     return moved / math.sqrt(float(moved @ moved))
 
 
@@ -37,7 +37,7 @@ def test_a_query_is_drawn_as_the_formula_says(seed: int) -> None:
     points = rng.normal(size=(7, 5)) + rng.normal(size=5) * (seed % 3)
     points /= np.linalg.norm(points, axis=1, keepdims=True)
     query, weights = np.eye(5)[0], rng.random(7)
-    found = drawn_to(query, weights, points.astype(np.float32))
+    found = expand_query(query, weights, points.astype(np.float32))
     assert np.allclose(found, drawn_slowly(query, weights.tolist(), [*points]), atol=1e-6)
     assert np.linalg.norm(found) == pytest.approx(1, abs=1e-6)
 
@@ -48,7 +48,7 @@ def test_a_query_is_drawn_as_the_formula_says(seed: int) -> None:
 )  # fmt: skip
 def test_without_agreement_a_query_stays(points: object) -> None:
     at = np.array(points)
-    assert drawn_to(np.array([1.0, 0.0]), np.ones(len(at)), at).tolist() == [1.0, 0.0]
+    assert expand_query(np.array([1.0, 0.0]), np.ones(len(at)), at).tolist() == [1.0, 0.0]
 
 
 class Library:
@@ -58,7 +58,7 @@ class Library:
         clip = SimpleNamespace(seconds=3.0 * 2 * KINDS, has=("audio", "visual"))
         deaf = SimpleNamespace(seconds=3.0, has=("visual",))
         self.by_content = {"a": [clip], "b": [clip], "deaf": [deaf]}
-        self.seconds = self
+        self.time_points = self
         self.space = SimpleNamespace(scale=lambda by, for_: 1.0)
         self._lost = lost
 
@@ -79,8 +79,8 @@ class Library:
             yield self.of(modality, content)
 
 
-def asks(kind: int, by: str = "audio", content: str | None = None) -> Asked:
-    return Asked("", by, np.eye(KINDS, dtype=np.float32)[NAMED[by][kind]], content, [])
+def asks(kind: int, by: str = "audio", content: str | None = None) -> EmbeddedQuery:
+    return EmbeddedQuery("", by, np.eye(KINDS, dtype=np.float32)[NAMED[by][kind]], content, [])
 
 
 @pytest.mark.parametrize("by", ["audio", "visual"])
@@ -92,32 +92,32 @@ def test_what_is_misnamed_is_found_by_what_goes_with_its_like(by: str, kind: int
     right = np.arange(6 * KINDS) // 3 % KINDS == kind
     alone = points @ asks(kind, by).vector
     assert right[alone.argmax()] == (kind < 2)
-    assert right[(points @ in_company(library, asks(kind, by), other).vector).argmax()]
+    assert right[(points @ expand_from_library(library, asks(kind, by), other).vector).argmax()]
 
 
 def test_what_the_query_itself_says_is_not_asked() -> None:
     library, query = Library(), asks(2)
-    everything = in_company(library, query, "visual").vector
+    everything = expand_from_library(library, query, "visual").vector
     assert not np.allclose(everything, query.vector)
     for known in ("a", "b"):  # the other recording agrees
-        own = in_company(library, replace(query, content=known), "visual").vector
+        own = expand_from_library(library, replace(query, content=known), "visual").vector
         assert np.allclose(own, everything, atol=1e-6)
     only = Library(lost="b")
-    assert np.allclose(in_company(only, query, "visual").vector, everything, atol=1e-6)
+    assert np.allclose(expand_from_library(only, query, "visual").vector, everything, atol=1e-6)
     for own in (("a", 0.0, 99.0), ("a", 6.0, 9.0)):  # of what is left, none or one is like it
-        left = in_company(only, query, "visual", own).vector
+        left = expand_from_library(only, query, "visual", own).vector
         assert np.array_equal(left, query.vector)
-    elsewhere = in_company(only, query, "visual", ("a", 9.0, 12.0)).vector
+    elsewhere = expand_from_library(only, query, "visual", ("a", 9.0, 12.0)).vector
     assert np.allclose(elsewhere, everything, atol=1e-6)
 
 
 def test_words_and_the_same_side_are_asked_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     library = Library()
     for query, wanted in ((asks(2), "audio"), (replace(asks(2), by="text"), "visual")):
-        assert in_company(library, query, wanted) is query
+        assert expand_from_library(library, query, wanted) is query
     monkeypatch.setattr(moments, "COMPANY", 47)
     query = asks(2)
-    assert in_company(library, query, "visual") is query
+    assert expand_from_library(library, query, "visual") is query
     assert query.notes == [
         "The library is too long to look through for what goes with the like of this query; it is "
         "answered by itself."
@@ -126,4 +126,4 @@ def test_words_and_the_same_side_are_asked_by_themselves(monkeypatch: pytest.Mon
 
 def test_the_like_of_a_query_are_the_heights_of_its_moments() -> None:
     scores = np.array([0.1, 0.7, 0.9, 0.1, 0.0, -0.5, -0.9, 0.4, -0.5, -np.inf])
-    assert alike(scores, np.array([0, 5, 10])) == [(0, 2, 0.9), (1, 2, 0.4)]
+    assert similar_seconds(scores, np.array([0, 5, 10])) == [(0, 2, 0.9), (1, 2, 0.4)]

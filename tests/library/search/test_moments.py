@@ -21,7 +21,7 @@ from earsight.library.indexing.pipeline import index
 from earsight.library.search import time_points as by_seconds
 from earsight.library.search.moments import best_peaks
 from earsight.library.search.searcher import search
-from earsight.library.search.time_points import Seconds, n_seconds, pooled
+from earsight.library.search.time_points import TimePoints, n_seconds, pooled
 from earsight.vectors import SequenceStore, StoredSequence
 
 # -- slow, obvious versions ------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def test_a_second_lies_where_a_clip_of_it_would(tmp_path: Path) -> None:
         for role, (times, dim) in steps.items()
     }
     store.upsert([StoredSequence(f"c:{role}", "c", role, one) for role, one in kept.items()])
-    (block,) = Seconds(space, store, hold=False).blocks("audio", {"c": 20.0})
+    (block,) = TimePoints(space, store, hold=False).blocks("audio", {"c": 20.0})
     for second in range(19):
         rows = {role: pooled_slowly(one, 20)[second][None, :] for role, one in kept.items()}
         assert np.allclose(block.points[second], space.embed("audio", rows)[0], atol=1e-5)
@@ -178,7 +178,7 @@ def test_what_is_deleted_while_it_is_read_is_left_out(
         return {"a:words.audio": 5, "b:words.audio": 5}
 
     monkeypatch.setattr(store, "lengths", lengths)
-    (block,) = Seconds(space, store, hold=True).blocks("audio", {"a": 5.0, "b": 5.0})
+    (block,) = TimePoints(space, store, hold=True).blocks("audio", {"a": 5.0, "b": 5.0})
     assert block.contents == ["b"] and len(block.points) == 5
 
 
