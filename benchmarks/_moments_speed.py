@@ -13,8 +13,8 @@ import earsight
 from _harness import Task, sized
 from _synthetic import synthetic_library
 from earsight.arrays import unit_rows
-from earsight.library.search.moments import Peak, best_peaks, similar_seconds
-from earsight.library.search.query_expansion import expand_query
+from earsight.library.search.peaks import Peak, best_peaks
+from earsight.library.search.query_expansion import expand_query, similar_seconds
 from earsight.library.search.time_points import Block
 
 

@@ -10,15 +10,15 @@ stands beside the words. An hour is joined from the sequences of its clips, to s
 so are ten minutes once more, to show what difference that makes. Of the hour's further clips only
 the frames that the networks look at are painted, two a second.
 
-Beside it, on the joined seconds: the query alone, without company; that with each second by itself
+Beside it, on the joined seconds: the query alone, without expanded; that with each second by itself
 (no smoothing), and with vectors as they are (no centring); and chance. "Cut by hand" is what the
 same vectors give where it is known where each clip begins and ends: the means of the true clips
 ranked against each other, which no way of looking for moments can be expected to beat. "Other
-sounds" is the worst case for company: all clips have the sound of another one in the recording, as
+sounds" is the worst case for expanded: all clips have the sound of another one in the recording, as
 with music laid over pictures; what is right goes by what is asked for. Intervals: 95 % of a
 bootstrap over clips.
 
-The words and the centring were given before these clips were seen. Three seconds, and how company
+The words and the centring were given before these clips were seen. Three seconds, and how expanded
 is kept, were chosen on drawn clips of other seeds (101 and 102), none of them real.
 
 Aims: right class first .70, among the first five .85, of each direction; an hour scanned in 10 ms.
@@ -49,9 +49,14 @@ from earsight.library.embedding.extraction import Sources, spans
 from earsight.library.embedding.joint_space import Space
 from earsight.library.embedding.settings import Settings
 from earsight.library.indexing.pipeline import index
-from earsight.library.search.moments import best_peaks, expand_from_library, similar_seconds
-from earsight.library.search.query_expansion import expand_query
-from earsight.library.search.sandbox import SandboxedFile
+from earsight.library.search.embed_query import embed_query
+from earsight.library.search.peaks import best_peaks
+from earsight.library.search.query import Query, SandboxedFile
+from earsight.library.search.query_expansion import (
+    expand_from_library,
+    expand_query,
+    similar_seconds,
+)
 from earsight.library.search.time_points import AROUND, n_seconds, pooled
 
 CLIPS = Path("../shared/data/clips")
@@ -75,16 +80,17 @@ def through_the_library(clips: Sequence[Clip], folder: Path) -> tuple[Curves, Sp
     index(folder)
     curves: dict[str, list[np.ndarray]] = {side: [] for side in SIDES}
     with earsight.Library(folder) as library:
-        opened = library.snapshot()
+        snapshot = library.snapshot()
         (recording,) = library.clips(name=RECORDING)
         whole = recording.content, recording.seconds
         for number, (clip, own) in enumerate(zip(clips, places(clips), strict=True)):
             means = {role: one.mean()[None, :] for role, one in clip.sequences.items()}
             for side, other in SIDES.items():
-                asked = opened.stranger(SandboxedFile(clip.path.name, str(number), means), side)
-                asked = expand_from_library(opened, asked, other, (recording.content, *own))
-                curves[side].append(opened.time_points.of(other, *whole).scores(asked.vector))
-    return {side: np.stack(own) for side, own in curves.items()}, opened.space
+                file = SandboxedFile(clip.path.name, str(number), means)
+                embedded = embed_query(snapshot, Query(file=file, by=side, for_=other))
+                embedded = expand_from_library(snapshot, embedded, (recording.content, *own))
+                curves[side].append(snapshot.time_points.of(other, *whole).scores(embedded.vector))
+    return {side: np.stack(own) for side, own in curves.items()}, snapshot.space
 
 
 def bridge(clips: Sequence[Clip], sources: Sources) -> Space:
@@ -104,7 +110,7 @@ def places(clips: Sequence[Clip]) -> list[tuple[float, float]]:
 
 
 def from_sequences(
-    clips: Sequence[Clip], space: Space | None, around: int = AROUND, *, company: bool = True
+    clips: Sequence[Clip], space: Space | None, around: int = AROUND, *, expanded: bool = True
 ) -> Curves:
     """Return what a library of the joined sequences answers; no space: vectors as they are."""
     whole, n = joined(clips), n_seconds(starts(clips)[-1])
@@ -116,13 +122,13 @@ def from_sequences(
         points[side] = np.where(here[:, None], at, np.nan)
     middle = np.arange(n) + 0.5
     own = [(middle > begin) & (middle < end) for begin, end in places(clips)]
-    return asked(points, queries(clips, space), own, [0, n], company)
+    return asked(points, queries(clips, space), own, [0, n], expanded)
 
 
-def cut_by_hand(clips: Sequence[Clip], space: Space, *, company: bool) -> Curves:
+def cut_by_hand(clips: Sequence[Clip], space: Space, *, expanded: bool) -> Curves:
     """Return how the true clips are ranked by the same vectors: (queries, clips)."""
     points, n = queries(clips, space), len(clips)
-    return asked(points, points, [*np.eye(n, dtype=bool)], range(n + 1), company)
+    return asked(points, points, [*np.eye(n, dtype=bool)], range(n + 1), expanded)
 
 
 def queries(clips: Sequence[Clip], space: Space | None) -> dict[str, np.ndarray]:
@@ -143,7 +149,7 @@ def asked(
     by: Mapping[str, np.ndarray],
     own: Sequence[np.ndarray],
     bounds: Sequence[int],
-    company: bool,
+    expanded: bool,
 ) -> Curves:
     """Ask points by queries, whose own places are not looked at."""
 
@@ -156,7 +162,7 @@ def asked(
         nothing = np.isnan(points[other]).any(axis=1)
         for query, hidden in zip(by[side], own, strict=True):
             vector = query
-            if company:
+            if expanded:
                 edges = np.array(bounds)
                 like = similar_seconds(scores(query, side, hidden | nothing), edges)
                 at = [edges[curve] + second for curve, second, _ in like]
@@ -304,19 +310,19 @@ def as_sequences(
     for what, curves in {
         "joined": from_sequences(clips, own),
         "joined, beside labelled clips": from_sequences(clips, taught),
-        "joined, the query alone": from_sequences(clips, own, company=False),
-        "joined, the query alone, no smoothing": from_sequences(clips, own, 1, company=False),
-        "joined, the query alone, no centring": from_sequences(clips, None, company=False),
-        "cut by hand": cut_by_hand(clips, own, company=True),
-        "cut by hand, the query alone": cut_by_hand(clips, own, company=False),
+        "joined, the query alone": from_sequences(clips, own, expanded=False),
+        "joined, the query alone, no smoothing": from_sequences(clips, own, 1, expanded=False),
+        "joined, the query alone, no centring": from_sequences(clips, None, expanded=False),
+        "cut by hand": cut_by_hand(clips, own, expanded=True),
+        "cut by hand, the query alone": cut_by_hand(clips, own, expanded=False),
     }.items():
         answers = what in ("joined", "joined, beside labelled clips")
         told.add(f"{length}, {what}", curves, clips, whole=whole and answers)
     strange = other_sounds(clips)
     labels = {"audio": [clip.label for clip in [*clips[1:], clips[0]]],
               "visual": [clip.label for clip in clips]}  # fmt: skip
-    for what, company in {"other sounds": True, "other sounds, the query alone": False}.items():
-        curves = from_sequences(strange, bridge(strange, sources), company=company)
+    for what, expanded in {"other sounds": True, "other sounds, the query alone": False}.items():
+        curves = from_sequences(strange, bridge(strange, sources), expanded=expanded)
         told.add(f"{length}, {what}", curves, strange, labels=labels)
 
 

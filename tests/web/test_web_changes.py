@@ -180,7 +180,7 @@ def test_figures_of_a_library_that_has_changed_are_called_stale(folder: Path) ->
 
 
 def test_a_call_that_was_broken_off_leaves_no_answer_for_the_next() -> None:
-    apart = engine.Apart()
+    apart = engine.IsolatedWorker()
     try:
         assert apart.call(double, 1, 60) == 2
         poll = apart._pipe.poll

@@ -150,7 +150,7 @@ def test_a_file_waits_for_the_one_before_it_but_not_for_ever(
             reply = server.upload((made / "sound.wav").read_bytes(), "second.wav")
         assert reply.status == 429 and int(reply.headers["retry-after"]) > 0
         assert "second.wav waited 0.2 s for the file before it" in reply.error
-    apart = engine.Apart()
+    apart = engine.IsolatedWorker()
     first = threading.Thread(target=apart.call, args=(sleep, 0.5, 60))
     first.start()
     while not apart._lock.locked():
@@ -278,7 +278,7 @@ def test_it_is_never_indexed_or_kept(served: Served, made: Path, tmp_path: Path)
 
 
 def test_a_process_apart_dies_is_ended_and_begins_again() -> None:
-    apart = engine.Apart()
+    apart = engine.IsolatedWorker()
     assert apart.call(sleep, 0.0, 30) == "done"
     with pytest.raises(engine.WorkerDied):
         apart.call(crash, None, 30)

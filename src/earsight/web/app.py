@@ -15,7 +15,9 @@ from starlette.types import ASGIApp
 
 from earsight import __version__
 from earsight.errors import InputError
+from earsight.library.search import query
 from earsight.library.search.moments import Timeline
+from earsight.library.search.query import SandboxedFile
 from earsight.library.search.results import SearchResults
 from earsight.storage import Remote
 from earsight.web import media, models
@@ -46,6 +48,10 @@ class Aim(BaseModel):
     )
     for_: models.Part | None = Field(None, alias="for", description="What to rank.")
 
+    def as_query(self, file: SandboxedFile | None = None) -> query.Query:
+        """Return the question; by a file that was received, if there is one."""
+        return query.Query(file=file, **self.model_dump(by_alias=False))
+
 
 class Choices(Aim):
     """How to search."""
@@ -59,11 +65,6 @@ class Choices(Aim):
     label: str | None = Field(None, description="Rank clips of this class alone.")
     min_seconds: Seconds = None
     max_seconds: Seconds = None
-
-    def as_arguments(self) -> dict[str, Any]:
-        """Return them as `Library.search` takes them."""
-        names = ("by", "for_", "top", "min_score", "label", "min_seconds", "max_seconds")
-        return {name: getattr(self, name) for name in (*names, "moments", "rhythm")}
 
 
 class Asking(Aim):
@@ -212,8 +213,7 @@ def _add_search(app: FastAPI, home: Home, inbox: Any) -> None:
         """Search by typed words, or by a clip of the library: exactly one of them."""
         begun = time.perf_counter()
         _check_asking(home, question)
-        chosen = question.as_arguments()
-        answer = home.search(text=question.text, clip=question.clip, **chosen)
+        answer = home.search(question.as_query())
         kind = "clip" if question.text is None else "text"
         return _answers(home, answer, kind, begun)
 
@@ -226,7 +226,8 @@ def _add_search(app: FastAPI, home: Home, inbox: Any) -> None:
         """Search by a file: sound, video or picture. It is deleted when it has been answered."""
         begun = time.perf_counter()
         async with inbox().receive(request) as upload:
-            answer = await run_in_threadpool(home.ask_by_upload, upload, **choices.as_arguments())
+            file = await run_in_threadpool(home.read_upload, upload, timing=choices.rhythm)
+            answer = await run_in_threadpool(home.search, choices.as_query(file))
         return await run_in_threadpool(_answers, home, answer, "file", begun)
 
 
@@ -243,8 +244,7 @@ def _add_timeline(app: FastAPI, home: Home, inbox: Any) -> None:
         """How well each second of a clip fits typed words, or a clip of the library."""
         _clip(home, id)
         _check_asking(home, asking)
-        how: dict[str, Any] = {"by": asking.by, "for_": asking.for_}
-        return _curve(id, home.library.timeline(id, text=asking.text, clip=asking.clip, **how))
+        return _curve(id, home.library.timeline(id, asking.as_query()))
 
     @app.post(
         "/api/clips/{id:int}/timeline",
@@ -258,8 +258,9 @@ def _add_timeline(app: FastAPI, home: Home, inbox: Any) -> None:
         """How well each second of a clip fits a file, which is then deleted."""
         await run_in_threadpool(_clip, home, id)
         async with inbox().receive(request) as upload:
-            how: dict[str, Any] = {"by": aim.by, "for_": aim.for_}
-            return _curve(id, await run_in_threadpool(home.draw_by_upload, upload, id, **how))
+            file = await run_in_threadpool(home.read_upload, upload)
+            found = await run_in_threadpool(home.library.timeline, id, aim.as_query(file))
+            return _curve(id, found)
 
 
 def _curve(number: int, found: Timeline) -> dict[str, Any]:
@@ -277,8 +278,7 @@ def _curve(number: int, found: Timeline) -> dict[str, Any]:
 def _answers(home: Home, answer: SearchResults, kind: str, begun: float) -> dict[str, Any]:
     found = []
     for one in answer:
-        assert one.clip is not None  # the clip as it was then: it may be gone by now
-        row = as_json(one.clip)
+        row = as_json(one.clip)  # the clip as it was then: it may be gone by now
         row |= {"score": one.score, "start": one.start, "end": one.end, "is_query": one.is_query}
         row |= {"timing": one.timing, "offset": one.offset}
         row["copies"] = [clip.path for clip in one.others]

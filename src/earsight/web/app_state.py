@@ -2,7 +2,7 @@
 
 import os
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from earsight.library.indexing.pipeline import IndexReport, refresh
 from earsight.library.progress import Progress
 from earsight.library.reports.projection import Projection, project_library
 from earsight.library.reports.quality import Case, K, measure
-from earsight.library.search.moments import Timeline
+from earsight.library.search.query import Query, SandboxedFile
 from earsight.library.search.results import SearchResults
-from earsight.library.search.sandbox import Sandbox, SandboxedFile
+from earsight.library.search.sandbox import UploadReader
 from earsight.library.search.snapshot import LibrarySnapshot
 from earsight.paths import as_text
 from earsight.storage import Remote
@@ -47,7 +47,7 @@ class Home:
         self.insync = InSync()
         self.indexing = Job(self._index)
         self.quality = Job(self._measure)
-        self._sandbox = Sandbox(limits.media_seconds, limits.reading, limits.waiting)
+        self._uploads = UploadReader(limits.media_seconds, limits.reading, limits.waiting)
         self._lock = threading.Lock()
         self._drawing = threading.Lock()
         self._rhythm = threading.Lock()
@@ -57,7 +57,7 @@ class Home:
 
     def close(self) -> None:
         """Close the library and end what reads for it."""
-        self._sandbox.close()
+        self._uploads.close()
         self.insync.close()
         self.faces.close()
         if self._library is not None:
@@ -83,7 +83,7 @@ class Home:
 
             for part in (
                 self.faces.warm,
-                self._warm_sandbox,
+                self._warm_uploads,
                 lambda: self.library.warm(),
                 self.plane,
             ):
@@ -92,8 +92,8 @@ class Home:
 
         threading.Thread(target=load, daemon=True).start()
 
-    def _warm_sandbox(self) -> None:
-        self._sandbox.warm(self.library.snapshot().sources)
+    def _warm_uploads(self) -> None:
+        self._uploads.warm(self.library.snapshot().sources)
 
     def plane(self) -> Projection:
         """Return the map as the library is now: what was forgotten is not on it.
@@ -127,7 +127,7 @@ class Home:
                 folder.resolve() if isinstance(folder, Path) else Path(str(folder))
             )
         library = self.library
-        if not library.answers:  # its first indexing is at work, and can be watched
+        if not library.is_searchable:  # its first indexing is at work, and can be watched
             return self._nothing(library.root)
         opened, clips = library.snapshot(), library.clips()
         root, labels, state = library.root, library.labels(), library.state
@@ -164,34 +164,27 @@ class Home:
             "upload_limit": self.limits.bytes,
         }
 
-    def ask_by_upload(self, upload: Upload, **choices: Any) -> SearchResults:
-        """Search by a file that was received."""
-        return self.search(self._read(upload, timing=choices["rhythm"]), **choices)
+    def search(self, query: Query) -> SearchResults:
+        """Search; by rhythm, for which a hundred clips may have to be read, one search at a time.
 
-    def search(self, query: SandboxedFile | None = None, **asked: Any) -> SearchResults:
-        """Search; by rhythm, for which a hundred clips may have to be read, one at a time.
-
-        Reading them ends after a minute: what was not read keeps its place, and is read next time.
+        Reading them ends after a minute: what was not read keeps its rank, and is read next time.
 
         Raises:
             BusyError: Another search by rhythm is at work.
         """
-        if not asked["rhythm"]:
-            return self.library.search(query, **asked)
+        if not query.rhythm:
+            return self.library.search(query)
         if not self._rhythm.acquire(blocking=False):
             raise BusyError("Another search by rhythm is at work; try again in a moment.")
         try:
-            return self.library.search(query, **asked, patience=RHYTHM_SECONDS)
+            return self.library.search(replace(query, patience=RHYTHM_SECONDS))
         finally:
             self._rhythm.release()
 
-    def draw_by_upload(self, upload: Upload, of: int, **choices: Any) -> Timeline:
-        """Return how well each second of a clip fits a file that was received."""
-        return self.library.timeline(of, self._read(upload), **choices)
-
-    def _read(self, upload: Upload, *, timing: bool = False) -> SandboxedFile:
+    def read_upload(self, upload: Upload, *, timing: bool = False) -> SandboxedFile:
+        """Return a file that was received, decoded in the sandbox."""
         sources = self.library.snapshot().sources
-        return self._sandbox.read(upload.path, upload.name, sources, timing=timing)
+        return self._uploads.read(upload.path, upload.name, sources, timing=timing)
 
     def _index(self, progress: Progress) -> dict[str, Any]:
         return _told(refresh(self.folder, progress=progress))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earsight.alignment.clip_offset import align
-from earsight.engine import Apart, TookTooLong, WorkerDied
+from earsight.engine import IsolatedWorker, TookTooLong, WorkerDied
 from earsight.errors import MediaError
 from earsight.library.search.sandbox import limit_memory
 from earsight.media import shift_sound
@@ -51,7 +51,7 @@ class OffsetReader:
 
     def __init__(self, patience: float = 60.0, waiting: float = 20.0) -> None:
         self._patience, self._waiting = patience, waiting
-        self._apart = Apart(limit_memory)
+        self._apart = IsolatedWorker(limit_memory)
 
     def find(self, clip: Path) -> Found:
         """Return by how much the sound of a clip is off, or why that cannot be told.

@@ -11,11 +11,12 @@ from typer.testing import CliRunner
 from _clips import make_clip
 from earsight.cli import app
 from earsight.cli.library import _example
-from earsight.cli.search import _ranked
+from earsight.cli.search import _print_ranked
 from earsight.errors import InputError, LibraryError, UnknownNameError, WeightsError
 from earsight.extractors import FeatureExtractor
 from earsight.extractors.inception import fit_pca
 from earsight.library.catalog.base import Store
+from earsight.library.catalog.clips import LibraryClip
 from earsight.library.catalog.location import FOLDER
 from earsight.library.catalog.scan import File
 from earsight.library.embedding.extraction import Sources
@@ -136,11 +137,23 @@ def test_linked_folders_are_told(
 def test_times_are_shown_for_parts_also_for_the_first(
     capsysbinary: pytest.CaptureFixture[bytes],
 ) -> None:
-    def result(start: float, end: float, whole: bool) -> Result:
-        return Result(1, 0.5, "/a.mp4", 1, None, start, end, False, b"/a.mp4", whole)
-
-    results = [result(0, 10, False), result(25, 31, False), result(0, 28, True)]
-    _ranked(SearchResults("q", "audio", "visual", "words", results, []))
+    clip = LibraryClip(
+        id=1,
+        path="a.mp4",
+        label=None,
+        seconds=28.0,
+        has=("audio",),
+        status="ok",
+        message="",
+        content="c",
+        file=Path("/a.mp4"),
+        size=1,
+        mtime_ns=1,
+    )
+    spans = [(0, 10), (25, 31), (0, 28)]
+    results = [Result(rank=1, score=0.5, clip=clip, start=a, end=b) for a, b in spans]
+    found = SearchResults(query="q", by="audio", for_="visual", space="words", results=results)
+    _print_ranked(found)
     lines = capsysbinary.readouterr().out.decode().splitlines()
     assert [line.split("/a.mp4")[1].strip() for line in lines] == ["0:00–0:10", "0:25–0:31", ""]
 

@@ -35,8 +35,8 @@ def test_it_answers_as_the_command_does(made: Path) -> None:
 
 
 def test_a_clip_of_the_library_is_not_decoded(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("earsight.library.search.snapshot.read_clip", None)
-    monkeypatch.setattr("earsight.library.search.snapshot.content_of", None)
+    monkeypatch.setattr("earsight.library.search.embed_query.read_clip", None)
+    monkeypatch.setattr("earsight.library.search.embed_query.content_of", None)
     with earsight.Library(made) as library:
         assert library.search("red/a.mp4", by="visual", for_="visual").results[0].is_query
 
@@ -137,7 +137,9 @@ def test_what_cannot_be_asked(made: Path, tmp_path: Path) -> None:
             library.search(clip=99)
         with pytest.raises(InputError, match="There is no clip 0"):
             library.clip(0)
-        with pytest.raises(InputError, match="exactly one of them"):
+        with pytest.raises(
+            InputError, match="Pass exactly one of a file, `text` and `clip` to search by; got 2"
+        ):
             library.search("red/a.mp4", clip=1)
         with pytest.raises(InputError, match="`min_seconds` must be 0 or more"):
             library.clips(min_seconds=float("nan"))

@@ -19,7 +19,7 @@ from earsight.library.catalog.location import FOLDER
 from earsight.library.embedding.joint_space import Space
 from earsight.library.indexing.pipeline import index
 from earsight.library.search import time_points as by_seconds
-from earsight.library.search.moments import best_peaks
+from earsight.library.search.peaks import best_peaks
 from earsight.library.search.searcher import search
 from earsight.library.search.time_points import TimePoints, n_seconds, pooled
 from earsight.vectors import SequenceStore, StoredSequence
@@ -127,7 +127,9 @@ def test_moments_are_those_of_a_loop(curves: list[list[float]], top: int) -> Non
 
 
 def test_moments_of_many_smooth_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("earsight.library.search.moments._PEAKS", 1)  # so that it must look again
+    monkeypatch.setattr(
+        "earsight.library.search.peaks._CANDIDATES", 1
+    )  # so that it must look again
     rng = np.random.default_rng(3)
     curves = [np.convolve(rng.normal(size=rng.integers(5, 90)), np.ones(5) / 5) for _ in range(40)]
     bounds = np.cumsum([0, *map(len, curves)])
@@ -156,7 +158,7 @@ def test_a_second_lies_where_a_clip_of_it_would(tmp_path: Path) -> None:
         for role, (times, dim) in steps.items()
     }
     store.upsert([StoredSequence(f"c:{role}", "c", role, one) for role, one in kept.items()])
-    (block,) = TimePoints(space, store, hold=False).blocks("audio", {"c": 20.0})
+    (block,) = TimePoints(space, store, in_memory=False).blocks("audio", {"c": 20.0})
     for second in range(19):
         rows = {role: pooled_slowly(one, 20)[second][None, :] for role, one in kept.items()}
         assert np.allclose(block.points[second], space.embed("audio", rows)[0], atol=1e-5)
@@ -178,7 +180,7 @@ def test_what_is_deleted_while_it_is_read_is_left_out(
         return {"a:words.audio": 5, "b:words.audio": 5}
 
     monkeypatch.setattr(store, "lengths", lengths)
-    (block,) = TimePoints(space, store, hold=True).blocks("audio", {"a": 5.0, "b": 5.0})
+    (block,) = TimePoints(space, store, in_memory=True).blocks("audio", {"a": 5.0, "b": 5.0})
     assert block.contents == ["b"] and len(block.points) == 5
 
 

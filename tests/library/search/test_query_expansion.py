@@ -7,11 +7,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from earsight.library.search import moments
-from earsight.library.search.moments import expand_from_library, similar_seconds
-from earsight.library.search.query_expansion import FEEDBACK_WEIGHT, expand_query
-from earsight.library.search.snapshot import EmbeddedQuery
-from earsight.library.search.time_points import Block
+from earsight.library.search import query_expansion
+from earsight.library.search.query import EmbeddedQuery
+from earsight.library.search.query_expansion import (
+    FEEDBACK_WEIGHT,
+    expand_from_library,
+    expand_query,
+    similar_seconds,
+)
+from earsight.library.search.time_points import Block, TimePoints
 
 KINDS = 4  # of things, each heard and seen for two seconds after a second of nothing
 NAMED = {"audio": [0, 1, 2, 3], "visual": [0, 1, 3, 2]}  # two are taken for each other, seen
@@ -74,13 +78,17 @@ class Library:
         here = np.arange(6 * KINDS) % 3 > 0
         return Block([content], np.array([0, 6 * KINDS]), points, here)
 
+    score = TimePoints.score
+
     def blocks(self, modality, durations, only):  # type: ignore[no-untyped-def]
         for content in [one for one in "ab" if one in durations and one in only]:
             yield self.of(modality, content)
 
 
 def asks(kind: int, by: str = "audio", content: str | None = None) -> EmbeddedQuery:
-    return EmbeddedQuery("", by, np.eye(KINDS, dtype=np.float32)[NAMED[by][kind]], content, [])
+    vector = np.eye(KINDS, dtype=np.float32)[NAMED[by][kind]]
+    for_ = {"audio": "visual", "visual": "audio"}[by]
+    return EmbeddedQuery(name="", by=by, for_=for_, vector=vector, content=content)
 
 
 @pytest.mark.parametrize("by", ["audio", "visual"])
@@ -92,35 +100,35 @@ def test_what_is_misnamed_is_found_by_what_goes_with_its_like(by: str, kind: int
     right = np.arange(6 * KINDS) // 3 % KINDS == kind
     alone = points @ asks(kind, by).vector
     assert right[alone.argmax()] == (kind < 2)
-    assert right[(points @ expand_from_library(library, asks(kind, by), other).vector).argmax()]
+    assert right[(points @ expand_from_library(library, asks(kind, by)).vector).argmax()]
 
 
 def test_what_the_query_itself_says_is_not_asked() -> None:
     library, query = Library(), asks(2)
-    everything = expand_from_library(library, query, "visual").vector
+    everything = expand_from_library(library, query).vector
     assert not np.allclose(everything, query.vector)
     for known in ("a", "b"):  # the other recording agrees
-        own = expand_from_library(library, replace(query, content=known), "visual").vector
+        own = expand_from_library(library, replace(query, content=known)).vector
         assert np.allclose(own, everything, atol=1e-6)
     only = Library(lost="b")
-    assert np.allclose(expand_from_library(only, query, "visual").vector, everything, atol=1e-6)
+    assert np.allclose(expand_from_library(only, query).vector, everything, atol=1e-6)
     for own in (("a", 0.0, 99.0), ("a", 6.0, 9.0)):  # of what is left, none or one is like it
-        left = expand_from_library(only, query, "visual", own).vector
+        left = expand_from_library(only, query, own).vector
         assert np.array_equal(left, query.vector)
-    elsewhere = expand_from_library(only, query, "visual", ("a", 9.0, 12.0)).vector
+    elsewhere = expand_from_library(only, query, ("a", 9.0, 12.0)).vector
     assert np.allclose(elsewhere, everything, atol=1e-6)
 
 
 def test_words_and_the_same_side_are_asked_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     library = Library()
-    for query, wanted in ((asks(2), "audio"), (replace(asks(2), by="text"), "visual")):
-        assert expand_from_library(library, query, wanted) is query
-    monkeypatch.setattr(moments, "COMPANY", 47)
+    for query in (replace(asks(2), for_="audio"), replace(asks(2), by="text")):
+        assert expand_from_library(library, query) is query
+    monkeypatch.setattr(query_expansion, "MAX_SECONDS", 47)
     query = asks(2)
-    assert expand_from_library(library, query, "visual") is query
+    assert expand_from_library(library, query) is query
     assert query.notes == [
-        "The library is too long to look through for what goes with the like of this query; it is "
-        "answered by itself."
+        "The library is too long to look through for what goes with the like of this query; the "
+        "query was not expanded."
     ]
 
 

@@ -24,6 +24,7 @@ from earsight.library.embedding.feature_tables import Tables, stored_tables
 from earsight.library.indexing.pipeline import index
 from earsight.library.progress import Silent
 from earsight.library.search import timing
+from earsight.library.search.query import Query
 from earsight.library.search.rerank_by_timing import rerank_by_timing
 from earsight.library.search.searcher import Searcher, search
 from earsight.library.search.timing import Timings
@@ -142,7 +143,7 @@ def test_timing_is_read_once_and_goes_with_its_clip(
     def read(files: object, _: object) -> None:
         raise AssertionError(f"{files} were read again")
 
-    monkeypatch.setattr(timing, "_read", read)
+    monkeypatch.setattr(timing, "_read_clips", read)
     assert search(fresh, wild, rhythm=True) == first
     (fresh / "1.mp4").unlink()
     index(fresh)
@@ -197,22 +198,26 @@ def test_what_is_on_another_machine_is_not_opened(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other:clips").mkdir()
-    elsewhere = Path(shutil.copy(fresh / "2.mp4", "other:clips"))  # there is such a file, by chance
+    shutil.copy(fresh / "2.mp4", "other:clips")  # there is such a file, by chance
     with Store.open(fresh / FOLDER) as store:
         searcher = Searcher(store)
-        answer = searcher.answer(wild)
+        answer = searcher.search(Query(file=wild))
         far = [
-            replace(one, clip=replace(one.clip, root=None, file=elsewhere))
-            if one.clip is not None and Path(one.path).name in ("0.mp4", "2.mp4", "copy.mp4")
+            replace(
+                one, clip=replace(one.clip, root=None, file=Path("other:clips") / one.clip.path)
+            )
+            if Path(one.path).name in ("0.mp4", "2.mp4", "copy.mp4")
             else one
             for one in answer
         ]
-        found = rerank_by_timing(replace(answer, results=far), searcher.timings(wild), 10)
+        found = rerank_by_timing(
+            replace(answer, results=far), searcher.timings(Query(file=wild)), 10
+        )
         timed = {Path(one.path).name: one.timing is not None for one in found}
         copied = next(one for one in far if one.others)
         assert timed["1.mp4"] and not timed["2.mp4"]
         assert timed[Path(copied.path).name]  # by its copy, which is here
-        for gone in (searcher.timings(None, clip=999), searcher.timings(None)):
+        for gone in (searcher.timings(Query(clip=999)), searcher.timings(Query(text="a drum"))):
             with pytest.raises(InputError, match="was not read with it; ask by a file that is"):
                 gone.query(answer, Silent())
 
@@ -227,7 +232,7 @@ def test_questions_without_a_timing_are_refused(clips: Path, tmp_path: Path) -> 
         search(clips, text="a drum", rhythm=True)
     with pytest.raises(InputError, match="goes by audio for audio"):
         search(clips, clips / "0.mp4", by="audio", for_="audio", rhythm=True)
-    with pytest.raises(InputError, match="`rhythm` ranks clips, `moments` parts of them"):
+    with pytest.raises(InputError, match="`rhythm` ranks clips and `moments` parts of clips"):
         search(clips, clips / "0.mp4", rhythm=True, moments=True)
     with pytest.raises(InputError, match="`top` must be at least 1; got 0"):
         search(clips, clips / "0.mp4", rhythm=True, top=0)
@@ -260,20 +265,20 @@ def test_where_time_is_short_what_was_read_is_kept_and_the_rest_is_told(
             with pytest.raises(MediaError, match=r"has no timing to search by.* (within|of) [-\d]"):
                 library.search(**asked, rhythm=True, patience=1e-6)
         assert not kept(fresh).timing.exists or not kept(fresh).timing.count()
-        whole = timing._read
+        whole = timing._read_clips
 
         def all_but_one(files: Any, bounds: Any) -> Iterator[tuple[str, Any]]:
             for content, found in whole(files, bounds):
                 late = files[content].path == "1.mp4"
                 yield content, NoTimeLeft("The others took it all.") if late else found
 
-        monkeypatch.setattr(timing, "_read", all_but_one)
+        monkeypatch.setattr(timing, "_read_clips", all_but_one)
         answer = library.search(wild, rhythm=True, patience=300.0)
         told = {Path(one.path).name: one.timing is not None for one in answer}
         assert told["2.mp4"] and not told["1.mp4"]
         assert "1 clip could not be read for their timing within 300 s; ask" in answer.notes[0]
         assert kept(fresh).timing.count() == 2 * (N + 1)
-        monkeypatch.setattr(timing, "_read", whole)
+        monkeypatch.setattr(timing, "_read_clips", whole)
         again = library.search(wild, rhythm=True, patience=300.0)
         assert not any("could not be read" in note for note in again.notes)
         assert kept(fresh).timing.count() == 2 * (N + 2)
@@ -288,9 +293,9 @@ def test_a_clip_that_takes_too_long_is_told_and_not_tried_again_for_a_while(
     def read(files: Any, _: Any) -> Iterator[tuple[str, Any]]:
         asked.append(sorted(Path(clip.path).name for clip in files.values()))
         for content, clip in files.items():
-            yield content, slow.get(Path(clip.path).name) or timing._do((content, clip))
+            yield content, slow.get(Path(clip.path).name) or timing._read_indexed((content, clip))
 
-    monkeypatch.setattr(timing, "_read", read)
+    monkeypatch.setattr(timing, "_read_clips", read)
     with earsight.Library(fresh) as library:
         first = library.search(wild, rhythm=True, patience=300.0)
         number = next(clip.id for clip in library.clips() if clip.path == "1.mp4")
@@ -306,7 +311,7 @@ def test_a_clip_that_takes_too_long_is_told_and_not_tried_again_for_a_while(
         assert not any(asked)
         library.search(wild, rhythm=True, patience=400.0)  # they are given more
         assert asked == [sorted(slow)]
-        monkeypatch.setattr(timing, "AGAIN", 0.0)
+        monkeypatch.setattr(timing, "RETRY_AFTER", 0.0)
         library.search(wild, rhythm=True, patience=200.0)  # or had time to get over it
         slow.clear()
         assert library.search(wild, rhythm=True).notes == search(fresh, wild, rhythm=True).notes
@@ -318,9 +323,9 @@ def test_the_query_and_the_clips_have_one_minute_together(
 ) -> None:
     given = []
     clock = iter(range(1000, 9000, 10))  # who looks at it finds 10 s gone
-    real, within = timing._read, timing.engine.run_within
+    real, within = timing._read_clips, timing.engine.run_within
     monkeypatch.setattr(timing, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
-    monkeypatch.setattr(timing, "_read", lambda f, b: given.append(b) or real(f, (600, 600)))
+    monkeypatch.setattr(timing, "_read_clips", lambda f, b: given.append(b) or real(f, (600, 600)))
 
     def apart(*work: Any, each: float, all_of_them: float, **more: Any) -> Any:
         given.append((each, all_of_them))
@@ -328,8 +333,8 @@ def test_the_query_and_the_clips_have_one_minute_together(
 
     with Store.open(fresh / FOLDER) as store:
         searcher = Searcher(store)
-        answer = searcher.answer(wild)
-        timings = Timings(stored_tables(store, searcher.snapshot.embedding), wild, None, 1000.0)
+        answer = searcher.search(Query(file=wild))
+        timings = Timings(searcher.snapshot.tables.timing, file=wild, patience=1000.0)
         monkeypatch.setattr(timing.engine, "run_within", apart)
         assert rerank_by_timing(answer, timings, 10).timed
     (each, left), (each_clip, left_then), *_ = given

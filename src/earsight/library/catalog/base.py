@@ -190,6 +190,11 @@ class Store(ABC):
         return True
 
     @property
+    def lacks_its_clips(self) -> bool:
+        """Whether this machine should know where the clips are, and does not."""
+        return not (self.is_fed_here or self.shared)
+
+    @property
     def _clips_folder(self) -> str:
         """What the folder of clips is called; where it is not known, LIBRARY: in its place."""
         name = self.folder.name or str(self.folder)

@@ -100,6 +100,26 @@ def listing(store: Store, features: str) -> list[LibraryClip]:
     return _listed(store, store.clips_and_texts(), store.contents(features))
 
 
+def clips_by_content(
+    store: Store,
+    features: str,
+    clips: Callable[[], list[LibraryClip]],
+    *,
+    at_once: bool,
+) -> Mapping[str, list[LibraryClip]]:
+    """Return content → the clips that hold it.
+
+    Args:
+        store: The library.
+        features: Fingerprint of the extractors.
+        clips: Returns all clips.
+        at_once: Read all of them at once, as for many questions; a library on S3 always does.
+    """
+    if at_once or not isinstance(store, LocalStore):
+        return by("content", clips())
+    return ByContent(store, features, clips)
+
+
 class ByContent(Mapping[str, list[LibraryClip]]):
     """Content → the clips that hold it: each is looked up, until all are gone through.
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from earsight.engine import Apart, TookTooLong, WorkerDied
+from earsight.engine import IsolatedWorker, TookTooLong, WorkerDied
 from earsight.errors import BusyError, MediaError
 from earsight.library.reports import preview
 from earsight.library.search.sandbox import limit_memory
@@ -46,8 +46,10 @@ class PreviewReader:
 
     def __init__(self, patience: Patience | None = None) -> None:
         self._patience = patience or Patience()
-        self._aparts = [Apart(limit_memory) for _ in range(PROCESSES)]
-        self._idle: queue.LifoQueue[Apart] = queue.LifoQueue()  # the one that is warm comes first
+        self._aparts = [IsolatedWorker(limit_memory) for _ in range(PROCESSES)]
+        self._idle: queue.LifoQueue[IsolatedWorker] = (
+            queue.LifoQueue()
+        )  # the one that is warm comes first
         self._listening = threading.Lock()
         for apart in self._aparts:
             self._idle.put(apart)
@@ -112,7 +114,7 @@ class PreviewReader:
                 raise MediaError("Reading it takes too much memory.") from error
 
     @contextmanager
-    def _turn(self, until: float) -> Iterator[Apart]:
+    def _turn(self, until: float) -> Iterator[IsolatedWorker]:
         try:
             apart = self._idle.get(timeout=max(until - time.monotonic(), 0.0))
         except queue.Empty:
