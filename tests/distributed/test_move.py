@@ -255,7 +255,7 @@ def test_a_server_lost_in_the_middle_leaves_the_library_as_it_was(clips, own_mil
         answers(clips)
     assert "nothing answers there" in status(clips).index_trouble
     broken = {one.check: one.found for one in check_library(clips) if one.state == "broken"}
-    assert "nothing answers there" in broken.pop("what answers") and not broken
+    assert "nothing answers there" in broken.pop("active embedding") and not broken
     assert index(clips, index=EMBEDDED).rebuilt  # without the server
     assert answers(clips) == before
 

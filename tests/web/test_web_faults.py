@@ -22,7 +22,7 @@ MACHINE = {errno.EMFILE: 500, errno.EIO: 500, errno.ENOMEM: 500, errno.ENOSPC: 5
 CALLS = {  # what fails → the request that needs it, and the status where the file is to blame
     "earsight.library.client.Library.clips": ("GET", "/api/clips", 409),
     "earsight.web.media.open_directory": ("GET", "/api/clips/{id}/media", 404),
-    "earsight.library.reports.preview_worker.PreviewReader.picture": (
+    "earsight.library.reports.preview.PreviewReader.picture": (
         "GET",
         "/api/clips/{id}/thumbnail",
         409,

@@ -16,7 +16,7 @@ import pytest
 
 from _server import serving
 from earsight.library.client import Library
-from earsight.library.reports.preview_worker import PreviewReader
+from earsight.library.reports.preview import PreviewReader
 from earsight.web import app_state
 
 AT_ONCE = 200

@@ -229,10 +229,10 @@ def evaluate(
     if result.left_out:
         say(f"{plural(result.left_out, 'clip')} without sound or without sight left out.")
     _scores(result)
-    if len(result.answers) > 1:
-        counts = {name: result.answers.count(name) for name in sorted(set(result.answers))}
+    if len(result.spaces) > 1:
+        counts = {name: result.spaces.count(name) for name in sorted(set(result.spaces))}
         chosen = ", ".join(f"{name} in {n}" for name, n in counts.items())
-        say(f"What answered, fold by fold: {chosen}.")
+        say(f"The chosen space, fold by fold: {chosen}.")
 
 
 def _scores(result: "LibraryEvaluation") -> None:
@@ -244,8 +244,8 @@ def _scores(result: "LibraryEvaluation") -> None:
     for k in (1, 5, 10):
         if f"recall@{k}" in figures[0]:
             cells = (_cell(one, f"recall@{k}", f"recall_chance@{k}") for one in figures)
-            made.add_row(f"recall@{k}, own half", *cells)
-    made.add_row("median rank, own half", *(_median(one) for one in figures))
+            made.add_row(f"recall@{k}, paired item", *cells)
+    made.add_row("median rank, paired item", *(_median(one) for one in figures))
     made.add_row("mean reciprocal rank", *(f"{one['mrr']:.3f}" for one in figures))
     show(made)
     if not labelled:

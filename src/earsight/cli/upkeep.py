@@ -120,7 +120,7 @@ def _pending(pending: "Pending") -> str:
             "will look into"
         )
     if pending.unfinished:
-        told.append("what answers is not made of what is in it now")
+        told.append("the active embedding is not made of what is in it now")
     return "; ".join(told)
 
 

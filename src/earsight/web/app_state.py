@@ -110,8 +110,8 @@ class Home:
         """Return where a point falls on the map; its axes last as long as the embedding does."""
         kept = self._plane
         if kept is not None and kept[1] == self._embedding():
-            return kept[2].place(point)
-        return self.plane().place(point)
+            return kept[2].project(point)
+        return self.plane().project(point)
 
     def _embedding(self) -> str:
         answering = self.library.snapshot().embedding
@@ -211,7 +211,7 @@ class Home:
                     "for": case.for_,
                     "ap": case.ap,
                     "rank": case.rank,
-                    "answers": [one for one in map(shown, case.answers) if one],
+                    "answers": [one for one in map(shown, case.results) if one],
                 }
                 for case in some
                 if shown(case.content)

@@ -21,7 +21,7 @@ from earsight.library.catalog.clips import LibraryClip
 from earsight.library.catalog.folder_handle import open_directory
 from earsight.library.catalog.sidecars import text_beside
 from earsight.library.reports import preview
-from earsight.library.reports.preview_worker import PreviewReader
+from earsight.library.reports.preview import PreviewReader
 from earsight.web.desktop import show_folder
 from earsight.web.error_handlers import is_of_a_file
 

@@ -77,7 +77,10 @@ def test_vectors_on_a_server_are_made_again_here(library: Path, tmp_path: Path) 
             assert len(opened.embeddings("visual").clips) > 1
         assert "--trust-library" in status(library).index_trouble
         left = {one.check: one for one in check_library(library) if one.state != "fine"}
-        assert set(left) == {"what answers", "request"} and left["what answers"].state == "warning"
+        assert (
+            set(left) == {"active embedding", "request"}
+            and left["active embedding"].state == "warning"
+        )
         assert ear.heard == 0
 
 

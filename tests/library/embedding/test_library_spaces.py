@@ -169,7 +169,7 @@ class _Wide(Sources):
 
 def test_evaluation_and_pairs_of_a_shared_space(made: Path) -> None:
     result = evaluate_library(made)
-    assert "ranked by the twin bridge" in result.note and result.answers == ["twin"]
+    assert "ranked in the zero-shot space 'twin'" in result.note and result.spaces == ["twin"]
     assert result.directions["audio->visual"]["recall@5"] == 1.0
     data, _ = paired_features(made)
     assert {m: x.shape for m, x in data.views.items()} == {"audio": (6, 4), "visual": (6, 4)}

@@ -12,7 +12,7 @@ from _clips import make_clip, sine
 from earsight.errors import InputError, MediaError
 from earsight.library.catalog.clips import LibraryClip
 from earsight.library.reports import preview
-from earsight.library.reports.preview_worker import PreviewReader
+from earsight.library.reports.preview import PreviewReader
 from earsight.media import Decoder, FrameRequest, Status, still
 from earsight.web.media import FaceBounds, Faces
 

@@ -286,3 +286,22 @@ def unwritten(folder: Place, error: Exception) -> str:
         f"The library {folder} could not be written: {error}. {free:.0f} MiB are free on its disk. "
         "What was there before is still there; run the same command again."
     )
+
+
+def part_sizes(folder: Place) -> dict[str, int]:
+    """Return part → bytes: "clips" (the small tables), "models", "vectors"."""
+    sizes = {"clips": 0, "models": 0, "vectors": 0}
+    if isinstance(folder, Remote):
+        for key, info in folder.walk():
+            part = key.partition("/")[0]
+            sizes[part if part in sizes else "clips"] += info.size
+        return sizes
+    for path, _, files in os.walk(folder):
+        parts = Path(path).relative_to(folder).parts
+        part = parts[0] if parts and parts[0] in sizes else "clips"
+        for name in files:
+            try:
+                sizes[part] += (Path(path) / name).lstat().st_size
+            except OSError:  # removed just now by an index at work
+                continue
+    return sizes

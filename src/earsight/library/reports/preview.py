@@ -1,14 +1,24 @@
-"""A glimpse of a clip, for people: one frame, or its sound."""
+"""A preview of a clip, for people: one frame, its sound, or how its text begins.
 
+`PreviewReader` makes previews of untrusted files in the sandbox.
+"""
+
+import importlib
 import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from earsight.errors import MediaError
 from earsight.extractors.preprocessing import text_files
+from earsight.library.search.sandbox import Sandbox, busy
 from earsight.media import AudioBlock, Decoder, FrameBlock, FrameRequest, still
 
 RATE = 16_000
@@ -129,3 +139,82 @@ def _said(subtitles: Path, start: float, end: float) -> str:
         if len(said) > _WORDS:
             break
     return said
+
+
+@dataclass(frozen=True)
+class PreviewLimits:
+    """How long previews may take.
+
+    Attributes:
+        frame: Seconds after which reading a frame is ended.
+        sound: Seconds after which reading a whole sound is ended.
+        waiting: Seconds that one waits for those before it.
+    """
+
+    frame: float = 10.0
+    sound: float = 60.0
+    waiting: float = 20.0
+
+
+class PreviewReader:
+    """Makes previews in two processes; one sound at a time, so that frames never wait for long.
+
+    Args:
+        limits: How long they may take.
+    """
+
+    def __init__(self, limits: PreviewLimits | None = None) -> None:
+        self._limits = limits or PreviewLimits()
+        self._sandbox = Sandbox(2, self._limits.waiting)
+        self._one_sound = threading.Lock()
+
+    def picture(self, clip: Path, at: float) -> bytes:
+        """Return the frame at `at` seconds as a JPEG (see the function `picture`).
+
+        Raises:
+            MediaError: It cannot be read, took too long, or crashed its reader.
+            BusyError: Those before it are still being read.
+        """
+        job = picture, (clip, at)
+        made: bytes = self._sandbox.call(_call, job, clip.name, seconds=self._limits.frame)
+        return made
+
+    def peaks(self, clip: Path, n: int) -> tuple[list[float], float]:
+        """Return how loud a clip is in `n` stretches, and its seconds (see the function `peaks`).
+
+        Raises:
+            MediaError, BusyError: As `picture`.
+        """
+        job, begun = (peaks, (clip, n)), time.monotonic()
+        if not self._one_sound.acquire(timeout=self._limits.waiting):
+            raise busy(clip.name, self._limits.waiting)
+        try:
+            heights, seconds = self._sandbox.call(
+                _call,
+                job,
+                clip.name,
+                seconds=self._limits.sound,
+                waited=time.monotonic() - begun,
+            )
+        finally:
+            self._one_sound.release()
+        return heights.tolist(), seconds
+
+    def warm(self) -> None:
+        """Start a process now, in the background, so that the first preview need not wait."""
+        self._sandbox.warm(_load, None, self._limits.sound)
+
+    def close(self) -> None:
+        """End the processes."""
+        self._sandbox.close()
+
+
+def _call(job: tuple[Callable[..., Any], tuple[Any, ...]]) -> Any:
+    work, arguments = job
+    return work(*arguments)
+
+
+def _load(_: None) -> None:
+    """Import what reads clips."""
+    for name in ("av", "av.video.reformatter", "PIL.Image", "PIL.JpegImagePlugin"):
+        importlib.import_module(name)

@@ -10,7 +10,7 @@ from earsight.errors import LibraryError
 from earsight.library.catalog.base import Store
 from earsight.library.catalog.consent import asked_of
 from earsight.library.catalog.labels import agreed_labels
-from earsight.library.catalog.location import find, held_by, place_of_lock
+from earsight.library.catalog.location import find, held_by, part_sizes, place_of_lock
 from earsight.library.catalog.records import Content, Embedding
 from earsight.library.catalog.scan import File, content_of, scan
 from earsight.library.embedding.extraction import Sources
@@ -20,12 +20,12 @@ from earsight.library.embedding.vector_location import open_table
 from earsight.library.indexing.forget import forgotten_paths, leave_out
 from earsight.library.indexing.pipeline import trouble
 from earsight.paths import as_text
-from earsight.storage import Place, Remote
+from earsight.storage import Place
 
 COMPARED = 256 << 20  # bytes of files with another time that are compared by what they hold
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pending:
     """How the folder differs from its library.
 
@@ -33,7 +33,7 @@ class Pending:
         new, changed, gone: Relative paths; a moved file is new and gone until it is indexed.
         retimed: Files of the same size and another time, as copying makes them, which are too
             many to compare here; `index` will.
-        unfinished: What answers was not made from what the library holds now: clips were
+        unfinished: The active embedding was not made from what the library holds now: clips were
             forgotten, or the last `index` did not come to its end.
     """
 
@@ -49,7 +49,7 @@ class Pending:
         return not (self.new or self.changed or self.gone or self.unfinished or self.retimed)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LibraryStatus:
     """A library as it is.
 
@@ -63,9 +63,10 @@ class LibraryStatus:
         has: Modality → number of contents that have it.
         labels: Class → number of clips, largest first.
         settings: What `index` was last asked for and will do again.
-        space: What answers: "words", or "words + NAME"; None before the first `index` has ended.
+        space: The active embedding: "words", or "words + NAME"; None before the first `index` has
+            ended.
         made: When it was made (UTC).
-        why: Why that answers.
+        why: Why that space was chosen.
         extractors: What reads the clips, by part: "audio", "visual", "ears", "eyes".
         read_by: The same for people.
         n_vectors: Rows that are searched.
@@ -120,8 +121,8 @@ def status(library: str | Place) -> LibraryStatus:
     with Store.open(find(library)) as store:
         clips, current = store.clips(), store.current()
         settings = Settings.of(store)
-        contents = store.contents(current.features) if current else {}
-        held = {clip.content: contents[clip.content] for clip in clips if clip.content in contents}
+        read = store.contents(current.features) if current else {}
+        contents = {clip.content: read[clip.content] for clip in clips if clip.content in read}
         info = current.info if current else {}
         sources = Sources(**(current.sources if current else {}))
         return LibraryStatus(
@@ -130,8 +131,8 @@ def status(library: str | Place) -> LibraryStatus:
             folders=store.folders,
             n_clips=len(clips),
             n_contents=len({clip.content for clip in clips}),
-            seconds=sum(content.duration for content in held.values()),
-            has=_modalities(held),
+            seconds=sum(content.duration for content in contents.values()),
+            has=_modalities(contents),
             labels=dict(Counter(clip.label for clip in clips if clip.label).most_common()),
             settings=asdict(settings),
             space=info.get("space"),
@@ -142,7 +143,7 @@ def status(library: str | Place) -> LibraryStatus:
             n_vectors=current.n_rows if current else 0,
             index=current.index if current else settings.index,
             index_trouble=_index_trouble(store, current),
-            bytes=_sizes(store.folder),
+            bytes=part_sizes(store.folder),
             trouble=trouble(store, current.features, store.everything()) if current else [],
             forgotten=forgotten_paths(store),
             pending=_pending(store, settings, current),
@@ -153,10 +154,10 @@ def status(library: str | Place) -> LibraryStatus:
         )
 
 
-def _modalities(held: dict[str, Content]) -> dict[str, int]:
+def _modalities(contents: dict[str, Content]) -> dict[str, int]:
     """Return modality → how many contents have rows of it."""
     counts: Counter[str] = Counter()
-    for content in held.values():
+    for content in contents.values():
         counts.update(m for m, rows in content.report["rows"].items() if rows)
     return dict(sorted(counts.items()))
 
@@ -169,7 +170,7 @@ def _at_work(store: Store) -> str | None:
 
 
 def _pending(store: Store, settings: Settings, current: Embedding | None) -> Pending | None:
-    if not store.is_fed_here and not store.shared:
+    if store.lacks_its_clips:
         return None
     if not store.is_fed_here:
         return Pending(unfinished=current is None or _stale(store, settings, current))
@@ -216,22 +217,3 @@ def _stale(store: Store, settings: Settings, current: Embedding) -> bool:
         return True
     plan = plan_of(store, current.features, settings, agreed_labels(store.clips()))
     return current.digest != plan.digest
-
-
-def _sizes(folder: Place) -> dict[str, int]:
-    """Return part → bytes: "clips" (the small tables), "models", "vectors"."""
-    sizes = {"clips": 0, "models": 0, "vectors": 0}
-    if isinstance(folder, Remote):
-        for key, info in folder.walk():
-            part = key.partition("/")[0]
-            sizes[part if part in sizes else "clips"] += info.size
-        return sizes
-    for path, _, files in os.walk(folder):
-        parts = Path(path).relative_to(folder).parts
-        part = parts[0] if parts and parts[0] in sizes else "clips"
-        for name in files:
-            try:
-                sizes[part] += (Path(path) / name).lstat().st_size
-            except OSError:  # removed just now by an index at work
-                continue
-    return sizes

@@ -6,8 +6,8 @@ usual:
     [start, end) = the longest run around p with s ≥ (s_p + u) / 2,    s_p ≥ u,
     u = min(median of the curve, median of all curves)
 
-A second peak is another moment only if the curve falls below its own half between them: p must be
-the highest of its own run. So the moments of a curve never overlap, and none need be merged.
+A second peak is another moment only if the curve falls below half its height between them: p must
+be the highest of its run. So the moments of a curve never overlap, and none need be merged.
 """
 
 from dataclasses import dataclass

@@ -35,6 +35,13 @@ def limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
 
 
+def busy(name: str, seconds: float) -> BusyError:
+    """Return the error of a file that waited in vain."""
+    return BusyError(
+        f"{name} waited {seconds:g} s for the file before it to be read; try again in a moment."
+    )
+
+
 class Sandbox:
     """Processes that call functions on untrusted files, each on one file at a time.
 
@@ -105,10 +112,7 @@ class Sandbox:
         try:
             process = self._idle.get(timeout=seconds)
         except queue.Empty:
-            raise BusyError(
-                f"{name} waited {self._waiting:g} s for the file before it to be read; try again "
-                "in a moment."
-            ) from None
+            raise busy(name, self._waiting) from None
         try:
             yield process
         finally:
