@@ -171,9 +171,7 @@ class Library:
                 self.search(text="warm", top=1)
 
     def search(
-        self,
-        query: Query | Path | str | SandboxedFile | None = None,
-        **fields: Unpack[QueryFields],
+        self, query: Query | Path | str | SandboxedFile | None = None, **fields: Unpack[QueryFields]
     ) -> SearchResults:
         """Rank the clips for a file, for `text=` (typed words), or for `clip=` (one of the clips).
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from earsight.errors import MediaError
 from earsight.extractors.preprocessing import text_files
 from earsight.library.search.sandbox import Sandbox, busy
-from earsight.media import AudioBlock, Decoder, FrameBlock, FrameRequest, still
+from earsight.media import AudioBlock, Decoder, still
 
 RATE = 16_000
 _SHORT_SIDE = 240
@@ -29,24 +29,12 @@ _MOST_PEAKS = 1 << 16  # kept at a time; beyond it two become one
 
 
 def frame(clip: Path, at: float) -> npt.NDArray[np.uint8]:
-    """Return the frame nearest to `at` seconds: (height, width, 3) RGB, its short side 240.
+    """Return the frame at `at` seconds: (height, width, 3) RGB, its short side 240.
 
     Raises:
-        MediaError: The clip has no frames.
+        MediaError: The clip has no frames, or cannot be read.
     """
-    best: tuple[float, npt.NDArray[np.uint8]] | None = None
-    for block in Decoder(clip, frames=[FrameRequest(4.0, _SHORT_SIDE)]):
-        if not isinstance(block, FrameBlock):
-            continue
-        nearest = int(np.argmin(np.abs(block.times - at)))
-        distance = abs(float(block.times[nearest]) - at)
-        if best is None or distance < best[0]:
-            best = (distance, block.frames[nearest])
-        if block.times[-1] > at:
-            break
-    if best is None:
-        raise MediaError(f"{clip} has no frame to show.")
-    return best[1]
+    return still(clip, at, _SHORT_SIDE)
 
 
 def loudest(clip: Path) -> float:
@@ -87,7 +75,7 @@ def picture(clip: Path, at: float) -> bytes:
     from PIL import Image
 
     made = io.BytesIO()
-    Image.fromarray(still(clip, at, _SHORT_SIDE)).save(made, "JPEG", quality=82)
+    Image.fromarray(frame(clip, at)).save(made, "JPEG", quality=82)
     return made.getvalue()
 
 
@@ -190,11 +178,7 @@ class PreviewReader:
             raise busy(clip.name, self._limits.waiting)
         try:
             heights, seconds = self._sandbox.call(
-                _call,
-                job,
-                clip.name,
-                seconds=self._limits.sound,
-                waited=time.monotonic() - begun,
+                _call, job, clip.name, seconds=self._limits.sound, waited=time.monotonic() - begun
             )
         finally:
             self._one_sound.release()

@@ -169,13 +169,7 @@ def _embed_media(snapshot: LibrarySnapshot, query: Query, media: _Media) -> Embe
             raise MediaError(f"{media.name} has changed since it was indexed; index again.")
         vector = _embed(snapshot, by, rows)
     return _embedded(
-        snapshot,
-        query,
-        name=media.name,
-        by=by,
-        vector=vector,
-        content=media.content,
-        notes=notes,
+        snapshot, query, name=media.name, by=by, vector=vector, content=media.content, notes=notes
     )
 
 

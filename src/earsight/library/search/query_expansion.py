@@ -56,9 +56,7 @@ def expand_query(vector: FloatArray, weights: FloatArray, points: FloatArray) ->
 
 
 def expand_from_library(
-    snapshot: LibrarySnapshot,
-    embedded: EmbeddedQuery,
-    own: tuple[str, float, float] | None = None,
+    snapshot: LibrarySnapshot, embedded: EmbeddedQuery, own: tuple[str, float, float] | None = None
 ) -> EmbeddedQuery:
     """Return a query by sound for sights, or the other way round, expanded; others as they are.
 
