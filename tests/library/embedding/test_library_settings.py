@@ -24,7 +24,6 @@ from earsight.library.embedding.settings import PRESETS, Settings
 from earsight.library.indexing.ingest import _do, _Job
 from earsight.library.indexing.pipeline import IndexReport, index
 from earsight.library.search.results import Result, SearchResults
-from earsight.library.search.searcher import search
 
 FAST = ("--audio", "log_mel", "--visual", "colour_edges", "--learn", "never", "--workers", "1")
 
@@ -156,9 +155,3 @@ def test_times_are_shown_for_parts_also_for_the_first(
     _print_ranked(found)
     lines = capsysbinary.readouterr().out.decode().splitlines()
     assert [line.split("/a.mp4")[1].strip() for line in lines] == ["0:00–0:10", "0:25–0:31", ""]
-
-
-@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
-def test_a_lowest_score_is_a_number(made: Path, value: str) -> None:
-    with pytest.raises(InputError, match=f"`min_score` must be a finite number; got {value}"):
-        search(made, text="a wall", min_score=float(value))

@@ -75,8 +75,8 @@ class Library:
         for second in range(6 * KINDS):
             if second % 3:
                 points[second, NAMED[modality][second // 3 % KINDS]] = 1
-        here = np.arange(6 * KINDS) % 3 > 0
-        return Block([content], np.array([0, 6 * KINDS]), points, here)
+        present = np.arange(6 * KINDS) % 3 > 0
+        return Block([content], np.array([0, 6 * KINDS]), points, present)
 
     score = TimePoints.score
 

@@ -218,7 +218,9 @@ def test_what_is_on_another_machine_is_not_opened(
         assert timed["1.mp4"] and not timed["2.mp4"]
         assert timed[Path(copied.path).name]  # by its copy, which is here
         for gone in (searcher.timings(Query(clip=999)), searcher.timings(Query(text="a drum"))):
-            with pytest.raises(InputError, match="was not read with it; ask by a file that is"):
+            with pytest.raises(
+                InputError, match="is not known, since its file is not on this machine"
+            ):
                 gone.query(answer, Silent())
 
 
@@ -232,10 +234,6 @@ def test_questions_without_a_timing_are_refused(clips: Path, tmp_path: Path) -> 
         search(clips, text="a drum", rhythm=True)
     with pytest.raises(InputError, match="goes by audio for audio"):
         search(clips, clips / "0.mp4", by="audio", for_="audio", rhythm=True)
-    with pytest.raises(InputError, match="`rhythm` ranks clips and `moments` parts of clips"):
-        search(clips, clips / "0.mp4", rhythm=True, moments=True)
-    with pytest.raises(InputError, match="`top` must be at least 1; got 0"):
-        search(clips, clips / "0.mp4", rhythm=True, top=0)
 
 
 def test_an_open_library_and_the_command_line_answer_alike(clips: Path, wild: Path) -> None:
@@ -276,11 +274,13 @@ def test_where_time_is_short_what_was_read_is_kept_and_the_rest_is_told(
         answer = library.search(wild, rhythm=True, patience=300.0)
         told = {Path(one.path).name: one.timing is not None for one in answer}
         assert told["2.mp4"] and not told["1.mp4"]
-        assert "1 clip could not be read for their timing within 300 s; ask" in answer.notes[0]
+        assert (
+            "1 clip could not be decoded for their timing within 300 s; search" in answer.notes[0]
+        )
         assert kept(fresh).timing.count() == 2 * (N + 1)
         monkeypatch.setattr(timing, "_read_clips", whole)
         again = library.search(wild, rhythm=True, patience=300.0)
-        assert not any("could not be read" in note for note in again.notes)
+        assert not any("could not be decoded" in note for note in again.notes)
         assert kept(fresh).timing.count() == 2 * (N + 2)
 
 
@@ -302,9 +302,9 @@ def test_a_clip_that_takes_too_long_is_told_and_not_tried_again_for_a_while(
         assert {"1.mp4", "2.mp4", "3.mp4"} < set(asked.pop())
         second = library.search(wild, rhythm=True, patience=200.0)
         for answer, each in ((first, 150), (second, 100)):
-            told = f"2 clips took longer than {each} s to read for their timing, or crashed"
+            told = f"2 clips took longer than {each} s to decode for their timing, or crashed"
             assert told in answer.notes[0] and "after 10 minutes" in answer.notes[0]
-            assert not any("ask again" in note for note in answer.notes)
+            assert not any("search again" in note for note in answer.notes)
             assert {Path(one.path).name for one in answer if one.timing is None} >= set(slow)
         with pytest.raises(MediaError, match=r"1\.mp4 has no timing to search by\. Too long\."):
             library.search(clip=number, by="audio", rhythm=True, patience=300.0)

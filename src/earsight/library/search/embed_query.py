@@ -66,7 +66,7 @@ def embed_query(snapshot: LibrarySnapshot, query: Query) -> EmbeddedQuery:
 
 
 def locate(snapshot: LibrarySnapshot, query: str) -> Path:
-    """Return the file of a query, here or in the folder of the clips."""
+    """Return the file of a query: as it is named, or in the folder of the clips."""
     roots = snapshot.store.roots
     for path in (Path(query), *(root / query for root in roots)):
         if os.path.isfile(path):  # noqa: PTH113 - False where the name is no possible one
@@ -87,7 +87,7 @@ def _why_no_file(query: str, roots: list[Path]) -> str:
         if os.path.exists(path):  # noqa: PTH110 - as above
             return f"{path} is neither file nor folder."
     where = ", ".join(map(str, roots)) or "a folder of this machine that feeds the library"
-    return f"There is no file {query}, neither here nor in {where}."
+    return f"There is no file {query}, neither in the current folder nor in {where}."
 
 
 def _embed_words(snapshot: LibrarySnapshot, query: Query, text: str) -> EmbeddedQuery:
@@ -132,9 +132,9 @@ def _embed_file(snapshot: LibrarySnapshot, query: Query, path: Path) -> Embedded
 
 def _indexed_content(snapshot: LibrarySnapshot, path: Path) -> str | None:
     """Return the content of a clip that is as it was indexed, without reading it."""
-    here = path.stat()
+    now = path.stat()
     known = snapshot.store.clip_at(path)
-    same = known and (known.size, known.mtime_ns) == (here.st_size, here.st_mtime_ns)
+    same = known and (known.size, known.mtime_ns) == (now.st_size, now.st_mtime_ns)
     return known.content if known and same else None
 
 
@@ -240,14 +240,14 @@ def _embedded(
     content: str | None = None,
     notes: list[str] | None = None,
 ) -> EmbeddedQuery:
-    """Add what to rank: as asked, or the other one of what the library keeps."""
-    notes, for_, kept = [*(notes or [])], query.for_, snapshot.modalities
+    """Add what to rank: as asked, or the other one of what the library reads."""
+    notes, for_, read = [*(notes or [])], query.for_, snapshot.modalities
     if for_ is None:
-        for_ = _OTHER[by] if _OTHER[by] in kept else kept[0]
+        for_ = _OTHER[by] if _OTHER[by] in read else read[0]
     if query.for_ == TEXT and not any(clip.text for clip in snapshot.clips):
         notes.append(
             "No clip of this library has a text beside it (a .txt or .srt file of its name)."
         )
-    if for_ in MODALITIES and for_ not in kept:
-        raise InputError(f"This library was indexed with --{for_} none; it ranks by {kept[0]}.")
+    if for_ in MODALITIES and for_ not in read:
+        raise InputError(f"This library was indexed with --{for_} none; it can rank by {read[0]}.")
     return EmbeddedQuery(name=name, by=by, for_=for_, vector=vector, content=content, notes=notes)

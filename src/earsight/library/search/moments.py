@@ -102,7 +102,7 @@ def timeline(snapshot: LibrarySnapshot, embedded: EmbeddedQuery, number: int) ->
     scores = block.scores(vector) / snapshot.space.scale(by, for_)
     return Timeline(
         times=np.arange(len(scores)) + 0.5,
-        scores=np.where(block.here, scores, np.nan),
+        scores=np.where(block.present, scores, np.nan),
         by=by,
         for_=for_,
         space=snapshot.space_name(by, for_),

@@ -92,7 +92,7 @@ def expand_from_library(
     blocks = snapshot.time_points.some(for_, wanted) if wanted else {}
     weights, points = [], []
     for content, second, score in similar:
-        if content in blocks and blocks[content].here[second]:
+        if content in blocks and blocks[content].present[second]:
             weights.append(score)
             points.append(blocks[content].points[second])
     if not points:

@@ -77,19 +77,19 @@ def _notes(timings: Timings, kept: Sequence[Result]) -> list[str]:
     notes = []
     if timings.n_unread:
         notes.append(
-            f"{_clips(timings.n_unread)} could not be read for their timing within "
-            f"{timings.patience:g} s; ask again: what was read is kept."
+            f"{_clips(timings.n_unread)} could not be decoded for their timing within "
+            f"{timings.patience:g} s; search again: what was decoded is stored."
         )
     if timings.n_slow:
         notes.append(
-            f"{_clips(timings.n_slow)} took longer than {timings.each:g} s to read for their "
-            f"timing, or crashed their reader, and are tried again after {RETRY_AFTER / 60:g} "
-            "minutes; `earsight search --rhythm` has no such limit and keeps what it read."
+            f"{_clips(timings.n_slow)} took longer than {timings.each:g} s to decode for their "
+            f"timing, or crashed their decoder, and are tried again after {RETRY_AFTER / 60:g} "
+            "minutes; `earsight search --rhythm` has no such limit and stores what it decoded."
         )
     if any(one.timing is None for one in kept):
         notes.append(
-            "Answers without a timing (stills, silence, over 600 s, on another machine) rank by "
-            "meaning alone."
+            "Results without a timing (stills, silence, over 600 s, on another machine) are ranked "
+            "by meaning alone."
         )
     return notes
 

@@ -128,7 +128,7 @@ class _Job:
 
 
 class UploadReader:
-    """Reads files to search by that come from elsewhere, one at a time.
+    """Reads uploads to search by, one at a time.
 
     Args:
         max_seconds: A file that claims or holds more is refused.

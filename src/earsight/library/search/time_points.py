@@ -127,20 +127,20 @@ class Block:
         contents: m hashes.
         bounds: (m + 1,); content i has the rows bounds[i] up to bounds[i + 1].
         points: (n, k) float32 of unit length, zeros where there is nothing.
-        here: (n,) whether a second has something to hear or see.
+        present: (n,) whether a second has something to hear or see.
     """
 
     contents: Sequence[str]
     bounds: npt.NDArray[np.intp]
     points: FloatArray
-    here: Flags
+    present: Flags
 
     def of(self, content: str) -> "Block":
         """Return the seconds of one of the contents."""
         at = self.contents.index(content)
         rows = slice(self.bounds[at], self.bounds[at + 1])
         bounds = np.array([0, rows.stop - rows.start])
-        return Block([content], bounds, self.points[rows], self.here[rows])
+        return Block([content], bounds, self.points[rows], self.present[rows])
 
     def scores(self, vector: FloatArray) -> FloatArray:
         """Return cosines with a point (k,): (n,) float64, −∞ where there is nothing.
@@ -148,7 +148,7 @@ class Block:
         They are rounded to multiples of 2⁻²⁰, as all scores are.
         """
         found = np.rint((self.points @ vector.astype(np.float32)) * GRID) / GRID
-        return np.where(self.here, found.astype(np.float64), -np.inf)
+        return np.where(self.present, found.astype(np.float64), -np.inf)
 
 
 @dataclass(frozen=True)
@@ -248,15 +248,15 @@ class TimePoints:
     def _load(self, modality: str, durations: Mapping[str, float]) -> Block:
         """Return all of it as one block; what is read goes where it stays."""
         points = np.empty((_n_rows(durations), self._dim), np.float32)
-        here = np.empty(len(points), bool)
+        present = np.empty(len(points), bool)
         contents: list[str] = []
         bounds = [0]
         for block in self._read(modality, durations):
-            rows = slice(bounds[-1], bounds[-1] + len(block.here))
-            points[rows], here[rows] = block.points, block.here
+            rows = slice(bounds[-1], bounds[-1] + len(block.present))
+            points[rows], present[rows] = block.points, block.present
             contents += block.contents
             bounds += (bounds[-1] + block.bounds[1:]).tolist()
-        return Block(contents, np.array(bounds), points[: bounds[-1]], here[: bounds[-1]])
+        return Block(contents, np.array(bounds), points[: bounds[-1]], present[: bounds[-1]])
 
     def _read(self, modality: str, durations: Mapping[str, float]) -> Iterator[Block]:
         bridge = bridge_role(self._space.bridge_name, modality)
@@ -270,17 +270,17 @@ class TimePoints:
                 continue
             lengths = [n_seconds(durations[content]) for content in some]
             means: dict[str, FloatArray] = {}
-            here = np.ones(sum(lengths), bool)
+            present = np.ones(sum(lengths), bool)
             for role in roles:
                 own = [stored[f"{content}:{role}"].sequence for content in some]
                 each = [pooled(steps, n) for steps, n in zip(own, lengths, strict=True)]
                 means[role] = np.concatenate([values for values, _ in each])
-                here &= np.concatenate([flags for _, flags in each])
-            points = np.zeros((len(here), self._dim), np.float32)
-            if here.any():
-                rows = {role: values[here] for role, values in means.items()}
-                points[here] = self._space.embed(modality, rows)
-            yield Block(some, np.cumsum([0, *lengths]), points, here)
+                present &= np.concatenate([flags for _, flags in each])
+            points = np.zeros((len(present), self._dim), np.float32)
+            if present.any():
+                rows = {role: values[present] for role, values in means.items()}
+                points[present] = self._space.embed(modality, rows)
+            yield Block(some, np.cumsum([0, *lengths]), points, present)
 
 
 def _batches(

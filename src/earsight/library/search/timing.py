@@ -91,8 +91,8 @@ class Timings:
 
     Args:
         stored: The library's table.
-        file: The query's file, where it is here.
-        timing: The query's own timing, where it was read elsewhere.
+        file: The query's file, where it is on this machine.
+        timing: The query's own timing, where it was read in the sandbox.
         patience: Seconds from now that all reading may take, the query's and the clips', half of
             them for a single file; None: as long as it takes.
         slow_files: What is known of slow files; what is found out is added.
@@ -124,7 +124,7 @@ class Timings:
         """Return the query's timing.
 
         Raises:
-            InputError: It was not read, and its file is not here.
+            InputError: It was not read, and its file is not on this machine.
             MediaError: It cannot be read, is longer than 600 s, or took too long.
         """
         if self._timing is not None:
@@ -139,15 +139,15 @@ class Timings:
                 timing = self._read_query(self._file, content)
             else:
                 raise InputError(
-                    f"The timing of {results.query} was not read with it; ask by a file that is "
-                    "here."
+                    f"The timing of {results.query} is not known, since its file is not on this "
+                    "machine. Search by a file of this machine."
                 )
         if isinstance(timing, Exception):
             raise MediaError(f"{results.query} has no timing to search by. {timing}")
         return timing
 
     def of(self, clips: Mapping[str, LibraryClip | None], progress: Progress) -> dict[str, Timing]:
-        """Return content → timing; empty sides where a file cannot be read, or is not here.
+        """Return content → timing; empty sides where a file cannot be read, or is elsewhere.
 
         Args:
             clips: Content → a clip of this machine that holds it; None: it is on another one.
@@ -176,7 +176,7 @@ class Timings:
         todo = {content: clip for content, clip in clips.items() if content not in found}
         if not todo:
             return found
-        progress.start("Reading when they sound and move", len(todo))
+        progress.start("Reading the timing of clips", len(todo))
         for content, timing in _read_clips(todo, limits):
             if isinstance(timing, Exception):
                 LOG.info("%s: %s", todo[content].file, timing)
