@@ -3,22 +3,22 @@
 Drawn clips of ten classes (3 to 4 s, a seed that nothing was chosen on) and the real clips of a
 folder, 10 s each, in random order. Each clip asks, by its sound for sights and by its sight for
 sounds; its own place in the recording and all that the smoothing draws from there is taken out, of
-what is ranked and of the query expansion (library/search). A moment is right if its
-middle lies in another clip of the query's class. Ten minutes are a media file, encoded and indexed:
-alone, and in a folder with a hundred other drawn clips by class, from which the library learns what
-stands beside the words. An hour is joined from the sequences of its clips, to spare its encoding;
-so are ten minutes once more, to show what difference that makes. Of the hour's further clips only
-the frames that the networks look at are painted, two a second.
+what is ranked and of the query expansion (library/search). A moment is right if its middle lies in
+another clip of the query's class. Ten minutes are a media file, encoded and indexed: alone, and in
+a folder with a hundred other drawn clips by class, from which the library learns what stands beside
+the words. An hour is joined from the sequences of its clips, to spare its encoding; so are ten
+minutes once more, to show what difference that makes. Of the hour's further clips only the frames
+that the networks look at are painted, two a second.
 
-Beside it, on the joined seconds: the query alone, without expanded; that with each second by itself
+Beside it, on the joined seconds: the query alone, not expanded; that with each second by itself
 (no smoothing), and with vectors as they are (no centring); and chance. "Cut by hand" is what the
 same vectors give where it is known where each clip begins and ends: the means of the true clips
 ranked against each other, which no way of looking for moments can be expected to beat. "Other
-sounds" is the worst case for expanded: all clips have the sound of another one in the recording, as
+sounds" is the worst case for expansion: all clips have the sound of another one in the recording, as
 with music laid over pictures; what is right goes by what is asked for. Intervals: 95 % of a
 bootstrap over clips.
 
-The words and the centring were given before these clips were seen. Three seconds, and how expanded
+The words and the centring were given before these clips were seen. Three seconds, and how expansion
 is kept, were chosen on drawn clips of other seeds (101 and 102), none of them real.
 
 Aims: right class first .70, among the first five .85, of each direction; an hour scanned in 10 ms.
