@@ -14,8 +14,8 @@ Beside it, on the joined seconds: the query alone, not expanded; that with each 
 (no smoothing), and with vectors as they are (no centring); and chance. "Cut by hand" is what the
 same vectors give where it is known where each clip begins and ends: the means of the true clips
 ranked against each other, which no way of looking for moments can be expected to beat. "Other
-sounds" is the worst case for expansion: all clips have the sound of another one in the recording, as
-with music laid over pictures; what is right goes by what is asked for. Intervals: 95 % of a
+sounds" is the worst case for expansion: all clips have the sound of another one in the recording,
+as with music laid over pictures; what is right goes by what is asked for. Intervals: 95 % of a
 bootstrap over clips.
 
 The words and the centring were given before these clips were seen. Three seconds, and how expansion
