@@ -19,7 +19,7 @@ from earsight.library.client import Library
 from earsight.library.indexing.forget import forget
 from earsight.library.indexing.pipeline import index
 from earsight.library.reports.status import status
-from earsight.library.search.sandbox import Sandbox
+from earsight.library.search.sandbox import UploadReader
 from earsight.web.app import _answers
 from earsight.web.app_state import Home
 from earsight.web.uploads import Inbox, Limits
@@ -154,12 +154,12 @@ def test_a_file_that_needs_too_much_memory_is_told(
 ) -> None:
     with Library(made) as library:
         sources = library.snapshot().sources
-    reader = Sandbox(60, 60)
+    reader = UploadReader(60, 60)
 
     def starved(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(reader._apart, "call", starved)
+    monkeypatch.setattr(reader._sandbox._processes[0], "call", starved)
     with pytest.raises(MediaError, match=r"big\.mp4 cannot be read within 6 GiB of memory"):
         reader.read(made / "red/a.mp4", "big.mp4", sources)
     reader.close()

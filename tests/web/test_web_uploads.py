@@ -21,7 +21,7 @@ from _clips import make_clip
 from _server import Served, multipart, read_all, serving
 from _work import crash, fail, nothing_that_travels, sleep
 from earsight import engine
-from earsight.library.search.sandbox import Sandbox
+from earsight.library.search.sandbox import UploadReader
 from earsight.web.temporary_folder import sweep
 from earsight.web.uploads import Limits
 
@@ -142,12 +142,13 @@ def test_too_many_at_once(served: Served) -> None:
 def test_a_file_waits_for_the_one_before_it_but_not_for_ever(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    readers: list[Sandbox] = []
-    monkeypatch.setattr(Sandbox, "warm", lambda self, _: readers.append(self))
+    readers: list[UploadReader] = []
+    monkeypatch.setattr(UploadReader, "warm", lambda self, _: readers.append(self))
     with serving(made, limits=replace(SMALL, waiting=0.2)) as server:
         server.until("/api/library", lambda _: readers)
-        with readers[0]._apart._lock:  # as while another file is being read
-            reply = server.upload((made / "sound.wav").read_bytes(), "second.wav")
+        process = readers[0]._sandbox._idle.get()  # as while another file is being read
+        reply = server.upload((made / "sound.wav").read_bytes(), "second.wav")
+        readers[0]._sandbox._idle.put(process)
         assert reply.status == 429 and int(reply.headers["retry-after"]) > 0
         assert "second.wav waited 0.2 s for the file before it" in reply.error
     apart = engine.IsolatedWorker()
@@ -297,7 +298,7 @@ def test_a_file_that_takes_too_long(made: Path) -> None:
     from earsight.errors import MediaError
     from earsight.library.embedding.extraction import Sources
 
-    reader = Sandbox(max_seconds=600, patience=0.01)
+    reader = UploadReader(max_seconds=600, patience=0.01)
     with pytest.raises(MediaError, match=r"a\.mp4 could not be read within 0\.01 s"):
         reader.read(made / "red/a.mp4", "a.mp4", Sources())
     reader.close()
