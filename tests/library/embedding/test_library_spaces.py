@@ -187,7 +187,7 @@ def test_a_library_of_pictures(folder: Path) -> None:
     by_sight = search(folder, folder / "blue 1.mp4", top=2)
     assert (by_sight.by, by_sight.for_) == ("visual", "visual")
     assert [Path(one.path).stem for one in by_sight.results] == ["blue 1", "blue 2"]
-    with pytest.raises(InputError, match="indexed with --audio none; it ranks by visual"):
+    with pytest.raises(InputError, match="indexed with --audio none; it can rank by visual"):
         search(folder, text="green", for_="audio")
     with pytest.raises(InputError, match="has no sound to search by"):
         search(folder, folder / "blue 1.mp4", by="audio")
