@@ -309,7 +309,7 @@ def test_the_papers_own_methods_on_a_small_set(tmp_path: Path) -> None:
 
 def test_a_fit_is_timed_without_the_start_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
-    monkeypatch.setattr(trainer, "start", lambda: done.append("torch"))
+    monkeypatch.setattr(trainer, "warm_up", lambda: done.append("torch"))
     clock = SimpleNamespace(perf_counter=lambda: float(bool(done.append("clock"))))
     monkeypatch.setattr(runs, "time", clock)
     data = synthetic(n=60, dims=(8, 9), classes=3)

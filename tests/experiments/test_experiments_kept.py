@@ -31,7 +31,7 @@ from earsight.experiments.protocol import Protocol
 from earsight.experiments.published import figures_for
 from earsight.experiments.table import tables
 from earsight.features import PairedFeatures
-from earsight.methods._base import JointEmbedding
+from earsight.methods import JointEmbedding
 
 METHODS_PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
 

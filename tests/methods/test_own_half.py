@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import earsight
+from earsight.methods import Rows
 from earsight.methods._posterior.pair_term import GAINS, OwnHalf, _best, _Pairs, canonical
 
 
@@ -107,8 +108,6 @@ def test_the_choice_keeps_the_map_unless_the_own_half_would_suffer() -> None:
 
 
 def test_no_pairs_too_few_or_nothing_in_common_leaves_it_out() -> None:
-    from earsight.methods._base import Rows
-
     views, codes = rows(60)
     p = np.full((60, 3), 1 / 3)
     folds = [np.arange(i, 60, 5) for i in range(5)]
@@ -116,7 +115,7 @@ def test_no_pairs_too_few_or_nothing_in_common_leaves_it_out() -> None:
 
     def choose(x: dict, y: np.ndarray, *, paired: bool = True) -> OwnHalf:
         of = [f[f < len(y)] for f in folds]
-        given = Rows(x, dict.fromkeys(x, y), None, paired)
+        given = Rows(views=x, labels=dict.fromkeys(x, y), paired=paired)
         return OwnHalf.choose(given, y, {name: p[: len(y)] for name in x}, of)
 
     assert labels and choose(views, codes).gain > 0

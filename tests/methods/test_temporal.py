@@ -14,7 +14,7 @@ from earsight.experiments.protocol import Protocol
 from earsight.experiments.train import train as train_and_keep
 from earsight.features import FeatureSequence, PairedFeatures, StepTable, write_features
 from earsight.features.files import read_features
-from earsight.methods._base import Rows
+from earsight.methods import Rows
 from earsight.methods._deep import base, encoders
 from earsight.methods._deep.encoders import Encoder, Padded, Poolers, Steps, encode
 
@@ -135,7 +135,7 @@ def test_time_is_read_in_seconds_and_order_is_told_apart(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_columns_start_with_a_quarter_of_the_variance_of_the_means(kind: str) -> None:
     steps = sequences()
-    rows = Rows({name: each.means() for name, each in steps.items()}, steps=steps)
+    rows = Rows(views={name: each.means() for name, each in steps.items()}, steps=steps)
     poolers = Poolers(kind, rows, np.random.default_rng(0)).eval()
     for name, found in poolers.rows(rows).items():
         assert np.array_equal(found[:, : steps[name].dim], rows.views[name])

@@ -122,7 +122,7 @@ def test_the_command_line_trains_and_compares_what_reads_sequences(tmp_path: Pat
     spec = "tnn:pooling=transformer,epochs=1"
     run = CliRunner().invoke(app, ["train", file, model, "-m", spec, "--score", file])
     assert run.exit_code == 0, run.output
-    assert earsight.load_model(model).hyperparameters()["pooling"] == "transformer"
+    assert earsight.load_model(model).get_params()["pooling"] == "transformer"
     asked = ["compare", file, "-m", f"{spec},cca", "--folds", "2", "--seeds", "1"]
     run = CliRunner().invoke(app, asked)
     assert run.exit_code == 0 and "tnn:pooling=transformer" in run.output, run.output

@@ -44,8 +44,8 @@ def train(
     after the other; they are read in parts, never all at once, which closed forms such as cca can.
     torchrun -m earsight train … shares the steps of a deep method among several processes.
     """
-    from earsight.experiments.train import launched
     from earsight.experiments.train import train as run
+    from earsight.methods import launched
 
     check_engine(engine, address)
     rank, ranks = launched()

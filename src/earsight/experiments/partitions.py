@@ -19,8 +19,7 @@ from earsight.errors import EngineError, FeatureFileError, InputError
 from earsight.experiments.runs import new_model
 from earsight.experiments.train import Trained, check_score, scored
 from earsight.features import FeatureBatches, PairedFeatures
-from earsight.methods._base import JointEmbedding
-from earsight.methods._files import save_model
+from earsight.methods import JointEmbedding, save_model
 from earsight.storage import Ranged, Remote
 
 MOST_BLOCKS = 64  # of a part: what a lost machine costs

@@ -12,8 +12,7 @@ from earsight.discovery import make, parse_spec
 from earsight.errors import InputError
 from earsight.experiments.protocol import Fold, Protocol
 from earsight.features import PairedFeatures, StepTable
-from earsight.methods._base import JointEmbedding
-from earsight.methods._deep.base import DeepEmbedding
+from earsight.methods import JointEmbedding
 from earsight.retrieval import Direction, evaluate
 
 Told = Callable[[str], None]
@@ -122,10 +121,7 @@ def _run(
 ) -> Run:
     train, test = data.take(fold.train), data.take(fold.test)
     labels, groups = labels_of(train), train.group
-    if isinstance(model, DeepEmbedding):
-        from earsight.methods._deep.trainer import start
-
-        start()  # takes seconds, whichever method comes first
+    model.prepare()  # may take seconds, whichever method comes first
     begun = time.perf_counter()
     model.fit(views_for(model, train), labels=labels, groups=groups)
     seconds = time.perf_counter() - begun

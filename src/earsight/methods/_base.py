@@ -1,10 +1,9 @@
 """What every learner of a joint embedding is: the base validates, a kind computes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar, Self, final
 
@@ -23,12 +22,12 @@ from earsight.arrays import (
 )
 from earsight.errors import InputError, LabelError, ModelFileError, NotFittedError
 from earsight.features import StepTable
-from earsight.methods._learned import BLOCK_ROWS
+from earsight.methods._checks import BLOCK_ROWS, check_number
 from earsight.methods._sequences import mean_rows
 from earsight.untrusted import check_memory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rows:
     """What `fit` was given, checked.
 
@@ -66,6 +65,8 @@ class JointEmbedding(ABC):
     needs_pairs: ClassVar[bool] = True
     min_views: ClassVar[int] = 2
     max_views: ClassVar[int | None] = 2
+    for_comparison_only: ClassVar[bool] = False  # others are better on all data that we know
+    trains_in_epochs: ClassVar[bool] = False
     not_saved: ClassVar[tuple[str, ...]] = ()  # hyper-parameters of this machine
 
     seed: int = 0
@@ -182,6 +183,21 @@ class JointEmbedding(ABC):
         return out
 
     @final
+    def fit_transform(
+        self,
+        views: Mapping[str, ArrayLike | StepTable],
+        labels: LabelsLike = None,
+        groups: LabelsLike = None,
+    ) -> dict[str, FloatArray]:
+        """Fit, and return modality → (n, k) points of the same rows."""
+        return self.fit(views, labels, groups).transform_views(views)
+
+    @final
+    def transform_views(self, views: Mapping[str, ArrayLike | StepTable]) -> dict[str, FloatArray]:
+        """Map rows of several modalities: modality → (n, k) points. Raises as `transform` does."""
+        return {modality: self.transform(modality, x) for modality, x in views.items()}
+
+    @final
     def save(self, folder: str | PathLike[str]) -> None:
         """Write the model to `folder` (see `methods/_files.py`): tensors and JSON, no code.
 
@@ -201,9 +217,32 @@ class JointEmbedding(ABC):
                 "can be written to and has room."
             ) from error
 
-    def hyperparameters(self) -> dict[str, Any]:
-        """Return name → value of what was chosen by the user."""
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return hyper-parameter → value, as scikit-learn's `clone` wants it."""
         return {each.name: getattr(self, each.name) for each in fields(self) if each.init}
+
+    @final
+    def set_params(self, **params: Any) -> Self:
+        """Change hyper-parameters; what was learned stays until the next `fit`.
+
+        Raises:
+            InputError: An unknown hyper-parameter, or a value that breaks its rule; then nothing
+                changes.
+        """
+        if strange := sorted(params.keys() - self.get_params()):
+            raise InputError(
+                f"{self.name} has no hyper-parameter {strange[0]!r}. "
+                f"It has: {', '.join(self.get_params())}."
+            )
+        vars(self).update(type(self)(**(self.get_params() | params)).get_params())
+        return self
+
+    def saved_params(self) -> dict[str, Any]:
+        """Return the hyper-parameters that belong to the model and not to this machine."""
+        return {k: v for k, v in self.get_params().items() if k not in self.not_saved}
+
+    def prepare(self) -> None:  # noqa: B027 - as a rule there is nothing to load
+        """Load what the first `fit` would load, so that its time is that of fitting alone."""
 
     def learned(self) -> dict[str, Any]:
         """Return what `fit` learned, name → arrays, numbers, strings, and mappings of these."""
@@ -279,70 +318,9 @@ class JointEmbedding(ABC):
         elif paired:
             check_same_length(checked, "rows are paired unless `labels` is a mapping")
         return Rows(
-            checked,
-            labels_by_view(labels, "labels", checked),
-            labels_by_view(groups, "groups", checked),
-            paired,
-            self._reads(steps),
+            views=checked,
+            labels=labels_by_view(labels, "labels", checked),
+            groups=labels_by_view(groups, "groups", checked),
+            paired=paired,
+            steps=self._reads(steps),
         )
-
-
-def check_number(
-    name: str,
-    value: object,
-    *,
-    whole: bool = False,
-    at_least: float | None = None,
-    above: float | None = None,
-    at_most: float | None = None,
-) -> None:
-    """Check a hyper-parameter that is a number.
-
-    >>> check_number("margin", -1.0, above=0)
-    Traceback (most recent call last):
-    earsight.errors.InputError: `margin` must be a number above 0; got -1.0.
-    """
-    right_kind = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
-    try:
-        number = float(value) if right_kind else float("nan")  # type: ignore[arg-type]
-    except OverflowError:
-        number = float("inf")
-    inside = (
-        np.isfinite(number)
-        and (at_least is None or number >= at_least)
-        and (above is None or number > above)
-        and (at_most is None or number <= at_most)
-    )
-    if not inside:
-        bounds = {"of at least": at_least, "above": above, "of at most": at_most}
-        rule = " and ".join(
-            f" {word} {bound}" for word, bound in bounds.items() if bound is not None
-        )
-        noun = "a whole number" if whole else "a number"
-        raise InputError(f"`{name}` must be {noun}{rule}; got {value!r}.")
-
-
-def check_choice(name: str, value: object, choices: Collection[object]) -> None:
-    """Check a hyper-parameter that is one of a few values.
-
-    >>> check_choice("mining", "soft", ["all", "hard"])
-    Traceback (most recent call last):
-    earsight.errors.InputError: `mining` must be one of 'all', 'hard'; got 'soft'.
-    """
-    if value not in choices:
-        raise InputError(f"`{name}` must be one of {', '.join(map(repr, choices))}; got {value!r}.")
-
-
-def resolve_components(wanted: int | None, rank: int, of: str) -> int:
-    """Return how many dimensions to use: `wanted`, or min(10, rank) where that is None.
-
-    >>> resolve_components(10, 9, "cluster_cca on 10 classes")
-    Traceback (most recent call last):
-    earsight.errors.InputError: `n_components` must be at most 9, the rank of cluster_cca on 10
-    classes; got 10.
-    """
-    if wanted is None:
-        return min(10, rank)
-    if wanted > rank:
-        raise InputError(f"`n_components` must be at most {rank}, the rank of {of}; got {wanted}.")
-    return wanted

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 from earsight import discovery
 from earsight.arrays import FloatArray
 from earsight.errors import InputError
-from earsight.methods._base import JointEmbedding, Rows, check_choice, check_number
-from earsight.methods._learned import check_same
+from earsight.methods._base import JointEmbedding, Rows
+from earsight.methods._checks import check_choice, check_number, check_same
 
 SUPERVISED, UNSUPERVISED = "concord", "cca"
 

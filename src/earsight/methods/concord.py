@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from earsight.arrays import FloatArray, IntArray, Labels
-from earsight.methods._base import JointEmbedding, Rows, check_choice, check_number
-from earsight.methods._learned import check_array, check_same
+from earsight.methods._base import JointEmbedding, Rows
+from earsight.methods._checks import check_array, check_choice, check_number, check_same
 from earsight.methods._posterior.ensemble import MAX_EXACT, Pool, fit_pool
 from earsight.methods._posterior.pair_term import OwnHalf, canonical, joined
 from earsight.methods._posterior.posteriors import (

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from earsight.methods._base import Rows, check_choice
+from earsight.methods._base import Rows
+from earsight.methods._checks import check_choice
 from earsight.methods._deep.deep_cca import Canonical, DeepCCA
 from earsight.methods.cca import CCA
 

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from earsight.arrays import FloatArray
-from earsight.methods._base import JointEmbedding, Rows, check_choice
-from earsight.methods._learned import check_array, check_same
+from earsight.methods._base import JointEmbedding, Rows
+from earsight.methods._checks import check_array, check_choice, check_same
 from earsight.methods._posterior.classifiers import Classifier, fit_classifier
 from earsight.methods._posterior.posteriors import (
     HEADS,

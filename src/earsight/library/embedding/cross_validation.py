@@ -21,7 +21,7 @@ from earsight.library.embedding.extraction import MODALITIES, Sources, bridge_ro
 from earsight.library.embedding.joint_space import Space
 from earsight.library.embedding.paired_rows import NO_LABEL, PairedRows
 from earsight.library.progress import Progress
-from earsight.methods._base import JointEmbedding
+from earsight.methods import JointEmbedding
 from earsight.retrieval import evaluate
 
 WEIGHT = 0.5  # the bridge's share where a learned part stands beside it

@@ -15,9 +15,13 @@ import numpy as np
 from earsight.arrays import FloatArray, unit_rows
 from earsight.errors import InputError, LibraryError, ModelFileError
 from earsight.library.embedding.extraction import TEXT, TYPED, WORDS, bridge_role
-from earsight.methods._base import JointEmbedding
-from earsight.methods._files import HEADER as MODEL
-from earsight.methods._files import TENSORS, model_files, read_model
+from earsight.methods import (
+    MODEL_FILE,
+    TENSORS_FILE,
+    JointEmbedding,
+    model_files,
+    read_model,
+)
 from earsight.untrusted import parse_json
 
 HEADER, BRIDGE, LEARNED = "space.json", "bridge", "learned"
@@ -147,7 +151,7 @@ def is_file(name: str) -> bool:
     """
     part, _, file = name.rpartition("/")
     if part in (BRIDGE, LEARNED):
-        return file == MODEL or TENSORS.fullmatch(file) is not None
+        return file == MODEL_FILE or TENSORS_FILE.fullmatch(file) is not None
     return name == HEADER
 
 

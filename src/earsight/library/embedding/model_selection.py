@@ -21,7 +21,7 @@ from earsight.library.embedding.joint_space import Space, method_name
 from earsight.library.embedding.paired_rows import NO_LABEL, PairedRows, load_pairs
 from earsight.library.embedding.settings import Settings
 from earsight.library.progress import Progress, Silent
-from earsight.methods._base import JointEmbedding
+from earsight.methods import JointEmbedding
 from earsight.metrics import paired_bootstrap
 
 LEARN_VERSION = 4  # raised when the same clips would give another embedding

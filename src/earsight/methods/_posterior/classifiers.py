@@ -10,8 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from earsight.arrays import FloatArray, IntArray
-from earsight.methods._base import check_number
-from earsight.methods._learned import check_array, check_same
+from earsight.methods._checks import check_array, check_number, check_same
 from earsight.methods._posterior.kernel_ridge import Kernel, Problem, Scaling, squared_distances
 from earsight.methods._posterior.posteriors import softmax
 

@@ -7,8 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from earsight.arrays import FloatArray, IntArray, Labels
-from earsight.methods._base import check_choice, check_number
-from earsight.methods._learned import check_array
+from earsight.methods._checks import check_array, check_choice, check_number
 from earsight.methods._posterior.kernel_ridge import (
     Kernel,
     Problem,

@@ -12,7 +12,7 @@ from typing import Literal, Self
 import numpy as np
 
 from earsight.arrays import FloatArray, IntArray
-from earsight.methods._learned import check_array
+from earsight.methods._checks import check_array
 from earsight.methods._posterior.posteriors import log_loss, softmax
 
 Kernel = Literal["rbf", "narrow", "laplacian", "linear"]
