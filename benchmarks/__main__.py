@@ -52,6 +52,12 @@ def main(words: list[str]) -> int:
     if unknown:
         print(f"There is no benchmark {unknown[0]!r}. There are: {', '.join(names())}.")
         return 2
+    if not quick and (changed := changes()):
+        print(
+            "A published page must come from a commit; these files differ from it:\n"
+            f"{changed}\nCommit or stash them, or look with --quick."
+        )
+        return 2
     out = OUT / "quick" if quick else OUT
     failed = [name for name in wanted if not run(name, out, quick)]
     if not quick:
@@ -61,6 +67,15 @@ def main(words: list[str]) -> int:
     if failed:
         print(f"failed: {', '.join(failed)}")
     return 1 if failed else 0
+
+
+def changes() -> str:
+    """Return what differs from the commit in the code that is measured; nothing outside git."""
+    command = ["git", "-C", str(ROOT), "status", "--porcelain", "--", "src", "benchmarks"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.rstrip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def run(name: str, out: Path, quick: bool) -> bool:

@@ -111,7 +111,7 @@ WAYS: dict[str, Callable[[Sequence[Pair]], tuple[Scores, Scores]]] = {
 
 
 def places(scores: Scores) -> np.ndarray:
-    """Return the place of each query's own half, from 1; of equal scores the mean place."""
+    """Return the place of each query's paired item, from 1; of equal scores the mean place."""
     own = np.diag(scores)[:, None]
     return 1 + (scores > own).sum(axis=1) + ((scores == own).sum(axis=1) - 1) / 2
 
@@ -183,7 +183,7 @@ def through_a_library(per_class: int) -> dict[str, dict[str, str]]:
                     clips.append(clip.path)
                     for name, results in orders(answer.results).items():
                         asked.setdefault(name, []).append(_firsts(results, clip.label))
-    columns = ("own half first, of all", "own half first, of its class",
+    columns = ("paired item first, of all", "paired item first, of its class",
                "right class first, own taken out")  # fmt: skip
     return {
         f"drawn, through a library: {name}": {"queries": f"{len(clips)}"}

@@ -114,11 +114,11 @@ def _hits_at(keys: Distances, k: int) -> FloatVector:
 
 
 @dataclass(frozen=True)
-class OwnRanks:
-    """Where each query's own other half stands.
+class PairedRanks:
+    """Where each query's paired item stands.
 
     Attributes:
-        nearer: (n,) items nearer than the own half.
+        nearer: (n,) items nearer than the paired item.
         tied: (n,) items as near as it, itself included.
     """
 
@@ -139,20 +139,20 @@ class OwnRanks:
         )
 
     def recall(self, k: int) -> FloatVector:
-        """Probability that the own half is among the first k, (n,)."""
+        """Probability that the paired item is among the first k, (n,)."""
         return np.clip((k - self.nearer) / self.tied, 0.0, 1.0)
 
 
-def own_ranks(distance: Distances, own: IntVector) -> OwnRanks:
+def paired_ranks(distance: Distances, own: IntVector) -> PairedRanks:
     """Find where item `own[i]` stands in the ranking of query i.
 
-    >>> ranks = own_ranks(np.array([[5, 0, 5, 9]], dtype=np.int32), np.array([2]))
+    >>> ranks = paired_ranks(np.array([[5, 0, 5, 9]], dtype=np.int32), np.array([2]))
     >>> ranks.rank(), ranks.recall(2)
     (array([2.5]), array([0.5]))
     """
     reference = np.take_along_axis(distance, own[:, None], axis=1)
     nearer = np.count_nonzero(distance < reference, axis=1)
-    return OwnRanks(nearer, np.count_nonzero(distance == reference, axis=1))
+    return PairedRanks(nearer, np.count_nonzero(distance == reference, axis=1))
 
 
 def chance_average_precision(n_relevant: npt.ArrayLike, n_gallery: int) -> FloatVector:
@@ -180,6 +180,7 @@ def paired_bootstrap(
     better: npt.ArrayLike,
     worse: npt.ArrayLike,
     groups: npt.ArrayLike | None = None,
+    *,
     n: int = 10_000,
     seed: int = 0,
 ) -> float:

@@ -101,7 +101,7 @@ def test_a_star_stays_in_its_folder_as_on_a_disk(
 def test_a_fit_moves_the_rows_that_it_reads(
     tmp_path: Path, s3: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each pass once, and a block to begin with, though four parts are cut from the file."""
+    """Each pass once, though four parts are cut from the file."""
     rng, far, near = np.random.default_rng(0), Remote("clips", "rows.h5"), tmp_path / "rows.h5"
     labels = rng.integers(0, 5, 40_000)
     views = {m: rng.normal(size=(len(labels), d)).astype("f4") for m, d in (("a", 50), ("b", 99))}

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from _spy import (
 from earsight import discovery
 from earsight.datasets import synthetic
 from earsight.errors import FeatureFileError, InputError
-from earsight.experiments import provenance
-from earsight.experiments.compare import Comparison, Wishes, compare
+from earsight.experiments import provenance, results
+from earsight.experiments.compare import Comparison, Options, compare
 from earsight.experiments.document import has_block, replace_block, write_page
 from earsight.experiments.inputs import open_source
 from earsight.experiments.official import read_looks
@@ -41,7 +42,7 @@ METHODS_PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
 
 def test_results_are_kept_method_by_method(tmp_path: Path, spy: type[Spy]) -> None:
     file, data = tmp_path / "out.json", drawn()
-    compare(data, ["spy", "cca"], QUICK, wishes=Wishes(json=file))
+    compare(data, ["spy", "cca"], QUICK, options=Options(json=file))
     record = json.loads(file.read_text())["spy"]
     assert set(DIRECTIONS) <= set(record)
     assert {"map", "map_std", "recall@1", "recall@10"} <= set(record["audio->visual"])
@@ -49,12 +50,12 @@ def test_results_are_kept_method_by_method(tmp_path: Path, spy: type[Spy]) -> No
     assert record["about"]["data"]["sha256"] == provenance.checksum(data)
     assert record["about"]["versions"]["numpy"] == np.__version__
     n = len(spy.fits)
-    again = compare(data, ["cca", "spy", "spy:random=no"], QUICK, wishes=Wishes(json=file))
+    again = compare(data, ["cca", "spy", "spy:random=no"], QUICK, options=Options(json=file))
     assert again.kept == ["cca", "spy"]
     assert len(spy.fits) == n + 4  # the third alone
     held = again.results[1].directions["audio->visual"]["against"]
     assert 0 < held["p_map"] <= 1  # of kept queries
-    compare(data, ["spy"], QUICK, wishes=Wishes(json=file, again=True))
+    compare(data, ["spy"], QUICK, options=Options(json=file, again=True))
     assert len(spy.fits) == n + 4 + 6
     assert set(json.loads(file.read_text())) == {"cca", "spy", "spy:random=no"}
 
@@ -72,33 +73,33 @@ def test_a_comparison_that_was_stopped_goes_on(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(JointEmbedding, "fit", stopped)
-        compare(data, ["spy", "cluster_cca"], QUICK, wishes=Wishes(json=file))
+        compare(data, ["spy", "cluster_cca"], QUICK, options=Options(json=file))
     n = len(spy.fits)
-    found = compare(data, ["spy", "cluster_cca"], QUICK, wishes=Wishes(json=file))
+    found = compare(data, ["spy", "cluster_cca"], QUICK, options=Options(json=file))
     assert found.kept == ["spy"] and len(spy.fits) == n
     assert not found.failed
 
 
 def test_failures_and_damaged_figures_are_tried_again(tmp_path: Path, spy: type[Spy]) -> None:
     file, data = tmp_path / "out.json", drawn()
-    compare(data, ["spy", "zero_shot"], QUICK, wishes=Wishes(json=file))
+    compare(data, ["spy", "zero_shot"], QUICK, options=Options(json=file))
     (tmp_path / "out.queries" / "spy.npz").write_bytes(b"PK damaged")
     n = len(spy.fits)
-    again = compare(data, ["spy", "zero_shot"], QUICK, wishes=Wishes(json=file))
+    again = compare(data, ["spy", "zero_shot"], QUICK, options=Options(json=file))
     assert again.kept == [] and len(spy.fits) == 2 * n
 
 
 def test_results_of_another_comparison_are_not_mixed(tmp_path: Path) -> None:
     file = tmp_path / "out.json"
-    compare(drawn(), ["cca"], QUICK, wishes=Wishes(json=file))
+    compare(drawn(), ["cca"], QUICK, options=Options(json=file))
     for data, protocol in ((drawn(100), QUICK), (drawn(), Protocol(folds=3, seeds=1))):
         with pytest.raises(InputError, match="other data or another protocol"):
-            compare(data, ["cca"], protocol, wishes=Wishes(json=file))
-    compare(drawn(100), ["mean_cca"], QUICK, wishes=Wishes(json=file, again=True))
+            compare(data, ["cca"], protocol, options=Options(json=file))
+    compare(drawn(100), ["mean_cca"], QUICK, options=Options(json=file, again=True))
     assert list(json.loads(file.read_text())) == ["mean_cca"]
     file.write_text('{"a": 1}')
     with pytest.raises(InputError, match="not the result of a comparison"):
-        compare(drawn(), ["cca"], QUICK, wishes=Wishes(json=file))
+        compare(drawn(), ["cca"], QUICK, options=Options(json=file))
     assert file.read_text() == '{"a": 1}'
 
 
@@ -125,17 +126,52 @@ def test_the_commit_is_our_own_or_none(tmp_path: Path, monkeypatch: pytest.Monke
     assert provenance.commit.__wrapped__() is None
 
 
+def test_a_table_is_not_published_from_changed_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, commits = tmp_path / "page.md", iter(["0123456789ab", "0123456789ab-dirty"])
+    page.write_text("<!-- ours cross-validation --><!-- /ours cross-validation -->")
+    monkeypatch.setattr(results, "commit", lambda: "0123456789ab")
+    found = compare(drawn(), ["cca"], QUICK, name="ours")
+    monkeypatch.setattr(provenance, "commit", lambda: next(commits))
+    write_page(page, found, "Ours.", None)
+    assert "commit 0123456789ab." in page.read_text()
+    with pytest.raises(InputError, match=r"must come from a commit; files in .* differ from it"):
+        write_page(page, found, "Ours.", None)
+    found.results[0].about["commit"] += "-dirty"
+    monkeypatch.setattr(provenance, "commit", lambda: "0123456789ab")
+    with pytest.raises(InputError, match=r"the result of cca was kept by changed code.*--again"):
+        write_page(page, found, "Ours.", None)
+
+
+def test_code_that_was_changed_is_dirty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "src" / "earsight"
+    (package / "experiments").mkdir(parents=True)
+    own = package / "experiments" / "provenance.py"
+    own.write_text("")
+    git = ("git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@x")
+    for command in (("init", "-q"), ("add", "."), ("commit", "-qm", "all")):
+        subprocess.run([*git, *command], check=True)
+    monkeypatch.setattr(provenance, "__file__", str(own))
+    clean = provenance.commit.__wrapped__()
+    assert clean is not None and len(clean) >= 12 and "-" not in clean
+    (tmp_path / "README.md").write_text("no code")
+    assert provenance.commit.__wrapped__() == clean
+    (package / "new.py").write_text("")
+    assert provenance.commit.__wrapped__() == f"{clean}-dirty"
+
+
 def test_looks_at_an_official_test_are_logged(tmp_path: Path) -> None:
     log, file, data = tmp_path / "log", tmp_path / "out.json", drawn(split=split_of(120, 40))
     protocol = Protocol(official_test=True, seeds=2)
     for methods in (["cca"], ["cca", "mean_cca"], ["zero_shot"]):
-        wishes = Wishes(json=file, log=log)
-        found = compare(data, methods, protocol, name="ours", wishes=wishes)
+        options = Options(json=file, log=log)
+        found = compare(data, methods, protocol, name="ours", options=options)
     looks = read_looks(log)
     assert [look["method"] for look in looks] == ["cca", "mean_cca", "zero_shot"]
     assert all(look["data"] == "ours" and look["date"] for look in looks)
     assert looks[0]["audio->visual"]["map"] > 0 and looks[2]["error"] == found.results[0].error
-    compare(data, ["cca"], QUICK, wishes=Wishes(log=log))
+    compare(data, ["cca"], QUICK, options=Options(log=log))
     assert len(read_looks(log)) == 3
 
 
@@ -143,9 +179,9 @@ def test_a_look_that_is_broken_off_is_logged(tmp_path: Path, spy: type[Spy]) -> 
     def stop(line: str) -> None:
         raise KeyboardInterrupt
 
-    wishes, data = Wishes(log=tmp_path / "log"), drawn(split=split_of(120, 40))
+    options, data = Options(log=tmp_path / "log"), drawn(split=split_of(120, 40))
     with pytest.raises(KeyboardInterrupt):
-        compare(data, ["spy"], Protocol(official_test=True), wishes=wishes, told=stop)
+        compare(data, ["spy"], Protocol(official_test=True), options=options, told=stop)
     (look,) = read_looks(tmp_path / "log")
     assert look["method"] == "spy" and look["error"] == "stopped"
 
@@ -156,8 +192,8 @@ def test_a_look_that_is_broken_off_is_logged(tmp_path: Path, spy: type[Spy]) -> 
 @pytest.mark.parametrize("protocol", [QUICK, Protocol(official_test=True)])
 def test_trec_eval_agrees(tmp_path: Path, protocol: Protocol) -> None:
     data = drawn(200, split=split_of(200, 80), labels=np.arange(200) % 3)
-    wishes = Wishes(trec=tmp_path / "trec", log=tmp_path / "log")
-    (result,) = compare(data, ["cca"], protocol, wishes=wishes).results
+    options = Options(trec=tmp_path / "trec", log=tmp_path / "log")
+    (result,) = compare(data, ["cca"], protocol, options=options).results
     for direction in DIRECTIONS:
         name = direction.replace("->", "-")
         with (tmp_path / "trec" / f"{name}.qrels").open() as file:
@@ -185,13 +221,13 @@ def test_trec_eval_agrees(tmp_path: Path, protocol: Protocol) -> None:
 
 def test_run_files_that_are_asked_for_later_are_made(tmp_path: Path) -> None:
     data, file = drawn(), tmp_path / "out.json"
-    compare(data, ["cca"], QUICK, wishes=Wishes(json=file))
-    wishes = Wishes(json=file, trec=tmp_path / "trec")
-    assert compare(data, ["cca"], QUICK, wishes=wishes).kept == []
-    assert compare(data, ["cca"], QUICK, wishes=wishes).kept == ["cca"]
-    other = Wishes(json=tmp_path / "other.json", trec=wishes.trec)
-    compare(drawn(90), ["cca"], QUICK, wishes=other)
-    assert compare(data, ["cca"], QUICK, wishes=wishes).kept == []
+    compare(data, ["cca"], QUICK, options=Options(json=file))
+    options = Options(json=file, trec=tmp_path / "trec")
+    assert compare(data, ["cca"], QUICK, options=options).kept == []
+    assert compare(data, ["cca"], QUICK, options=options).kept == ["cca"]
+    other = Options(json=tmp_path / "other.json", trec=options.trec)
+    compare(drawn(90), ["cca"], QUICK, options=other)
+    assert compare(data, ["cca"], QUICK, options=options).kept == []
 
 
 def test_figures_of_each_query(tmp_path: Path, spy: type[Spy]) -> None:
@@ -211,9 +247,9 @@ def test_published_figures_stand_beside_ours_where_the_protocol_is_theirs(tmp_pa
     data = drawn(split=split_of(120, 40))
     assert figures_for("wikipedia", QUICK) == () == figures_for("data", QUICK)
     assert figures_for("vegas", QUICK) == () != figures_for("vegas", Protocol(folds=5))
-    wishes = Wishes(log=tmp_path / "log")
+    options = Options(log=tmp_path / "log")
     official = Protocol(official_test=True)
-    found = compare(data, ["cca", "mean_cca"], official, name="wikipedia", wishes=wishes)
+    found = compare(data, ["cca", "mean_cca"], official, name="wikipedia", options=options)
     first, second = tables(found)
     assert {row[first.columns.index("±")] for row in first.rows} == {""}  # one fit each
     at = first.columns.index("published")
@@ -227,15 +263,15 @@ def test_published_figures_stand_beside_ours_where_the_protocol_is_theirs(tmp_pa
 
 
 def test_map_by_output_size(tmp_path: Path) -> None:
-    wishes = Wishes(sizes=(2, 3, 40), json=tmp_path / "out.json")
+    options = Options(sizes=(2, 3, 40), json=tmp_path / "out.json")
     data = drawn()
-    (result,) = compare(data, ["cca"], QUICK, wishes=wishes).results
+    (result,) = compare(data, ["cca"], QUICK, options=options).results
     (alone,) = compare(data, ["cca:n_components=3"], QUICK).results
     assert result.sizes["3"] == {d: alone.directions[d]["map"] for d in DIRECTIONS}
     assert "at most" in result.sizes["40"]["error"] and result.error is None
-    assert compare(data, ["cca"], QUICK, wishes=wishes).kept == ["cca"]
-    more = Wishes(sizes=(4,), json=wishes.json)
-    assert compare(data, ["cca"], QUICK, wishes=more).kept == []
+    assert compare(data, ["cca"], QUICK, options=options).kept == ["cca"]
+    more = Options(sizes=(4,), json=options.json)
+    assert compare(data, ["cca"], QUICK, options=more).kept == []
 
 
 # Sources and pages
@@ -256,7 +292,9 @@ def test_sources(tmp_path: Path) -> None:
             open_source(f"{name}:{tmp_path}")
 
 
-def test_a_page_keeps_its_own_words(tmp_path: Path) -> None:
+def test_a_page_keeps_its_own_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (results, provenance):
+        monkeypatch.setattr(module, "commit", lambda: "0123456789ab")
     page, log = tmp_path / "methods.md", tmp_path / "log"
     own = ["# Methods, *by hand* \\1", "## cca\nTwo sentences.", "The end — truly."]
     blocks = ["ours cross-validation", "ours cross-validation: cca", "official-test log"]
@@ -309,4 +347,4 @@ def test_the_page_has_a_place_for_each_table_that_its_commands_make() -> None:
 
 
 def test_a_comparison_that_found_nothing_has_no_table() -> None:
-    assert tables(Comparison("x", "x", QUICK)) == []
+    assert tables(Comparison(name="x", source="x", protocol=QUICK)) == []

@@ -9,7 +9,7 @@ import torch
 
 import earsight
 from earsight.errors import InputError, TrainingError
-from earsight.experiments.compare import Wishes, compare
+from earsight.experiments.compare import Options, compare
 from earsight.experiments.protocol import Protocol
 from earsight.experiments.train import train as train_and_keep
 from earsight.features import FeatureSequence, PairedFeatures, StepTable, write_features
@@ -348,8 +348,8 @@ def test_a_comparison_reads_the_steps_of_a_file(tmp_path: Path) -> None:
 
     def compared(name: str) -> dict[str, float]:
         data = read_features(tmp_path / f"{name}.h5")
-        wishes = Wishes(json=tmp_path / "out.json")
-        found = compare(data, methods, Protocol(folds=2, seeds=1), wishes=wishes)
+        options = Options(json=tmp_path / "out.json")
+        found = compare(data, methods, Protocol(folds=2, seeds=1), options=options)
         told[:] = found.kept
         assert not found.failed
         return {result.method: result.score for result in found.results}

@@ -146,7 +146,7 @@ def test_few_rows_train_to_the_end_and_say_so() -> None:
     assert "none held out" in Toy(epochs=1).fit(VIEWS, LABELS, groups).stopped_
 
 
-def test_without_labels_the_map_is_that_of_the_own_half() -> None:
+def test_without_labels_the_map_is_that_of_thepair_term() -> None:
     z = np.eye(3)
     rows = Rows(views={"audio": z, "visual": z})
     assert trainer.held_out_map({"audio": z, "visual": z}, rows) == 1.0

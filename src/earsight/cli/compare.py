@@ -39,8 +39,8 @@ def compare(
         typer.Option(
             "--methods",
             "-m",
-            help="Such as cca,tnn:margin=0.3; tnn:pooling=gru reads sequences. all: every one, the "
-            "default. Of features: s_dcca.",
+            help="Such as cca,tnn:margin=0.3; tnn:pooling=gru reads sequences. Default: those "
+            "worth choosing; all: every one. Of features: s_dcca.",
         ),
     ] = None,
     audio: Annotated[
@@ -106,17 +106,28 @@ def compare(
     With --audio and --visual it is the features that are compared, as in the paper's table I:
     every pair of them on the same rows, with the weights that are here.
     """
-    from earsight.experiments.compare import Wishes, split_specs
+    from earsight.experiments.compare import Options, split_specs
     from earsight.experiments.compare import compare as run
     from earsight.experiments.protocol import Protocol
 
     printed = json_file == _STDOUT
-    wishes = Wishes(None if printed else json_file, again, trec, log, _numbers(sizes), against)
+    options = Options(
+        json=None if printed else json_file,
+        again=again,
+        trec=trec,
+        log=log,
+        sizes=_numbers(sizes),
+        against=against,
+    )
+    if markdown is not None:
+        from earsight.experiments.provenance import check_clean
+
+        check_clean()  # before anything takes long
     if plot is not None:
         from earsight.experiments.plots import require_matplotlib
 
         require_matplotlib()
-    protocol = Protocol(folds, seeds, official_test, max_folds)
+    protocol = Protocol(folds=folds, seeds=seeds, official_test=official_test, max_folds=max_folds)
     if audio is not None or visual is not None:
         from earsight.cli.by_features import compare_features
         from earsight.experiments.reproduce import TABLE_1_METHOD
@@ -133,7 +144,7 @@ def compare(
             {"audio": audio, "visual": visual},
             split_specs(methods or TABLE_1_METHOD),
             protocol,
-            wishes,
+            options,
             printed=printed,
             told=Sparingly(),
             done=_done,
@@ -143,10 +154,10 @@ def compare(
     described = _described(given, protocol.describe(given.data))
     say(described)
     comparison = run(
-        *(given.data, split_specs(methods or "all"), protocol),
+        *(given.data, split_specs(methods), protocol),
         name=given.name,
         source=given.asked,
-        wishes=wishes,
+        options=options,
         told=Sparingly(),
         done=_done,
     )
@@ -196,7 +207,7 @@ def opened(source: str, features: str | None = None) -> "Source":
     data, note = paired_features(folder)
     if note:
         say(note)
-    return Source(folder.resolve().name, source, data)
+    return Source(name=folder.resolve().name, asked=source, data=data)
 
 
 def _described(given: "Source", how: str) -> str:
@@ -278,12 +289,14 @@ def reproduce(
 
     table1: S-DCCA by features. table2: CCA, DCCA, S-DCCA, TNN on VGGish and Inception features.
     """
-    from earsight.experiments.compare import Wishes
+    from earsight.experiments.compare import Options
     from earsight.experiments.reproduce import reproduce as run
 
     printed = json_folder == _STDOUT
-    wishes = Wishes(json=None if printed else json_folder, again=again, log=log)
-    lines, missing = run(which, features, seeds=seeds, wishes=wishes, told=Sparingly(), done=_done)
+    options = Options(json=None if printed else json_folder, again=again, log=log)
+    lines, missing = run(
+        which, features, seeds=seeds, options=options, told=Sparingly(), done=_done
+    )
     if printed:
         rows = [vars(line) | {"result": line.result.as_json()} for line in lines]
         out(json.dumps(rows, default=str))

@@ -9,6 +9,7 @@ from pathlib import Path
 from earsight.errors import InputError
 from earsight.experiments.compare import Comparison
 from earsight.experiments.official import read_looks
+from earsight.experiments.provenance import check_clean
 from earsight.experiments.results import Result
 from earsight.experiments.table import explained, sizes_table, tables, title_of, trained
 
@@ -52,8 +53,15 @@ def write_page(path: Path, comparison: Comparison, described: str, log: Path | N
         The names of the blocks written.
 
     Raises:
-        InputError: The page cannot be read, or has no place for the table.
+        InputError: The page cannot be read, or has no place for the table; or the code, now or
+            when a result was kept, is not that of a commit.
     """
+    check_clean()
+    if old := [r.method for r in comparison.results if str(r.about["commit"]).endswith("-dirty")]:
+        raise InputError(
+            f"A published table must come from commits; the result of {old[0]} was kept by changed "
+            "code. Fit it again (--again)."
+        )
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

@@ -50,20 +50,12 @@ def tables(comparison: Comparison) -> list[Table]:
     if not ranked:
         return []
     published = figures_for(comparison.name, comparison.protocol)
-    directions = list(ranked[0].directions)
-    return [
-        _table(direction, number, comparison, ranked, published)
-        for number, direction in enumerate(directions)
-    ]
+    return [_table(number, comparison, published) for number in range(len(ranked[0].directions))]
 
 
-def _table(
-    direction: str,
-    number: int,
-    comparison: Comparison,
-    ranked: list[Result],
-    published: tuple[Published, ...],
-) -> Table:
+def _table(number: int, comparison: Comparison, published: tuple[Published, ...]) -> Table:
+    ranked = [result for result in comparison.ranked() if result.error is None]
+    direction = [*ranked[0].directions][number]
     first = ranked[0].directions[direction]
     labelled, paired = "map" in first, "mrr" in first
     recalls = [k for k in _KS if f"recall@{k}" in first]
@@ -168,7 +160,7 @@ def _notes(
 def explained(comparison: Comparison) -> str:
     """Return what the columns mean, once for all directions."""
     text = (
-        "MAP by class over the whole ranking, recall and rank by the query's own other half; "
+        "MAP by class over the whole ranking, recall and rank by the query's paired item; "
         "mean over folds and seeds, ± the standard deviation."
     )
     if comparison.reference is not None:

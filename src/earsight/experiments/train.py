@@ -121,8 +121,6 @@ def check_score(folder: Path, score: PairedFeatures | None) -> None:
 def scored(model: Any, score: PairedFeatures) -> dict[str, dict[str, float]]:
     """Return direction → name → figure, of other features ranked by a model."""
     ks = (1, 5, 10)
-    embedded = {
-        modality: model.transform(modality, x) for modality, x in views_for(model, score).items()
-    }
+    embedded = model.transform_views(views_for(model, score))
     found = evaluate(embedded, labels=labels_of(score), ks=ks)
     return {f"{a}->{b}": figures_of(one, score, ks) for (a, b), one in found.items()}

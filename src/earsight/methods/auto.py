@@ -17,8 +17,8 @@ SUPERVISED, UNSUPERVISED = "concord", "cca"
 class Auto(JointEmbedding):
     """The learner that Earsight recommends: one if `fit` gets labels, another if it does not.
 
-    With labels it is `concord`, without them `cca`: `contrastive` may find the own half more often,
-    but where it does it can rank by class much worse (docs/methods.md).
+    With labels it is `concord`, without them `cca`: `contrastive` may find the paired item more
+    often, but where it does it can rank by class much worse (docs/methods.md).
 
     Attributes:
         n_components: Width of the joint space, for a learner that lets it be chosen (cca does,

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Contrastive(DeepEmbedding):
-    """CCA, moved on by contrast: a row must find its own half among those of a batch.
+    """CCA, moved on by contrast: a row must find its paired item among those of a batch.
 
         −½ Σᵢ [log softmaxⱼ(sᵢⱼ / τ)ᵢ + log softmaxⱼ(sⱼᵢ / τ)ᵢ] / b,    sᵢⱼ = cos(f(xᵢ), g(yⱼ))
 
     (InfoNCE, both ways). Each branch is CCA's linear map, its columns times ρ, plus a small network
     whose last layer is zero at first: training starts from CCA and keeps the epoch with the best
-    held-out rank of the own half, CCA itself included. Below 400 rows (groups, where there are
+    held-out rank of the paired item, CCA itself included. Below 400 rows (groups, where there are
     any) nothing is held out, so nothing guards it: prefer `cca` there. Rows of one group are
     neither negatives of each other nor each other's answer. Labels are not used.
 
@@ -48,7 +48,7 @@ class Contrastive(DeepEmbedding):
 
     learning_rate: float = 3e-3
     batch_size: int = 100
-    patience: int | None = 30  # the rank of the own half falls for some epochs before it rises
+    patience: int | None = 30  # the rank of the paired item falls for some epochs before it rises
     temperature: float = 0.2
     hidden: tuple[int, ...] = (512,)
     activation: Activation = "relu"

@@ -29,6 +29,7 @@ class MeanCCA(LinearCCA):
     """
 
     name: ClassVar[str] = "mean_cca"
+    for_comparison_only: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = True
     needs_pairs: ClassVar[bool] = False
 

@@ -33,6 +33,7 @@ class SCM(JointEmbedding):
     """
 
     name: ClassVar[str] = "scm"
+    for_comparison_only: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = True
 
     classifier: Literal["auto", "svm", "logistic"] = "auto"

@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earsight.arrays import FloatArray, unit_rows
-from earsight.nearest import pair_distances, parts, rounding
-from earsight.retrieval import GRID
+from earsight.similarity import GRID, pair_distances, rounding
 from earsight.vectors._base import (
     FILTERED,
     Hit,
@@ -50,7 +49,8 @@ class HeldIndex:
         x = np.ldexp(x, -exponent)
         self._vectors = np.asfortranarray(x) if x.shape[1] < _SHORT else x  # (n, dim)
         lengths = np.empty(len(x))
-        for part in parts(len(x), _BLOCK):
+        for start in range(0, len(x), _BLOCK):
+            part = slice(start, start + _BLOCK)
             lengths[part] = np.linalg.norm(self._vectors[part].astype(np.float64), axis=1)
         inverse = np.divide(1.0, lengths, out=np.zeros(len(x)), where=lengths > 0)
         self._inverse = inverse.astype(np.float32)  # (n,)

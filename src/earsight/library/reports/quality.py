@@ -15,7 +15,7 @@ from earsight.library.reports.evaluate import (
     evaluate_library,
 )
 from earsight.metrics import chance_average_precision
-from earsight.retrieval import distance_blocks
+from earsight.similarity import distance_blocks
 from earsight.storage import Place
 
 K = 5  # answers that are looked at

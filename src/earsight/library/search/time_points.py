@@ -15,7 +15,7 @@ from earsight.arrays import FloatArray
 from earsight.features import FeatureSequence
 from earsight.library.embedding.extraction import bridge_role
 from earsight.library.embedding.joint_space import Space
-from earsight.retrieval import GRID
+from earsight.similarity import GRID
 from earsight.vectors import SequenceStore
 
 AROUND = 3  # seconds that are heard and seen as one

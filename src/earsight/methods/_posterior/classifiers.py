@@ -11,7 +11,7 @@ import numpy as np
 
 from earsight.arrays import FloatArray, IntArray
 from earsight.methods._checks import check_array, check_number, check_same
-from earsight.methods._posterior.kernel_ridge import Kernel, Problem, Scaling, squared_distances
+from earsight.methods._posterior.kernel_ridge import Kernel, KernelRidge, Scaling, squared_distances
 from earsight.methods._posterior.posteriors import softmax
 
 PLATT_ROUNDS = 100
@@ -219,22 +219,26 @@ def fit_classifier(
     name: str,
     x: FloatArray,
     codes: IntArray,
-    n_classes: int,
+    *,
     folds: Sequence[IntArray],
     order: IntArray,
 ) -> Classifier:
-    """Fit "svm" or "logistic" to rows (n, d) of classes 0 … C − 1, all present.
+    """Fit "svm" or "logistic" to rows (n, d) of classes 0 … C − 1, all present, in an order.
 
     The square root is taken or not by what a ridge regression of the same form, with exact
     held-out scores, says of the folds: its log-loss costs a fraction of fitting the classifier.
     """
+    n_classes = int(codes.max()) + 1
     targets = np.eye(n_classes)[codes]
 
     def loss(scaling: Scaling) -> float:
         rows = scaling.apply(x)
         squares = squared_distances(rows, rows) if name == "svm" else np.empty((0, 0))
         kind: Kernel = "rbf" if name == "svm" else "linear"
-        problem = Problem(rows, squares, np.arange(len(rows)), kind, scaling.n_varying)
+        chosen = np.arange(len(rows))
+        problem = KernelRidge(
+            rows=rows, squares=squares, chosen=chosen, kind=kind, d=scaling.n_varying
+        )
         return problem.solve(targets, codes, folds).loss
 
     scaling = min((Scaling.of(x, root) for root in (False, True)), key=loss)

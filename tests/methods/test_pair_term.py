@@ -1,11 +1,11 @@
-"""The own half: what its vectors are, what they are worth, and what may be paid for them."""
+"""The paired item: what its vectors are, what they are worth, and what may be paid for them."""
 
 import numpy as np
 import pytest
 
 import earsight
 from earsight.methods import Rows
-from earsight.methods._posterior.pair_term import GAINS, OwnHalf, _best, _Pairs, canonical
+from earsight.methods._posterior.pair_term import GAINS, PairTerm, _best, _Pairs, canonical
 
 
 def rows(n: int = 300, own: float = 1.0, seed: int = 0) -> tuple:
@@ -73,7 +73,7 @@ def test_more_columns_than_rows_lose_nothing() -> None:
 
 
 @pytest.mark.parametrize("own", [0.0, 1.0])
-def test_the_own_half_is_found_and_costs_little(own: float) -> None:
+def test_thepair_term_is_found_and_costs_little(own: float) -> None:
     (views, codes), (test, truth) = rows(own=own), rows(own=own, seed=1)
     model = earsight.method("concord").fit(views, labels=codes)
     plain = earsight.method("concord").fit(views, labels=dict.fromkeys(views, codes))
@@ -95,7 +95,7 @@ def test_what_lies_within_the_classes_is_taken_where_it_says_more() -> None:
     assert not earsight.method("concord").fit(few, labels=codes[:22]).within_
 
 
-def test_the_choice_keeps_the_map_unless_the_own_half_would_suffer() -> None:
+def test_the_choice_keeps_the_map_unless_thepair_term_would_suffer() -> None:
     score = np.array([[1.0, 0.996, 0.98, 0.90], [1.0, 0.997, 0.96, 0.94]])
     often = np.array([[0.1, 0.2, 0.3, 0.9], [0.1, 0.25, 0.4, 0.5]])
     for alone, expected in (
@@ -113,12 +113,12 @@ def test_no_pairs_too_few_or_nothing_in_common_leaves_it_out() -> None:
     folds = [np.arange(i, 60, 5) for i in range(5)]
     labels = dict.fromkeys(views, codes)
 
-    def choose(x: dict, y: np.ndarray, *, paired: bool = True) -> OwnHalf:
+    def choose(x: dict, y: np.ndarray, *, paired: bool = True) -> PairTerm:
         of = [f[f < len(y)] for f in folds]
         given = Rows(views=x, labels=dict.fromkeys(x, y), paired=paired)
-        return OwnHalf.choose(given, y, {name: p[: len(y)] for name in x}, of)
+        return PairTerm.choose(given, y, {name: p[: len(y)] for name in x}, of)
 
     assert labels and choose(views, codes).gain > 0
-    assert choose(views, codes, paired=False) == OwnHalf()
-    assert choose({name: x[:19] for name, x in views.items()}, codes[:19]) == OwnHalf()
-    assert choose({name: np.ones((60, 2)) for name in views}, codes) == OwnHalf()
+    assert choose(views, codes, paired=False) == PairTerm()
+    assert choose({name: x[:19] for name, x in views.items()}, codes[:19]) == PairTerm()
+    assert choose({name: np.ones((60, 2)) for name in views}, codes) == PairTerm()
