@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -84,17 +85,19 @@ class Concord(JointEmbedding):
         self.classes_, codes = class_codes(self.name, rows)
         keys, folds = _splits(rows, codes, self.seed)
         targets = {name: np.eye(len(self.classes_))[own] for name, own in codes.items()}
+        fits = {
+            name: partial(fit_ensemble, x, codes=codes[name], folds=folds[name], keys=keys[name])
+            for name, x in rows.views.items()
+        }
         ensembles, held_out = {}, {}
-        for name, x in rows.views.items():
-            split = {"codes": codes[name], "folds": folds[name], "keys": keys[name]}
-            ensembles[name], held_out[name] = fit_ensemble(x, targets[name], **split)
+        for name, fit in fits.items():
+            ensembles[name], held_out[name] = fit(targets[name])
         if rows.paired and all(len(x) <= MAX_EXACT for x in rows.views.values()):
             first, second = rows.views
             teachers = {first: held_out[second], second: held_out[first]}
-            for name, x in rows.views.items():
+            for name, fit in fits.items():
                 softer = (targets[name] + teachers[name]) / 2
-                split = {"codes": codes[name], "folds": folds[name], "keys": keys[name]}
-                ensemble, p = fit_ensemble(x, softer, **split, ridges=ensembles[name].ridges)
+                ensemble, p = fit(softer, ridges=ensembles[name].ridges)
                 if log_loss(p, codes[name]) < log_loss(held_out[name], codes[name]):
                     ensembles[name], held_out[name] = ensemble, p
         self._ensembles = ensembles

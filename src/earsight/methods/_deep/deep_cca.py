@@ -182,9 +182,7 @@ class _Problem:
         self.branches = Branches(model, rows, width, rng, skip=start is not None)
         self.module = self.branches.module
         for name, weights in () if start is None else start.weights.items():
-            network = self.branches.networks[name]
-            network.start_as(weights[:, :width])
-            network.skip.requires_grad_(False)  # the linear map stays
+            self.branches.networks[name].start_as(weights[:, :width], fixed=True)
 
     def loss(self, batch: Batch) -> "Tensor":
         """Return minus the sum of the canonical correlations."""

@@ -74,10 +74,11 @@ class Network(nn.Module):  # type: ignore[misc]
             h = h + nn.functional.linear(x, self.skip)
         return _ACTIVATIONS[self.output](h)
 
-    def start_as(self, weights: FloatArray) -> None:
+    def start_as(self, weights: FloatArray, *, fixed: bool = False) -> None:
         """Make it the linear map `weights` (d, k), plus hidden layers that give 0 at first.
 
-        Columns beyond those d, found in sequences, have no weight in that map.
+        Columns beyond those d, found in sequences, have no weight in that map. Where it is `fixed`,
+        the map stays as it is, and only the layers learn.
         """
         last = self.layers[-1].weight
         with torch.no_grad():
@@ -85,6 +86,7 @@ class Network(nn.Module):  # type: ignore[misc]
             linear = last if self.skip is None else self.skip
             linear.zero_()
             linear[:, : len(weights)] = torch.from_numpy(weights.T)
+        linear.requires_grad_(not fixed)
 
     def arrays(self, shift: FloatArray, scale: FloatArray) -> Arrays:
         """Return the network for `base.run_network`, with the standardisation before it.
