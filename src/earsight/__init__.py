@@ -29,7 +29,7 @@ _LAZY = {
 
 
 def method(name: str, **hyperparameters: Any) -> "JointEmbedding":
-    """Return a learner by its name, such as "cca" or "auto", with its hyper-parameters.
+    """Return a method by its name, such as "cca" or "auto", with its hyper-parameters.
 
     Raises:
         UnknownNameError: No such method; the names are listed.

@@ -1,4 +1,4 @@
-"""Learners of a joint embedding, one file each; every class can be imported from here."""
+"""Methods that learn a joint embedding, one file each; every class can be imported from here."""
 
 from typing import TYPE_CHECKING, Any
 

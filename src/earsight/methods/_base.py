@@ -1,4 +1,4 @@
-"""What every learner of a joint embedding is: the base validates, a kind computes."""
+"""What every method that learns a joint embedding is: the base validates, a method computes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -36,7 +36,7 @@ class Rows:
         labels: modality → (n,) classes; None where none were given. Paired rows share one array.
         groups: modality → (n,) what each row was cut from (a clip); None where none were given.
         paired: Row i of every view is the same item.
-        steps: modality → the sequences whose means are its rows; only for a kind that reads them.
+        steps: modality → the sequences whose means are its rows; only for a method that reads them.
     """
 
     views: dict[str, FloatArray]
@@ -50,14 +50,14 @@ class Rows:
 class JointEmbedding(ABC):
     """Maps each modality into one space, in which cosine similarity ranks.
 
-    A kind is one file, `methods/<name>.py`, with one public keyword-only dataclass: its fields are
-    its hyper-parameters, checked in `__post_init__`; it writes `_fit` and `_project`. What it
+    A method is one file, `methods/<name>.py`, with one public keyword-only dataclass: its fields
+    are its hyper-parameters, checked in `__post_init__`; it writes `_fit` and `_project`. What it
     learns are attributes that end in `_`; `save` and `load_model` need nothing else from it.
 
     Attributes:
         seed: Fixes whatever is random.
         dims_: modality → width of its rows, in the order of `fit`.
-        n_components_: Width of the joint space (each kind sets it).
+        n_components_: Width of the joint space (each method sets it).
     """
 
     name: ClassVar[str]
@@ -85,11 +85,11 @@ class JointEmbedding(ABC):
         """Map checked rows (n, d) of one modality to (n, k)."""
 
     def _reads(self, steps: dict[str, StepTable]) -> dict[str, StepTable]:
-        """Return the sequences that this kind reads beside their means, checked: as a rule none."""
+        """Return the sequences that are read beside their means, checked: as a rule none."""
         return {}
 
     def _with_steps(self, modality: str, x: FloatArray, steps: StepTable | None) -> FloatArray:
-        """Add to checked rows (n, d) what this kind reads in their sequences: as a rule nothing."""
+        """Add to checked rows (n, d) what is read in their sequences: as a rule nothing."""
         return x
 
     @final
@@ -104,9 +104,9 @@ class JointEmbedding(ABC):
         Args:
             views: modality → (n, d) rows, in an order that is kept. Rows are paired (row i of
                 every view is the same clip) unless `labels` is a mapping. Sequences, as a
-                `StepTable`, count as their means, unless the kind has a `pooling` that reads them.
+                `StepTable`, count as their means, unless the method's `pooling` reads them.
             labels: (n,) one class a row; or modality → (n,) classes, which says that rows are not
-                paired, even where the counts agree. A kind that needs no labels ignores them.
+                paired, even where the counts agree. A method that needs no labels ignores them.
             groups: (n,) what each row was cut from, for rows that are parts of one clip and so
                 not independent; a mapping where `labels` is one.
 
@@ -115,8 +115,8 @@ class JointEmbedding(ABC):
 
         Raises:
             InputError: Rows that `as_views` refuses, counts that differ though rows are paired, or
-                unpaired rows for a kind that needs pairs.
-            LabelError: Labels are missing for a kind that needs them, or do not match the rows.
+                unpaired rows for a method that needs pairs.
+            LabelError: Labels are missing for a method that needs them, or do not match the rows.
         """
         rows = self._check_rows(views, labels, groups)
         with self._replacing_fit():
@@ -128,7 +128,7 @@ class JointEmbedding(ABC):
         """Fit on rows that come batch by batch; only closed forms can (see `LinearCCA`).
 
         Raises:
-            InputError: This kind needs all rows at once.
+            InputError: This method needs all rows at once.
         """
         raise InputError(
             f"{self.name} needs all rows at once: call `fit`. The closed forms of the CCA family, "
@@ -139,7 +139,7 @@ class JointEmbedding(ABC):
         """Fit on rows that come in parts; only closed forms can (see `LinearCCA`).
 
         Raises:
-            InputError: This kind cannot.
+            InputError: This method cannot.
         """
         raise InputError(
             f"{self.name} cannot be fitted from parts: call `fit`. The closed forms of the CCA "
@@ -152,8 +152,8 @@ class JointEmbedding(ABC):
 
         Args:
             modality: One of the names given to `fit`.
-            x: (n, d) rows of that modality, or sequences, which count as their means; a kind whose
-                `pooling` read sequences in `fit` takes nothing else.
+            x: (n, d) rows of that modality, or sequences, which count as their means; a method
+                whose `pooling` read sequences in `fit` takes nothing else.
 
         Returns:
             (n, k) float32.
@@ -256,7 +256,7 @@ class JointEmbedding(ABC):
         """Take back what `learned` returned: the model is fitted again.
 
         Raises:
-            ValueError: It is not what this kind learns; in parts of it any other exception.
+            ValueError: It is not what this method learns; in parts of it any other exception.
         """
         if strange := [name for name in learned if not name.endswith("_") or name[0] == "_"]:
             raise ValueError(f"{self.name} learns nothing of the name {strange[0]!r}")

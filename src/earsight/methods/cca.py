@@ -11,7 +11,7 @@ from earsight.methods._linear.streaming import Passes, Sums
 
 @dataclass(kw_only=True)
 class CCA(LinearCCA):
-    """Linear maps under which the two halves of a pair correlate most.
+    """Linear maps under which the two sides of a pair correlate most.
 
         max tr(AᵀΣxyB)  with  AᵀΣxxA = BᵀΣyyB = I
 

@@ -1,4 +1,4 @@
-"""Our own learner: rank by the probability of sharing a class, and by the paired item within it."""
+"""Our own method: rank by the probability of sharing a class, and by pairs within it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ from earsight.methods.cca import CCA
 
 @dataclass(kw_only=True)
 class DCCA(DeepCCA):
-    """Networks under which the two halves of a pair correlate most.
+    """Networks under which the two sides of a pair correlate most.
 
         max ‖Σff^-½ Σfg Σgg^-½‖*    over the weights of f and g, on batches of pairs
 

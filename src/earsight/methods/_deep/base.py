@@ -24,7 +24,7 @@ class DeepEmbedding(JointEmbedding):
     """Base of the methods that train a network for each modality, by `trainer.train`.
 
     Attributes:
-        n_components: Width k of the joint space; each kind says what None means.
+        n_components: Width k of the joint space; each method says what None means.
         learning_rate: Of Adam, > 0.
         weight_decay: Of Adam, decoupled from the gradient, ≥ 0.
         batch_size: Rows of each modality in a step.

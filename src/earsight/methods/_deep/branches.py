@@ -1,4 +1,4 @@
-"""A network for each modality, with what reads sequences before it: what most kinds train."""
+"""A network for each modality, with what reads sequences before it: what most methods train."""
 
 from collections.abc import Mapping
 

@@ -44,7 +44,7 @@ class Canonical:
 
 @dataclass(kw_only=True)
 class DeepCCA(DeepEmbedding):
-    """Base of the deep CCA family: one objective, each kind its own pairs.
+    """Base of the deep CCA family: one objective, each method its own pairs.
 
     Two networks f and g maximise the sum of the canonical correlations of f(x) and g(y) over the
     pairs of a batch: the nuclear norm of T = Σff^-½ Σfg Σgg^-½, with Σ + r·(tr Σ/k)·I for Σff
@@ -162,7 +162,7 @@ class DeepCCA(DeepEmbedding):
 
 
 def held_out_correlation(points: Mapping[str, FloatArray], rows: Rows) -> float:
-    """Sum over the components of the correlation between both halves of held-out pairs.
+    """Sum over the components of the correlation between the two sides of held-out pairs.
 
     Ranks of single clips among a few hundred are too noisy to tell CCA from what is no better.
     """

@@ -30,7 +30,7 @@ class Epoch:
         loss: Mean over the batches; NaN for epoch 0.
         map: MAP of the held-out rows, mean over both directions, by class where there are labels,
             else each clip its own class (which makes it the MRR); NaN where nothing is held out.
-        score: What decides which epoch is kept: the MAP, unless the kind has its own measure.
+        score: What decides which epoch is kept: the MAP, unless the method has its own measure.
     """
 
     number: int
@@ -65,7 +65,7 @@ class Batch:
 
 
 class Problem(Protocol):
-    """What a kind gives to `train`.
+    """What a method gives to `train`.
 
     Attributes:
         module: Everything that is trained.

@@ -112,7 +112,7 @@ def _form(rows: Rows) -> dict[str, Any]:
 
 
 class Sums:
-    """What a pass over some of the rows leaves behind: the counts, and what a kind adds up.
+    """What a pass over some of the rows leaves behind: the counts, and what a method adds up.
 
     It can be pickled. Sums of several parts are merged in any grouping.
     """
