@@ -75,7 +75,7 @@ def cca(
     return CanonicalPair((a * signs, b * signs), np.minimum(rho[:rank], 1.0))  # 1 + 1e-16 is 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Whitener:
     """W (p, r) with Wᵀ(Σ + γI)W = I over the range of Σ, as the factors W = D⁻¹ V L⁻ᵀ.
 
@@ -139,7 +139,7 @@ def whitener(
     diagonal += ridge / scale**2
     factor, floor = _cholesky(correlation)
     if floor >= 10 * tolerance:
-        return Whitener(p, kept, scale, None, factor, floor)
+        return Whitener(n_columns=p, kept=kept, scale=scale, basis=None, factor=factor, floor=floor)
     below = np.tril(correlation, -1)  # LAPACK took what is above
     correlation = below + below.T
     np.fill_diagonal(correlation, variances)
@@ -147,7 +147,7 @@ def whitener(
     basis = vectors[:, values > tolerance]  # (d, r)
     np.fill_diagonal(correlation, variances + ridge / scale**2)
     factor, floor = _cholesky(basis.T @ correlation @ basis)
-    return Whitener(p, kept, scale, basis, factor, floor)
+    return Whitener(n_columns=p, kept=kept, scale=scale, basis=basis, factor=factor, floor=floor)
 
 
 def rescaled(

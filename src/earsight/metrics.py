@@ -26,7 +26,7 @@ Distances = npt.NDArray[np.int32]
 Relevance = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassFigures:
     """Figures by class of a number of queries.
 
@@ -77,7 +77,12 @@ def class_figures(distance: Distances, relevant: Relevance, ks: Sequence[int]) -
         best = np.maximum.reduceat(precision, cuts.reshape(-1)).reshape(cuts.shape)
         curve[has] = np.maximum.accumulate(best[:, ::-1], axis=1)[:, ::-1]
     at_k = [_hits_at(keys, k) / k for k in ks]
-    return ClassFigures(ap, np.array(at_k).reshape(len(at_k), n).T, curve, n_relevant)
+    return ClassFigures(
+        ap=ap,
+        precision=np.array(at_k).reshape(len(at_k), n).T,
+        curve=curve,
+        n_relevant=n_relevant,
+    )
 
 
 def _precision_at_hits(
@@ -113,7 +118,7 @@ def _hits_at(keys: Distances, k: int) -> FloatVector:
     return hits
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PairedRanks:
     """Where each query's paired item stands.
 
@@ -152,7 +157,7 @@ def paired_ranks(distance: Distances, own: IntVector) -> PairedRanks:
     """
     reference = np.take_along_axis(distance, own[:, None], axis=1)
     nearer = np.count_nonzero(distance < reference, axis=1)
-    return PairedRanks(nearer, np.count_nonzero(distance == reference, axis=1))
+    return PairedRanks(nearer=nearer, tied=np.count_nonzero(distance == reference, axis=1))
 
 
 def chance_average_precision(n_relevant: npt.ArrayLike, n_gallery: int) -> FloatVector:

@@ -58,7 +58,7 @@ class AtK(Mapping[int, float]):
         return repr(self._values)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Direction:
     """How well one modality finds another.
 
@@ -300,5 +300,5 @@ def _joined(kind: type[_Figures], parts: list[_Figures]) -> _Figures | None:
     """Put the figures of consecutive queries together; None where there are none."""
     if not parts:
         return None
-    columns = zip(*(vars(part).values() for part in parts), strict=True)
-    return kind(*map(np.concatenate, columns))
+    names = vars(parts[0])
+    return kind(**{name: np.concatenate([vars(part)[name] for part in parts]) for name in names})

@@ -217,6 +217,7 @@ def test_methods_that_train_tell_of_their_epochs() -> None:
     assert "tnn:epochs=2, fold 2, seed 1: epoch 0 of 2" in lines
     assert any("tnn:epochs=2, fold 2, seed 1: epoch 2 of 2, loss 0." in line for line in lines)
     assert found.results[0].fitted["epochs"] == 2
+    assert not {"device", "checkpoint"} & set(found.results[0].hyperparameters)
     (told,) = trained(found.results)
     assert told.startswith("tnn:epochs=2 stopped after all 2 epochs")
 

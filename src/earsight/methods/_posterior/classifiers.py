@@ -60,7 +60,7 @@ class Logistic:
         check_array("bias", self.bias, n_classes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SVM:
     """An RBF support vector machine, one class against one, whose votes are summed by class.
 
@@ -89,11 +89,11 @@ class SVM:
             model = SVC(gamma=gamma).fit(x, codes)
         sign = -1.0 if len(model.classes_) == 2 else 1.0  # for two classes it turns them round
         return cls(
-            model.support_vectors_,
-            sign * model.dual_coef_,
-            model.n_support_.astype(np.intp),
-            sign * model.intercept_,
-            gamma,
+            support=model.support_vectors_,
+            dual=sign * model.dual_coef_,
+            sizes=model.n_support_.astype(np.intp),
+            bias=sign * model.intercept_,
+            gamma=gamma,
         )
 
     def check(self, d: int, n_classes: int) -> None:
@@ -165,7 +165,7 @@ def platt(decision: FloatArray, positive: FloatArray) -> tuple[float, float]:
     return float(found[0]), float(found[1])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Classifier:
     """Scaling, classifier, and, for a support vector machine, its calibration.
 
@@ -211,8 +211,12 @@ class Classifier:
     def of(cls, state: Mapping[str, Any]) -> Self:
         """Undo `state`."""
         kind = {"Logistic": Logistic, "SVM": SVM}[state["kind"]]
-        scaling = Scaling(**state["scaling"])
-        return cls(scaling, kind(**state["model"]), state["slopes"], state["offsets"])
+        return cls(
+            scaling=Scaling(**state["scaling"]),
+            model=kind(**state["model"]),
+            slopes=state["slopes"],
+            offsets=state["offsets"],
+        )
 
 
 def fit_classifier(
@@ -245,7 +249,7 @@ def fit_classifier(
     rows = scaling.apply(x)
     if name == "logistic":
         fitted = Logistic.fit(rows[order], codes[order])
-        return Classifier(scaling, fitted, np.empty(0), np.empty(0))
+        return Classifier(scaling=scaling, model=fitted, slopes=np.empty(0), offsets=np.empty(0))
     held_out = np.full((len(x), n_classes), np.nan)
     for test in folds:
         train = order[~np.isin(order, test)]
@@ -254,7 +258,8 @@ def fit_classifier(
             machine = SVM.fit(rows[train], codes[train])
             held_out[np.ix_(test, present)] = machine.decisions(rows[test])
     slopes, offsets = _calibrate(held_out, targets.astype(bool))
-    return Classifier(scaling, SVM.fit(rows[order], codes[order]), slopes, offsets)
+    machine = SVM.fit(rows[order], codes[order])
+    return Classifier(scaling=scaling, model=machine, slopes=slopes, offsets=offsets)
 
 
 def _calibrate(decisions: FloatArray, positive: FloatArray) -> tuple[FloatArray, FloatArray]:
