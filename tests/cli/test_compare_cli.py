@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from _clips import make_clip
+from earsight.cli.compare import compare as command
 from earsight.datasets import synthetic
 from earsight.datasets.ave import FILES as AVE_FILES
 from earsight.errors import FeatureFileError, InputError
-from earsight.cli.compare import compare as command
 from earsight.experiments import plots, provenance, reproduce, results, runs
 from earsight.experiments.compare import Options, compare
 from earsight.experiments.official import read_looks
@@ -24,7 +24,7 @@ from earsight.experiments.protocol import Protocol
 from earsight.features import PairedFeatures, write_features
 from earsight.library.embedding.training_rows import paired_features
 from earsight.library.indexing.pipeline import index
-from earsight.methods._deep import trainer
+from earsight.methods._deep import network
 
 WIKIPEDIA = Path(__file__).parents[3] / "shared" / "data" / "wikipedia"
 QUICK = Protocol(folds=2, seeds=1)
@@ -326,7 +326,7 @@ def test_the_papers_own_methods_on_a_small_set(tmp_path: Path) -> None:
 
 def test_a_fit_is_timed_without_the_start_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
-    monkeypatch.setattr(trainer, "warm_up", lambda: done.append("torch"))
+    monkeypatch.setattr(network, "warm_up", lambda: done.append("torch"))
     clock = SimpleNamespace(perf_counter=lambda: float(bool(done.append("clock"))))
     monkeypatch.setattr(runs, "time", clock)
     data = synthetic(n=60, dims=(8, 9), classes=3)

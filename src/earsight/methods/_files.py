@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,10 @@ import numpy.typing as npt
 from earsight import discovery
 from earsight.errors import InputError, LibraryError, ModelFileError
 from earsight.features import StepTable
-from earsight.methods._base import JointEmbedding
 from earsight.untrusted import check_memory, memory_limit, parse_json, read_whole, reason_of
+
+if TYPE_CHECKING:
+    from earsight.methods._base import JointEmbedding
 
 KIND, VERSION = "earsight-model", 1
 MODEL_FILE = "model.json"
@@ -34,7 +36,7 @@ Tensors = dict[str, npt.NDArray[Any]]
 Read = Callable[[str], bytes]
 
 
-def save_model(model: JointEmbedding, folder: str | PathLike[str]) -> None:
+def save_model(model: "JointEmbedding", folder: str | PathLike[str]) -> None:
     """Write a fitted model; one that was in `folder` before is replaced in one step.
 
     Raises:
@@ -56,7 +58,7 @@ def save_model(model: JointEmbedding, folder: str | PathLike[str]) -> None:
             old.unlink()
 
 
-def model_files(model: JointEmbedding) -> dict[str, bytes]:
+def model_files(model: "JointEmbedding") -> dict[str, bytes]:
     """Return name → content of the files of a fitted model, in the order of their writing.
 
     Raises:
@@ -87,7 +89,7 @@ def model_files(model: JointEmbedding) -> dict[str, bytes]:
     return {tensors_name: data, MODEL_FILE: json.dumps(header, indent=1, allow_nan=False).encode()}
 
 
-def load_model(folder: str | PathLike[str]) -> JointEmbedding:
+def load_model(folder: str | PathLike[str]) -> "JointEmbedding":
     """Read a model that `save` wrote. Nothing in the files is executed.
 
     Returns:
@@ -101,7 +103,7 @@ def load_model(folder: str | PathLike[str]) -> JointEmbedding:
     return read_model(lambda name: read_whole(folder / name, memory_limit()), str(folder))
 
 
-def read_model(read: Read, where: str) -> JointEmbedding:
+def read_model(read: Read, where: str) -> "JointEmbedding":
     """Make a model of its files, which may be received ones: all that is wrong is told alike.
 
     Args:
@@ -136,7 +138,7 @@ def read_model(read: Read, where: str) -> JointEmbedding:
     return model
 
 
-def _try(model: JointEmbedding) -> None:
+def _try(model: "JointEmbedding") -> None:
     """Map one row of zeros of each modality: what cannot be computed is told on loading."""
     for modality, width in model.dims_.items():
         row = StepTable.joined(np.zeros((1, width), np.float32), [0, 1], [0.0])

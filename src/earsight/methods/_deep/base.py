@@ -11,12 +11,11 @@ from earsight.errors import InputError
 from earsight.features import StepTable
 from earsight.methods._base import JointEmbedding
 from earsight.methods._checks import BLOCK_ROWS, check_array, check_choice, check_number, check_same
-from earsight.methods._deep.types import Activation, Arrays, Epoch, Pooling
+from earsight.methods._deep.types import WIDTH, Activation, Arrays, Epoch, Pooling
 from earsight.methods._sequences import check_lengths
 
 # Steps of a clip, at most. A transformer compares each with each; a GRU goes through them in turn.
 MOST_STEPS = {"attention": 100_000, "gru": 10_000, "transformer": 1_500}
-WIDTH = 32  # columns that an encoder of sequences adds to the mean, and its width within
 
 
 @dataclass(kw_only=True)
@@ -93,7 +92,7 @@ class DeepEmbedding(JointEmbedding):
 
     def prepare(self) -> None:
         """Load torch, and what torch loads at its first step."""
-        from earsight.methods._deep.trainer import warm_up
+        from earsight.methods._deep.network import warm_up
 
         warm_up()
 

@@ -1,6 +1,7 @@
 """Networks: the modules that are trained, and how they become arrays (see `base.run_network`)."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -143,6 +144,15 @@ def outputs(network: nn.Module, x: FloatArray) -> FloatArray:
             for start in range(0, len(x), _ROWS)
         ]
     return _array(torch.cat(parts))
+
+
+@cache
+def warm_up() -> None:
+    """Load what torch loads at its first step, so that no fit is timed with it: done once."""
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.AdamW([weight])
+    weight.sum().backward()
+    optimizer.step()
 
 
 def linear(d: int, k: int, rng: np.random.Generator) -> nn.Linear:

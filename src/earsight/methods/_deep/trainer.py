@@ -8,7 +8,6 @@ before it ran in this process.
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -270,15 +269,6 @@ def _diverged(model: DeepEmbedding, what: str) -> TrainingError:
         f"try a smaller `learning_rate` (now {model.learning_rate:g}){ridge} or a larger "
         f"`batch_size` (now {model.batch_size})."
     )
-
-
-@cache
-def warm_up() -> None:
-    """Load what torch loads at its first step, so that no fit is timed with it: done once."""
-    weight = torch.nn.Parameter(torch.ones(1))
-    optimizer = torch.optim.AdamW([weight])
-    weight.sum().backward()
-    optimizer.step()
 
 
 def pick_device(wanted: str) -> str:

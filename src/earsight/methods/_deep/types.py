@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from earsight.methods._deep.encoders import Padded
 
+WIDTH = 32  # columns that an encoder of sequences adds to the mean, and its width within
 Activation = Literal["relu", "tanh", "sigmoid"]
 Pooling = Literal["mean", "attention", "gru", "transformer"]
 Arrays = dict[str, Any]
