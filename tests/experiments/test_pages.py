@@ -1,5 +1,6 @@
 """What a comparison is made of and where it is shown: sources, commits, pages."""
 
+import runpy
 import subprocess
 from pathlib import Path
 
@@ -139,3 +140,16 @@ def test_the_page_has_a_place_for_each_table_that_its_commands_make() -> None:
 
 def test_a_comparison_that_found_nothing_has_no_table() -> None:
     assert tables(Comparison(name="x", source="x", protocol=QUICK)) == []
+
+
+def test_the_page_of_benchmarks_is_not_written_from_changed_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = runpy.run_path(str(METHODS_PAGE.parents[1] / "benchmarks" / "__main__.py"))["main"]
+    ran: list[bool] = []
+    monkeypatch.setitem(main.__globals__, "changes", lambda: " M src/earsight/linalg.py")
+    monkeypatch.setitem(main.__globals__, "run", lambda *how: ran.append(how[-1]) or True)
+    assert main(["cca"]) == 2 and not ran
+    told = capsys.readouterr().out
+    assert "must come from a commit" in told and "src/earsight/linalg.py" in told
+    assert main(["cca", "--quick"]) == 0 and ran == [True]
