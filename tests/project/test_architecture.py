@@ -89,12 +89,6 @@ HEAVY = {
 # Modules that are nothing but torch, and are imported by functions that need them.
 TORCH_ONLY = {
     "alignment/soft.py",
-    "extractors/networks/bert.py",
-    "extractors/networks/i3d.py",
-    "extractors/networks/inception.py",
-    "extractors/networks/efficientnet_lite0.py",
-    "extractors/networks/soundnet.py",
-    "extractors/networks/vggish.py",
     "methods/_deep/checkpoint.py",
     "methods/_deep/distributed.py",
     "methods/_deep/losses.py",

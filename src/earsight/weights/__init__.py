@@ -8,8 +8,9 @@ from pathlib import Path
 from earsight.weights import conversion
 from earsight.weights.conversion import Convert
 from earsight.weights.progress import Progress
+from earsight.weights.state_dict import read_state_dict
 from earsight.weights.store import Store
-from earsight.weights.unpickling import read_state_dict, unpickle_arrays
+from earsight.weights.unpickling import unpickle_arrays
 
 __all__ = ["Store", "checksum", "converted", "fetch", "local", "read_state_dict", "unpickle_arrays"]
 
