@@ -39,8 +39,8 @@ def compare(
         typer.Option(
             "--methods",
             "-m",
-            help="Such as cca,tnn:margin=0.3; tnn:pooling=gru reads sequences. all: every one, the "
-            "default. Of features: s_dcca.",
+            help="Such as cca,tnn:margin=0.3; tnn:pooling=gru reads sequences. all: every one "
+            "that is installed, the default. Of features: s_dcca.",
         ),
     ] = None,
     audio: Annotated[
@@ -106,7 +106,7 @@ def compare(
     With --audio and --visual it is the features that are compared, as in the paper's table I:
     every pair of them on the same rows, with the weights that are here.
     """
-    from earsight.experiments.compare import Wishes, split_specs
+    from earsight.experiments.compare import Wishes, split_list, split_specs
     from earsight.experiments.compare import compare as run
     from earsight.experiments.protocol import Protocol
 
@@ -139,6 +139,8 @@ def compare(
             done=_done,
         )
         return
+    if methods is None or "all" in split_list(methods):
+        _say_left_out()
     given = opened(source, features)
     described = _described(given, protocol.describe(given.data))
     say(described)
@@ -169,6 +171,14 @@ def compare(
         written = write_page(markdown, comparison, described, log if official_test else None)
         say(f"Written into {markdown}: {', '.join(written)}.")
     _end(comparison.failed, warn if printed else out)
+
+
+def _say_left_out() -> None:
+    from earsight.experiments.compare import lacking_methods
+    from earsight.extras import command
+
+    for extra, names in lacking_methods().items():
+        say(f"Left out, as they need an extra: {', '.join(names)}. To have them: {command(extra)}.")
 
 
 def _numbers(sizes: str | None) -> tuple[int, ...]:

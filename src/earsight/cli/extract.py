@@ -10,6 +10,7 @@ import typer
 
 from earsight.cli._show import out, plural, printable, progress, say, short, show, table, warn
 from earsight.cli.library import TROUBLE, Json
+from earsight.extras import command
 
 if TYPE_CHECKING:
     from earsight.extraction.extract import Extraction
@@ -209,4 +210,4 @@ def _listed(rows: list[dict[str, Any]], *, measured: bool) -> None:
         made.add_row(*cells)
     show(made)
     if any(row["extra"] and not row["here"] for row in rows):
-        say("clip, clap and pe_av need the extra: pip install 'earsight[foundation]'.")
+        say(f"clip, clap and pe_av need an extra: {command('foundation')}.")

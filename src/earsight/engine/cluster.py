@@ -17,7 +17,7 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from functools import partial
 from typing import Any
 
-from earsight import __version__
+from earsight import __version__, extras
 from earsight.engine._base import TICK, Item, Result, WorkerDied
 from earsight.errors import EngineError, InputError
 
@@ -239,16 +239,13 @@ def _check_address(address: str) -> None:
 
 def _ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when it is imported
-    try:
-        import ray
-    except ImportError as error:
-        raise EngineError(
-            "Ray is not installed, and engine ray needs it: pip install 'earsight[ray]'."
-        ) from error
+    extras.require("ray", "The engine ray", EngineError)
+    import ray
+
     if tuple(map(int, ray.__version__.split(".")[:2])) < tuple(map(int, OLDEST.split("."))):
         raise EngineError(
             f"Ray must be of version {OLDEST} or newer; got {ray.__version__}. "
-            "pip install --upgrade 'earsight[ray]'."
+            f"{extras.command('ray')} --upgrade."
         )
     return ray
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from earsight import discovery
+from earsight import discovery, extras
 from earsight.errors import EarsightError, InputError
 from earsight.experiments.official import append_look, begin_log
 from earsight.experiments.protocol import Protocol
@@ -92,10 +92,22 @@ def split_list(listed: str) -> list[str]:
 
 
 def split_specs(methods: str) -> list[str]:
-    """Split a list of methods; "all" are those that are there."""
-    every = [name for name in discovery.names("methods") if name not in _LEFT_OUT]
+    """Split a list of methods; "all" are those that can be fitted here."""
+    lacking = [name for names in lacking_methods().values() for name in names]
+    left_out = {*_LEFT_OUT, *lacking}
+    every = [name for name in discovery.names("methods") if name not in left_out]
     given = split_list(methods)
     return list(dict.fromkeys(x for spec in given for x in (every if spec == "all" else [spec])))
+
+
+def lacking_methods() -> dict[str, list[str]]:
+    """Return the methods of "all" that cannot be fitted here, by the extra that they need."""
+    lacking: dict[str, list[str]] = {}
+    for name in discovery.names("methods"):
+        extra = getattr(discovery.load("methods", name), "extra", None)
+        if extra is not None and name not in _LEFT_OUT and not extras.is_here(extra):
+            lacking.setdefault(extra, []).append(name)
+    return lacking
 
 
 def compare(

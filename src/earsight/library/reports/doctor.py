@@ -32,7 +32,7 @@ from earsight.vectors import LanceIndex, VectorTable, table_names
 
 State = Literal["fine", "warning", "broken"]
 
-_PACKAGES = ("numpy", "av", "lancedb", "pyarrow", "onnxruntime", "tokenizers", "torch")
+_PACKAGES = ("numpy", "av", "lancedb", "pyarrow", "onnxruntime", "tokenizers")
 _LITTLE_ROOM = 1 << 30  # bytes: less is worth a warning …
 _NO_ROOM = 100 << 20  # … and less than this is broken
 

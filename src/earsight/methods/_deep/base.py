@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from earsight import extras
 from earsight.arrays import FloatArray
 from earsight.errors import InputError
 from earsight.features import StepTable
@@ -69,6 +70,7 @@ class DeepEmbedding(JointEmbedding):
         stopped_: Why training ended, in words.
     """
 
+    extra: ClassVar[str] = "deep"
     not_saved: ClassVar[tuple[str, ...]] = ("checkpoint", "device")
 
     n_components: int | None = None
@@ -102,6 +104,7 @@ class DeepEmbedding(JointEmbedding):
         check_choice("device", self.device, ("auto", "cpu", "cuda"))
 
     def _reads(self, steps: dict[str, StepTable]) -> dict[str, StepTable]:
+        extras.require("deep", f"Training {self.name}")
         if self.pooling == "mean":
             return {}
         if not steps:
@@ -121,6 +124,7 @@ class DeepEmbedding(JointEmbedding):
                 f"`x` must be sequences, a StepTable, as {modality!r} was in `fit`: "
                 f"pooling={self.pooling!r} reads the steps. Got rows."
             )
+        extras.require("deep", f"{self.name} with pooling={self.pooling}")
         from earsight.methods._deep.encoders import encode, restored
 
         check_lengths(steps, "x", self.pooling, MOST_STEPS[self.pooling])
