@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from earsight.errors import LibraryError
 from earsight.storage import Place, Remote, asking
+from earsight.vectors._lancedb import lancedb
 
 LOG = logging.getLogger(__name__)
 
@@ -44,14 +45,12 @@ def connect(place: Place, held: int = _CACHE_BYTES) -> Any:
     """
     if isinstance(place, Remote):
         return _remote(str(place), *asking())
-    import lancedb
-
-    session = lancedb.Session(held, _CACHE_BYTES)
+    session = lancedb().Session(held, _CACHE_BYTES)
     path = os.path.realpath(place)  # LanceDB takes `..` away without looking at links
     if not _AWKWARD.search(path):
-        return lancedb.connect(path, session=session)
+        return lancedb().connect(path, session=session)
     handle = _handle(Path(path))
-    found = lancedb.connect(f"{_HANDLES}/{handle}", session=session)
+    found = lancedb().connect(f"{_HANDLES}/{handle}", session=session)
     weakref.finalize(found, os.close, handle)  # a table keeps its connection
     return found
 
@@ -71,15 +70,13 @@ def _handle(path: Path) -> int:
 
 @cache  # by who asks as well; a connection knows where its tables are, and saves asking again
 def _remote(address: str, server: str | None, region: str | None, *_: str | None) -> Any:
-    import lancedb
-
     options = dict(_OPTIONS)
     if server:
         options |= {"endpoint": server, "allow_http": str(server.startswith("http://")).lower()}
     if region or server:
         options["region"] = region or "us-east-1"
-    session = lancedb.Session(_CACHE_BYTES, _CACHE_BYTES)
-    return lancedb.connect(address, storage_options=options, session=session)
+    session = lancedb().Session(_CACHE_BYTES, _CACHE_BYTES)
+    return lancedb().connect(address, storage_options=options, session=session)
 
 
 def keyed(schema: Any) -> Any:
