@@ -44,7 +44,7 @@ def main() -> None:
             found[name].append(processor_time(python, options.query, library))
     medians = {
         name: statistics.median(times[1:]) for name, times in found.items()
-    }  # first: warm up
+    }
     for name, seconds in medians.items():
         print(f"{name}: {seconds:.2f} s, median of {options.rounds}; {found[name][1:]}")
     if "other" in medians:
