@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from _folders import until
-from earsight.web.security import url_of
+from earsight.web.server import url_of
 
 TOKEN = "chosen-by-the-one-who-asks"
 HALF = (  # of an upload whose rest never comes
@@ -117,8 +117,8 @@ def test_what_it_refuses_to_begin(made: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for arguments, told in {
-            ("--port", port): "cannot be listened on",
-            ("--port", 0, "--host", "203.0.113.7"): "cannot be listened on",
+            ("--port", port): "cannot listen on",
+            ("--port", 0, "--host", "203.0.113.7"): "cannot listen on",
             ("--port", 0, "--token", "short"): "16 to 200 letters",
             ("--port", 0, "--no-token", "--host", "0.0.0.0"): "for this machine alone",
             ("--library", made / "nowhere"): "There is no folder",

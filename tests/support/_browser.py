@@ -172,14 +172,14 @@ class Page:
 
     def asked(self, act: Callable[[], object]) -> list[Any]:
         """Do something that asks, and return the cards that answer it."""
-        self.js("for (const e of document.querySelectorAll('#answers li')) e.dataset.old = 'yes'")
+        self.js("for (const e of document.querySelectorAll('#results li')) e.dataset.old = 'yes'")
         act()
         return self.until(
-            lambda: not self.all("#answers[aria-busy], [data-old]") and self.all("#answers .card")
+            lambda: not self.all("#results[aria-busy], [data-old]") and self.all("#results .card")
         )
 
     def labels(self) -> list[str]:
-        code = "return [...document.querySelectorAll('#answers .card')].map(c => c.dataset.label)"
+        code = "return [...document.querySelectorAll('#results .card')].map(c => c.dataset.label)"
         return [str(label) for label in self.js(code)]
 
     def drop(self, path: Path) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 import uvicorn
 
 from earsight.web.app import create_app
-from earsight.web.security import Rules
+from earsight.web.security import AccessRules
 from earsight.web.server import configured, listen
-from earsight.web.uploads import Limits
+from earsight.web.uploads import UploadLimits
 
 
 @dataclass
@@ -101,11 +101,11 @@ def serving(
     *,
     token: str | None = None,
     host: str = "127.0.0.1",
-    limits: Limits | None = None,
+    limits: UploadLimits | None = None,
 ) -> Iterator[Served]:
     """Run a server for one library; it always listens on loopback, whatever its rules say."""
-    limits = limits or Limits()
-    app = create_app(folder, Rules(host, token, limits.bytes), limits)
+    limits = limits or UploadLimits()
+    app = create_app(folder, AccessRules(host, token, limits.bytes), limits)
     listening = listen("127.0.0.1", 0)
     server = uvicorn.Server(configured(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

@@ -20,9 +20,9 @@ from earsight.library.indexing.forget import forget
 from earsight.library.indexing.pipeline import index
 from earsight.library.reports.status import status
 from earsight.library.search.sandbox import StrangerReader
-from earsight.web.app import _answers
-from earsight.web.app_state import Home
-from earsight.web.uploads import Inbox, Limits
+from earsight.web.app import search_as_json
+from earsight.web.app_state import AppState
+from earsight.web.uploads import UploadLimits
 
 
 @pytest.fixture
@@ -42,18 +42,18 @@ def test_what_was_forgotten_leaves_the_map(folder: Path) -> None:
 
 
 def test_an_answer_that_is_overtaken_is_still_an_answer(folder: Path) -> None:
-    home = Home(folder, Limits())
+    state = AppState(folder, UploadLimits())
     try:
-        answer = home.library.search(text="a red wall", top=99)
+        answer = state.library.search(text="a red wall", top=99)
         gone = answer.results[0]
         forget(folder, [Path(gone.path).relative_to(folder)])
-        told = _answers(home, answer, "text", 0.0)
+        told = search_as_json(state, answer, "text", 0.0)
         assert [one["id"] for one in told["answers"]] == [one.id for one in answer]
         assert told["answers"][0]["seconds"] and told["point"] is not None
         wider = replace(answer, point=np.zeros(len(answer.point) + 10))  # words + cca, say
-        assert _answers(home, wider, "text", 0.0)["point"] is None
+        assert search_as_json(state, wider, "text", 0.0)["point"] is None
     finally:
-        home.close()
+        state.close()
 
 
 def test_a_library_that_answers_not_yet_is_empty(folder: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_database_that_is_damaged_in_its_middle_is_told(folder: Path) -> None:
 def test_an_upload_that_cannot_be_kept_is_told_and_takes_no_place(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with serving(folder, limits=Limits(at_once=1)) as served:
+    with serving(folder, limits=UploadLimits(at_once=1)) as served:
 
         def full(**_: object) -> None:
             raise OSError(28, "No space left on device")
@@ -106,22 +106,6 @@ def test_an_upload_that_cannot_be_kept_is_told_and_takes_no_place(
             for _ in range(3):
                 reply = served.upload(folder / "red/a.mp4", "a.mp4", "?by=audio")
                 assert reply.status == 507 and "No space left" in reply.json["error"]
-        assert served.upload(folder / "red/a.mp4", "a.mp4", "?by=audio").status == 200
-
-
-def test_an_inbox_that_was_cleaned_away_is_made_again(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[Path] = []
-    first = Inbox.__init__
-
-    def remembered(self: Inbox, limits: Limits) -> None:
-        first(self, limits)
-        made.append(self.folder)
-
-    monkeypatch.setattr(Inbox, "__init__", remembered)
-    with serving(folder) as served:
-        shutil.rmtree(made[0])  # as a cleaner of old temporary files does
         assert served.upload(folder / "red/a.mp4", "a.mp4", "?by=audio").status == 200
 
 

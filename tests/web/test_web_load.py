@@ -25,7 +25,7 @@ KINDS = (
     "/api/search?clip={id}", "/api/clips/{id}/timeline?text=a+wall+{any}",
     "/api/clips/{id}/media", "/api/clips/{id}/thumbnail?at=0.{any}", "/api/clips/{id}/waveform",
     "/api/clips", "/api/library", "/api/map", "/api/trouble", "/api/index",
-    "/", "/page.js", "/docs",
+    "/", "/page/page.js", "/docs",
 )  # fmt: skip
 SLOW = ("/api/clips/{id}/offset", "/api/clips/{id}/repaired", "/api/search?clip={id}&rhythm=true")
 REFUSED = {  # how a path ends → how it may be refused; all else must be answered

@@ -45,10 +45,18 @@ def serve(
         token = None  # what is typed goes before what is set
     tell_left_out(consent(library, trust))
 
-    def said(url: str, token: str | None) -> None:
+    def on_start(url: str, token: str | None) -> None:
         out(json.dumps({"url": url, "token": token}) if as_json else f"Earsight is at {url}")
         if open_:
             say("If the browser shows nothing, open that address in it yourself.")
         say("Stop it with Ctrl-C.")
 
-    run(library, host=host, port=port, token=token, asks=not no_token, browse=open_, said=said)
+    run(
+        library,
+        host=host,
+        port=port,
+        token=token,
+        ask_token=not no_token,
+        open_browser=open_,
+        on_start=on_start,
+    )

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from earsight.web.temporary_folder import PrivateFolder
+from earsight.web.temporary_folder import TemporaryFolder
 
-_READ = 60.0  # seconds in which a browser has started and read what it was given
+_READING = 60.0  # seconds in which a browser has started and read what it was given
 _PAGE = '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={url}">'
 
 
@@ -32,15 +32,15 @@ def launch(command: Sequence[str]) -> None:
 
 
 @contextmanager
-def opening(url: str, *, secret: bool) -> Iterator[None]:
+def browser_open(url: str, *, secret: bool) -> Iterator[None]:
     """Open an address in the person's browser, soon, for as long as a server runs.
 
     What a program is started with can be read by every user of the machine. So an address that is
     `secret` lies in a file of this user's alone, which leads there and is gone after a minute.
     """
-    private = PrivateFolder()
-    timers = [threading.Timer(0.5, _browse, [_page_to(url, private) if secret else url])]
-    timers += [threading.Timer(_READ, private.close)]
+    folder = TemporaryFolder()
+    timers = [threading.Timer(0.5, _browse, [_page_to(url, folder) if secret else url])]
+    timers += [threading.Timer(_READING, folder.close)]
     for timer in timers:
         timer.daemon = True
         timer.start()
@@ -49,11 +49,11 @@ def opening(url: str, *, secret: bool) -> Iterator[None]:
     finally:
         for timer in timers:
             timer.cancel()
-        private.close()
+        folder.close()
 
 
-def _page_to(url: str, private: PrivateFolder) -> str:
-    page = private.path() / "open.html"
+def _page_to(url: str, folder: TemporaryFolder) -> str:
+    page = folder.path / "open.html"
     descriptor = os.open(page, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(_PAGE.format(url=html.escape(url)))

@@ -1,4 +1,4 @@
-"""Work in the background, one piece of a kind at a time, with its progress for the page."""
+"""Work in the background, one job of a kind at a time, with its progress for the page."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from earsight.errors import EarsightError
 from earsight.library.progress import Progress
 from earsight.web.error_handlers import as_unicode
 
-_MESSAGES = 50  # kept
+_MAX_MESSAGES = 50
 
 
 class Job:
@@ -24,21 +24,19 @@ class Job:
         self._work = work
         self._lock = threading.Lock()
         self._running = False
-        self._messages: deque[str] = deque(maxlen=_MESSAGES)
-        self._what, self._done, self._total = "", 0, 0
-        self._begun = 0.0
+        self._messages: deque[str] = deque(maxlen=_MAX_MESSAGES)
+        self._what, self._done, self._total, self._begun = "", 0, 0, 0.0
         self._error: str | None = None
         self._result: dict[str, Any] | None = None
 
     def begin(self) -> None:
-        """Start, unless it is at work."""
+        """Start, unless it runs already."""
         with self._lock:
             if self._running:
                 return
-            self._running = True
+            self._running, self._error = True, None
             self._messages.clear()
             self._what, self._done, self._total = "", 0, 0
-            self._error = None
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
@@ -55,25 +53,21 @@ class Job:
             self._result = result or self._result
 
     def snapshot(self) -> dict[str, Any]:
-        """Return where it stands: running, what, done, total, rate, seconds_left, …"""
+        """Return the fields of `models.IndexAnswer`."""
         with self._lock:
             spent = time.monotonic() - self._begun
-            known = self._running and self._done > 0
-            rate = self._done / spent if known and spent > 0 else None
-            left = (self._total - self._done) / rate if rate else None
+            rate = self._done / spent if self._running and self._done and spent > 0 else None
             return {
                 "running": self._running,
                 "what": self._what if self._running else "",
                 "done": self._done,
                 "total": self._total,
                 "rate": rate,
-                "seconds_left": left,
+                "seconds_left": (self._total - self._done) / rate if rate else None,
                 "messages": list(self._messages),
                 "error": self._error,
                 "report": self._result,
             }
-
-    # -- Progress --------------------------------------------------------------------------------
 
     def start(self, what: str, total: int) -> None:
         """A step of `total` items begins."""

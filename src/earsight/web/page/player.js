@@ -26,7 +26,7 @@ export function stop() {
  * Play a clip on its face.
  *
  * @param face The button that shows it: a picture, or a waveform.
- * @param clip As the API gives it; start and end, if there, are the span that answers.
+ * @param clip As the API gives it; start and end, if there, are the span that was found.
  * @param modality "audio" plays the sound alone, "visual" the film.
  * @param hushed Begun by hovering: a film is silent then, and a refusal is no message.
  */
@@ -53,13 +53,13 @@ export async function play(face, clip, modality, hushed = false) {
     stop();
     if (hushed) return;
     toast(await api.refusalOf(clip.id)
-      || "This browser cannot play that kind of file; the library can read it all the same.");
+      || "This browser cannot play this kind of file, although Earsight can read it.");
   });
   try {
     await media.play();
   } catch (error) {
     if (now !== mine) return;
-    if (error.name === "NotAllowedError" && !hushed) toast("The browser wants a click before it plays sound.");
+    if (error.name === "NotAllowedError" && !hushed) toast("The browser plays sound only after a click.");
     stop();
     return;
   }

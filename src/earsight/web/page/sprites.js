@@ -1,4 +1,4 @@
-// Points as stamps of pixels: 20,000 of them are copied into one image in a few milliseconds,
+// Points as small images: 20,000 of them are copied into one image in a few milliseconds,
 // with or without a graphics card.
 
 function drawn(size, draw) {
@@ -20,18 +20,18 @@ export function wordOf(colour) {
 let made = { key: "" };
 
 /**
- * The stamps of all kinds of points: [group][round] → {size, words, bytes}.
+ * The sprites of all kinds of points: [group][round] → {size, words, bytes}.
  *
  * @param radius In CSS pixels.
  * @param scale Pixels of the image for each of them.
  * @param colours One for each group.
  * @param paper What squares are filled with, and discs are rimmed with.
  */
-export function stampsFor(radius, scale, colours, paper) {
+export function spritesFor(radius, scale, colours, paper) {
   const key = [radius, scale, paper, ...colours].join();
-  if (made.key === key) return made.stamps;
+  if (made.key === key) return made.sprites;
   const half = Math.ceil((radius + 2) * scale);
-  const stamps = colours.map((colour) => [0, 1].map((round) => {
+  const sprites = colours.map((colour) => [0, 1].map((round) => {
     const image = drawn(2 * half, (ink) => {
       ink.translate(half, half);
       ink.scale(scale, scale);
@@ -46,18 +46,18 @@ export function stampsFor(radius, scale, colours, paper) {
     });
     return { size: 2 * half, bytes: image.data, words: new Uint32Array(image.data.buffer) };
   }));
-  made = { key, stamps };
-  return stamps;
+  made = { key, sprites };
+  return sprites;
 }
 
 /**
- * Press a stamp into an image.
+ * Copy a sprite into an image.
  *
  * @param sheet {wide, high, bytes, words}: the image, opaque everywhere.
  * @param left, top Whole pixels; what lies outside is cut off.
  */
-export function press(sheet, stamp, left, top) {
-  const { size, bytes, words } = stamp;
+export function drawSprite(sheet, sprite, left, top) {
+  const { size, bytes, words } = sprite;
   const [from, to] = [Math.max(0, -left), Math.min(size, sheet.wide - left)];
   for (let row = Math.max(0, -top); row < Math.min(size, sheet.high - top); row += 1) {
     let at = (top + row) * sheet.wide + left + from;

@@ -4,24 +4,24 @@ import * as api from "./api.js";
 import { makeCard } from "./card.js";
 import { paletteFor } from "./colours.js";
 import { $, after, el, nameOf, perceived, plural, tell } from "./dom.js";
-import { Plane } from "./plane.js";
+import { Projection } from "./projection.js";
 
-let plane = null;
+let projection = null;
 let onAsk = null;
-let points = null; // as the API gives them, in the order of the plane
+let points = null; // as the API gives them, in the order of the projection
 let hidden = new Set(); // numbers of classes that the legend switched off
 let palette = null;
-let fit = { x: 0, y: 0, scale: 1, reach: [1, 1] }; // from the API's plane into −1…1
+let fit = { x: 0, y: 0, scale: 1, reach: [1, 1] }; // from the API's projection into −1…1
 let query = null; // {point, name} of the last answer
 let stale = true;
 const names = new Map(); // id → name of the clips that were pointed at
 
 export function setUpMap(ask) {
   onAsk = ask;
-  plane = new Plane($("canvas"), { hover, choose });
-  $("zoom-in").addEventListener("click", () => plane.zoomBy(1.5));
-  $("zoom-out").addEventListener("click", () => plane.zoomBy(1 / 1.5));
-  $("zoom-all").addEventListener("click", () => plane.all());
+  projection = new Projection($("canvas"), { hover, choose });
+  $("zoom-in").addEventListener("click", () => projection.zoomBy(1.5));
+  $("zoom-out").addEventListener("click", () => projection.zoomBy(1 / 1.5));
+  $("zoom-all").addEventListener("click", () => projection.all());
   for (const modality of ["audio", "visual"]) $(`show-${modality}`).addEventListener("change", show);
   $("canvas").addEventListener("keydown", onKey);
 }
@@ -44,7 +44,7 @@ export function recolourMap() {
 /** Show the view; fetches the points the first time. */
 export async function openMap(info) {
   if (!stale) {
-    plane.redraw();
+    projection.redraw();
     return;
   }
   tell($("map-failed"), "");
@@ -63,7 +63,7 @@ export async function openMap(info) {
   hidden = new Set();
   const share = Math.round(100 * found.explained);
   const sample = found.total > found.points.length ? `, a sample of ${found.total.toLocaleString("en")}` : "";
-  $("map-note").textContent = `${plural(points.length, "point")}${sample}. Two directions of the joint space, which hold ${share} % of its spread: what lies together here may lie apart there.`;
+  $("map-note").textContent = `${plural(points.length, "point")}${sample}. The first two principal components hold ${share} % of the variance, so points that are close here may be far apart in the joint space.`;
   legend();
   spread();
   show();
@@ -94,9 +94,9 @@ function show() {
     made.round[i] = point.modality === "audio" ? 1 : 0;
     made.shown[i] = (wanted[point.modality] ?? true) && !hidden.has(made.group[i]) ? 1 : 0;
   });
-  const { chosen } = plane;
-  plane.set(made);
-  if (chosen >= 0 && chosen < n && made.shown[chosen]) plane.chosen = chosen;
+  const { chosen } = projection;
+  projection.set(made);
+  if (chosen >= 0 && chosen < n && made.shown[chosen]) projection.chosen = chosen;
   for (const swatch of $("classes").querySelectorAll("[data-group]")) {
     swatch.style.background = made.colours[swatch.dataset.group];
   }
@@ -123,14 +123,14 @@ function legend() {
 }
 
 function placeQuery() {
-  if (!plane) return;
+  if (!projection) return;
   if (query && points) {
     const [x, y] = place(...query.point);
-    plane.query = { x, y, name: query.name };
+    projection.query = { x, y, name: query.name };
   } else {
-    plane.query = null;
+    projection.query = null;
   }
-  plane.redraw();
+  projection.redraw();
 }
 
 const described = (point, name) =>
@@ -160,7 +160,7 @@ function hover(index, px, py) {
     tip.textContent = described(point, names.get(point.id));
     describeLater(point, (words) => { if (tip.dataset.index === String(index)) tip.textContent = words; });
   }
-  const room = $("plane").clientWidth;
+  const room = $("projection").clientWidth;
   tip.style.left = `${Math.min(px + 14, Math.max(4, room - tip.offsetWidth - 4))}px`;
   tip.style.top = `${Math.max(4, py - 34)}px`;
 }
@@ -183,10 +183,10 @@ async function choose(index) {
 }
 
 function pointAt(index) {
-  plane.chosen = index;
-  plane.reveal(index);
-  plane.redraw();
-  describe(points[index], (words) => { if (plane.chosen === index) $("map-said").textContent = words; });
+  projection.chosen = index;
+  projection.reveal(index);
+  projection.redraw();
+  describe(points[index], (words) => { if (projection.chosen === index) $("map-said").textContent = words; });
 }
 
 const ARROWS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -194,12 +194,12 @@ const ARROWS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, -1], Arrow
 function onKey(event) {
   const arrow = ARROWS[event.key];
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (arrow && event.shiftKey) plane.panBy(-60 * arrow[0], -60 * arrow[1]);
+  if (arrow && event.shiftKey) projection.panBy(-60 * arrow[0], -60 * arrow[1]);
   else if (arrow) step(arrow);
-  else if (event.key === "+" || event.key === "=") plane.zoomBy(1.5);
-  else if (event.key === "-") plane.zoomBy(1 / 1.5);
-  else if (event.key === "0") plane.all();
-  else if (event.key === "Enter" || event.key === " ") choose(plane.chosen);
+  else if (event.key === "+" || event.key === "=") projection.zoomBy(1.5);
+  else if (event.key === "-") projection.zoomBy(1 / 1.5);
+  else if (event.key === "0") projection.all();
+  else if (event.key === "Enter" || event.key === " ") choose(projection.chosen);
   else return;
   event.preventDefault();
 }
@@ -207,8 +207,8 @@ function onKey(event) {
 /** From the chosen point to its neighbour; the first step goes to the one nearest the middle. */
 function step([dx, dy]) {
   const { clientWidth: width, clientHeight: height } = $("canvas");
-  const index = plane.chosen < 0
-    ? plane.nearest(width / 2, height / 2, Infinity)
-    : plane.next(plane.chosen, dx, dy);
+  const index = projection.chosen < 0
+    ? projection.nearest(width / 2, height / 2, Infinity)
+    : projection.next(projection.chosen, dx, dy);
   if (index >= 0) pointAt(index);
 }

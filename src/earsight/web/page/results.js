@@ -1,7 +1,7 @@
-// Search: ask the server, show what was asked and what answers, narrow it, take it away.
+// Search results: run a query, show the query and its results, filter them, download them.
 
 import * as api from "./api.js";
-import { setQuery } from "./closer.js";
+import { setQuery } from "./clip_dialog.js";
 import { makeCard, makeFace, walkWithArrows } from "./card.js";
 import { $, after, clock, el, icon, nameOf, perceived, plural, save, tell } from "./dom.js";
 import { stop } from "./player.js";
@@ -14,16 +14,16 @@ let found = null; // the server's answer to it
 let running = null; // AbortController of the request under way
 let preview = null; // object URL of a dropped file
 
-export function setUpAnswers(ask) {
+export function setUpResults(ask) {
   onAsk = ask;
-  for (const [id, other] of [["moments", "rhythm"], ["rhythm", "moments"]]) {
-    $(id).addEventListener("change", () => { $(other).checked = false; }); // clips have a rhythm
+  for (const [id, other] of [["moments", "timing"], ["timing", "moments"]]) {
+    $(id).addEventListener("change", () => { $(other).checked = false; }); // only whole clips are compared by timing
   }
-  for (const id of ["label", "top", "moments", "rhythm"]) $(id).addEventListener("change", again);
+  for (const id of ["label", "top", "moments", "timing"]) $(id).addEventListener("change", again);
   for (const id of ["min", "max"]) $(id).addEventListener("input", after(350, again));
   $("csv").addEventListener("click", () => save("earsight.csv", "text/csv", asCsv()));
   $("json").addEventListener("click", () => save("earsight.json", "application/json", asJson()));
-  walkWithArrows($("answers"));
+  walkWithArrows($("results"));
   walkWithArrows($("starter-list"));
 }
 
@@ -34,13 +34,13 @@ const chosen = (id) => ($(id).checked && !$(id).disabled ? "true" : "");
 
 function shapeSwitches() {
   $("moments").disabled = query.for === "text"; // a text has no seconds
-  $("rhythm").disabled = query.for === "text" || query.by === "text" || query.kind === "text"; // words have no timing
+  $("timing").disabled = query.for === "text" || query.by === "text" || query.kind === "text"; // words have no timing
 }
 
 function parameters() {
   const base = { by: query.by, for: query.for, top: $("top").value, label: $("label").value,
     min_seconds: $("min").value, max_seconds: $("max").value,
-    moments: chosen("moments"), rhythm: chosen("rhythm") };
+    moments: chosen("moments"), rhythm: chosen("timing") };
   if (query.kind === "text") return { ...base, by: null, text: query.text };
   if (query.kind === "clip") return { ...base, clip: query.clip.id };
   return base;
@@ -67,9 +67,9 @@ export async function run(asked) {
   shapeSwitches();
   stop();
   tell($("failed"), "");
-  $("answers").setAttribute("aria-busy", "true");
-  $("said").textContent = chosen("rhythm") ? "Comparing when they sound and move; the first time takes a while …"
-    : asked.kind === "file" ? `Listening to and looking at ${asked.file.name} …` : "";
+  $("results").setAttribute("aria-busy", "true");
+  $("said").textContent = chosen("timing") ? "Comparing the timing of sound and motion. The first time takes a while …"
+    : asked.kind === "file" ? `Reading ${asked.file.name} …` : "";
   try {
     const reply = await (asked.kind === "file" ? askFile(signal) : api.search(parameters(), signal));
     if (signal.aborted) return null;
@@ -81,13 +81,13 @@ export async function run(asked) {
     found = null;
     setQuery(null);
     $("said").textContent = "";
-    $("answers").replaceChildren();
+    $("results").replaceChildren();
     showAsked();
     $("refine").hidden = true;
     tell($("failed"), error.message);
     return null;
   } finally {
-    if (!signal.aborted) $("answers").removeAttribute("aria-busy");
+    if (!signal.aborted) $("results").removeAttribute("aria-busy");
   }
 }
 
@@ -103,7 +103,7 @@ export function clear() {
   running?.abort();
   [query, found] = [null, null];
   setQuery(null);
-  for (const id of ["asked", "answers"]) $(id).replaceChildren();
+  for (const id of ["asked", "results"]) $(id).replaceChildren();
   $("asked").hidden = $("refine").hidden = true;
   $("said").textContent = "";
   tell($("failed"), "");
@@ -111,21 +111,21 @@ export function clear() {
 
 function show() {
   const wanted = found.query.for;
-  setQuery(standing());
+  setQuery(currentQuery());
   showAsked();
   $("refine").hidden = false;
-  $("answers").replaceChildren(...found.answers.map((clip, at) =>
+  $("results").replaceChildren(...found.answers.map((clip, at) =>
     el("li", {}, makeCard(clip, wanted, onAsk, at + 1))));
-  const what = `${perceived[wanted]}s`;
+  const what = perceived[wanted];
   const n = found.answers.length;
   $("said").textContent = n
-    ? `${plural(n, $("moments").checked && wanted !== "text" ? "moment" : perceived[wanted])}, ${chosen("rhythm") ? "raised where their timing fits" : "best first"}, in ${Math.max(1, Math.round(found.seconds * 1000))} ms.`
-    : `No ${what} answer that. Widen the class or the length.`;
+    ? `${plural(n, $("moments").checked && wanted !== "text" ? "moment" : `${perceived[wanted]} result`)}, ${chosen("timing") ? "re-ranked by timing" : "best first"}, in ${Math.max(1, Math.round(found.seconds * 1000))} ms.`
+    : `No ${what} found. Choose another class or length.`;
   for (const id of ["csv", "json"]) $(id).disabled = !n;
 }
 
-/** What the closer look holds the seconds of a clip against. */
-function standing() {
+/** The query that the clip dialog compares each second with. */
+function currentQuery() {
   const name = query.kind === "text" ? `“${query.text}”`
     : `the ${perceived[found.query.by]} of ${query.kind === "clip" ? nameOf(query.clip.path) : query.file.name}`;
   if (query.kind === "text") return { name, parameters: { text: query.text } };
@@ -154,7 +154,7 @@ function showAsked() {
 
 function sides(by) {
   const have = query.kind === "clip" ? [...query.clip.has, ...(query.clip.text ? ["text"] : [])] : ["audio", "visual"];
-  const group = el("fieldset", { class: "switch small" }, el("legend", { class: "unseen" }, "Asked by"));
+  const group = el("fieldset", { class: "switch small" }, el("legend", { class: "unseen" }, "Search by"));
   for (const side of ["audio", "visual", "text"]) {
     if (!have.includes(side)) continue;
     const radio = el("input", { type: "radio", name: "by", value: side, checked: side === by,
@@ -206,7 +206,7 @@ export async function showStarters(info) {
       el("div", { class: "line" }, el("span", { class: "label" }, clip.label ?? nameOf(clip.path)),
         el("span", { class: "length" }, clock(clip.seconds))),
       el("div", { class: "sides" }, ...clip.has.map((side) =>
-        el("button", { type: "button", "aria-label": `Ask by the ${perceived[side]} of ${nameOf(clip.path)}`,
+        el("button", { type: "button", "aria-label": `Search by the ${perceived[side]} of ${nameOf(clip.path)}`,
           onclick: () => onAsk({ kind: "clip", clip, by: side, for: null }) },
         icon(side === "audio" ? "ear" : "eye"), perceived[side])))));
   }));

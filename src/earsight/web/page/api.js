@@ -13,7 +13,7 @@ async function request(path, options = {}) {
     reply = await fetch(path, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refused("The server of this page does not answer. Is `earsight serve` still running?");
+    throw new Refused("The server does not respond. Is `earsight serve` still running?");
   }
   const body = await reply.json().catch(() => null);
   if (reply.ok && body !== null) return body;
@@ -65,7 +65,7 @@ export async function refusalOf(id) {
   const reply = await fetch(mediaOf(id), { headers: { Range: "bytes=0-0" } }).catch(() => null);
   if (reply?.ok) return "";
   const body = await reply?.json().catch(() => null);
-  return body?.error ?? "The server of this page does not give that file.";
+  return body?.error ?? "The server did not send the file.";
 }
 export const repairedOf = (id) => `/api/clips/${id}/repaired`;
 export const thumbnailOf = (id, at) =>

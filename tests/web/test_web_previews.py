@@ -19,7 +19,9 @@ from earsight.library.catalog.clips import LibraryClip
 from earsight.library.reports import preview_worker as faces_module
 from earsight.library.reports.preview_worker import FaceReader, Patience
 from earsight.web import app_state
-from earsight.web.media import FaceBounds, Faces, NotServedError
+from earsight.web import previews as previews_module
+from earsight.web.media import NotServedError
+from earsight.web.previews import Previews
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def test_what_takes_too_long_or_crashes_is_ended_and_the_next_is_made(
 ) -> None:
     clip = make_clip(tmp_path / "a.mp4")
     with reading(frame=seconds, sound=60.0) as reader, monkeypatch.context() as patch:
-        patch.setattr(faces_module.glimpse, "picture", work)
+        patch.setattr(faces_module.preview, "picture", work)
         with pytest.raises(MediaError, match=why):
             reader.picture(clip, 0.0)
         heights, length = reader.peaks(clip, 10)
@@ -76,7 +78,7 @@ def test_a_sound_that_is_read_for_long_keeps_no_frame_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = make_clip(tmp_path / "a.mp4")
-    monkeypatch.setattr(faces_module.glimpse, "peaks", Sleeps())
+    monkeypatch.setattr(faces_module.preview, "peaks", Sleeps())
     with reading(sound=60.0, waiting=0.2) as reader, ThreadPoolExecutor(1) as pool:
         begun = pool.submit(reader.peaks, clip, 10)
         until(lambda: reader._listening.locked())
@@ -103,64 +105,79 @@ class Slow(FaceReader):
         raise MediaError("Reading it took longer than 10 s.")
 
 
-def test_who_comes_when_many_wait_is_refused_at_once(tmp_path: Path) -> None:
+def test_who_comes_when_many_wait_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clip = clip_of(make_clip(tmp_path / "a.mp4"))
     slow = Slow()
-    faces = Faces(FaceBounds(asking=3), slow)
+    monkeypatch.setattr(previews_module, "MAX_ASKING", 3)
+    previews = Previews(slow)
     with ThreadPoolExecutor(3) as pool:
-        waiting = [pool.submit(faces.thumbnail, clip, tmp_path, None) for _ in range(3)]
-        until(lambda: faces._asking["thumbnail"]._value == 0)
-        with pytest.raises(BusyError, match="try again"):
-            faces.thumbnail(clip, tmp_path, None)
-        assert len(faces.waveform(clip, tmp_path)["peaks"]) == 200  # those have room of their own
+        waiting = [pool.submit(previews.thumbnail, clip, tmp_path, None) for _ in range(3)]
+        until(lambda: previews._asking["thumbnail"]._value == 0)
+        with pytest.raises(BusyError, match="Try again"):
+            previews.thumbnail(clip, tmp_path, None)
+        assert len(previews.waveform(clip, tmp_path)["peaks"]) == 200  # has room of its own
         slow.go_on.set()
         for one in waiting:
             with pytest.raises(NotServedError, match="longer than 10 s"):
                 one.result(60)
     assert slow.calls == 1  # the others were told what the first had found
     with pytest.raises(NotServedError, match=r"longer than 10 s\. It is tried again"):
-        faces.thumbnail(clip, tmp_path, 0.7)  # another second of the same clip
+        previews.thumbnail(clip, tmp_path, 0.7)  # another second of the same clip
     assert slow.calls == 1
     with pytest.raises(NotServedError):
-        faces.thumbnail(replace(clip, content="another"), tmp_path, None)
+        previews.thumbnail(replace(clip, content="another"), tmp_path, None)
     assert slow.calls == 2
-    faces.close()
+    monkeypatch.setattr(previews_module, "RETRY", 0.0)
+    with pytest.raises(NotServedError):
+        previews.thumbnail(clip, tmp_path, None)
+    assert slow.calls == 3 and not previews._making
+    previews.close()
 
 
-def test_who_awaits_the_same_for_too_long_is_refused(tmp_path: Path) -> None:
+def test_who_awaits_the_same_for_too_long_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clip = clip_of(make_clip(tmp_path / "a.mp4"))
     slow = Slow()
-    faces = Faces(FaceBounds(waiting=0.1), slow)
+    monkeypatch.setattr(previews_module, "WAITING", 0.1)
+    previews = Previews(slow)
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(faces.thumbnail, clip, tmp_path, None)
+        first = pool.submit(previews.thumbnail, clip, tmp_path, None)
         until(lambda: slow.calls == 1)
         with pytest.raises(BusyError):
-            faces.thumbnail(clip, tmp_path, None)
+            previews.thumbnail(clip, tmp_path, None)
         slow.go_on.set()
         with pytest.raises(NotServedError):
             first.result(60)
-    assert not faces._turns and faces._asking["thumbnail"]._value == 14
+    assert not previews._making and previews._asking["thumbnail"]._value == 14
 
 
-def test_what_failed_is_tried_again_after_a_while(tmp_path: Path) -> None:
-    clip = clip_of(make_clip(tmp_path / "a.mp4"))
-    slow = Slow()
-    slow.go_on.set()
-    faces = Faces(FaceBounds(again=0.0, failures=1), slow)
-    for number in range(3):
-        with pytest.raises(NotServedError):
-            faces.thumbnail(replace(clip, content=str(number // 2)), tmp_path, None)
-    assert slow.calls == 3 and list(faces._failed) == [("thumbnail", "1")]
+def test_what_is_kept_has_a_limit_and_what_is_empty_is_made_once_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(previews_module, "MAX_BYTES", 10)
+    previews, made = Previews(), []
+
+    def get(name: str, size: int) -> bytes:
+        def make() -> tuple[bytes, int]:
+            made.append(name)
+            return b"", size
+
+        return bytes(previews._get(("thumbnail", name), make))
+
+    for name, size in [("empty", 0), ("empty", 0), ("a", 6), ("empty", 0), ("b", 6), ("a", 6)]:
+        assert get(name, size) == b""
+    assert made == ["empty", "a", "b", "a"]
 
 
 def test_a_server_with_a_clip_that_takes_for_ever_answers_the_others(
     made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Forty-five ask for it, more than the server has threads."""
-    monkeypatch.setattr(faces_module.glimpse, "peaks", Sleeps())
-    monkeypatch.setattr(
-        app_state, "Faces", lambda: Faces(FaceBounds(), FaceReader(Patience(sound=8.0)))
-    )
+    monkeypatch.setattr(faces_module.preview, "peaks", Sleeps())
+    monkeypatch.setattr(app_state, "Previews", lambda: Previews(FaceReader(Patience(sound=3.0))))
     with serving(made) as served, ThreadPoolExecutor(45) as pool:
         clips = served.get("/api/clips").json["clips"]
         id = next(clip["id"] for clip in clips if clip["path"] == "red/a.mp4")
@@ -173,7 +190,7 @@ def test_a_server_with_a_clip_that_takes_for_ever_answers_the_others(
     assert [reply.status for reply in replies].count(429) == 45 - 14
     assert {reply.headers.get("retry-after") for reply in replies if reply.status == 429} == {"10"}
     assert {reply.status for reply in replies} == {404, 429}
-    assert again.status == 404 and "longer than 8 s" in again.error
+    assert again.status == 404 and "longer than 3 s" in again.error
 
 
 def assert_answers(served: Served, id: int) -> None:

@@ -9,7 +9,7 @@ const LONGEST = 30; // seconds of a recording
  *
  * @param onAsk Called with {kind: "text", text} or {kind: "file", file}.
  */
-export function setUpAsk(onAsk) {
+export function setUpQueryForm(onAsk) {
   $("words").addEventListener("submit", (event) => {
     event.preventDefault();
     const text = $("text").value.trim();
@@ -48,7 +48,7 @@ function setUpDrop(onFile) {
     event.preventDefault();
     const files = event.dataTransfer.files;
     if (!files.length) return;
-    if (files.length > 1) toast(`One clip asks at a time; of ${plural(files.length, "file")} the first is taken.`);
+    if (files.length > 1) toast(`A search takes one file. The first of ${plural(files.length, "file")} is used.`);
     onFile(files[0]);
   });
 }
@@ -61,15 +61,15 @@ async function record(onFile) {
     return;
   }
   if (!navigator.mediaDevices || !window.MediaRecorder) {
-    toast("This browser records only on this machine itself, or over https.");
+    toast("This browser records only on the machine of the server, or over https.");
     return;
   }
   let stream;
   try {
     stream = await navigator.mediaDevices.getUserMedia({ audio: true });
   } catch (error) {
-    toast(error.name === "NotFoundError" ? "There is no microphone."
-      : "The browser did not allow the microphone; its site settings can.");
+    toast(error.name === "NotFoundError" ? "No microphone was found."
+      : "The browser blocked the microphone. Its site settings can allow it.");
     return;
   }
   const parts = [];

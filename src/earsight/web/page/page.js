@@ -2,21 +2,21 @@
 // A query by words or by a clip is in the address (#search?clip=12&by=audio&for=visual), so that
 // going back goes back to it; a dropped file is not, it stays here.
 
-import * as answers from "./answers.js";
+import * as results from "./results.js";
 import * as api from "./api.js";
-import { setUpAsk } from "./ask.js";
+import { setUpQueryForm } from "./query_form.js";
 import { setPlace } from "./card.js";
-import { setUpCloser } from "./closer.js";
+import { setUpClipDialog } from "./clip_dialog.js";
 import { $, fillClasses, nameOf, tell } from "./dom.js";
 import { leaveLibrary, openLibrary, setUpLibrary, showFacts } from "./library.js";
 import { mapIsStale, openMap, recolourMap, setMapQuery, setUpMap } from "./map.js";
-import { setUpPicker } from "./picker.js";
+import { setUpClipPicker } from "./clip_picker.js";
 import { stop } from "./player.js";
 import { leaveQuality, openQuality, setUpQuality } from "./quality.js";
 
 const VIEWS = ["search", "map", "quality", "library"];
 const OTHER = { audio: "visual", visual: "audio", text: "visual" };
-const TITLES = { search: "Search", map: "Map", quality: "Trust", library: "Library" };
+const TITLES = { search: "Search", map: "Map", quality: "Quality", library: "Library" };
 
 let info = null; // the library, as the API has it
 let upload = null; // the dropped or recorded file that is the query
@@ -37,7 +37,7 @@ function ask(query) {
   if (query.kind === "file") {
     if (info?.upload_limit && query.file.size > info.upload_limit) {
       show("search");
-      answers.refuse(tooLarge(query.file));
+      results.refuse(tooLarge(query.file));
       return;
     }
     upload = query.file;
@@ -117,13 +117,13 @@ async function openSearch(parameters) {
   last = query;
   if (starting) {
     $("text").value = "";
-    answers.clear();
+    results.clear();
     setMapQuery(null);
     return;
   }
   if (query.kind !== "text") $("text").value = "";
   scrollTo({ top: 0 });
-  const reply = await answers.run(query);
+  const reply = await results.run(query);
   if (reply) setMapQuery(reply.point, query.kind === "text" ? query.text : nameOf(reply.query.name));
 }
 
@@ -137,8 +137,8 @@ async function refresh() {
   setPlace(info.root, info.local);
   for (const id of ["label", "picker-label"]) fillClasses($(id), info.labels);
   $("text").disabled = $("go").disabled = !info.text;
-  tell($("no-words"), !info.space ? "Nothing answers yet: under Library, look for changes."
-    : info.text ? "" : `Words cannot be typed here. ${info.why_no_text} Ask with a clip.`);
+  tell($("no-words"), !info.space ? "The library is not indexed yet. Open Library and choose “Look for changes”."
+    : info.text ? "" : `This library cannot be searched by words. ${info.why_no_text} Search with a clip.`);
   for (const modality of ["audio", "visual"]) {
     document.querySelector(`input[name="for"][value="${modality}"]`).disabled =
       info.modalities.length > 0 && !info.modalities.includes(modality);
@@ -149,10 +149,10 @@ async function refresh() {
   const count = $("trouble-count");
   count.hidden = !info.trouble;
   count.textContent = info.trouble;
-  count.setAttribute("aria-label", `, ${info.trouble} with trouble`);
+  count.setAttribute("aria-label", `, ${info.trouble} with problems`);
   showFacts(info);
   try {
-    const some = info.n_clips > 0 && (await answers.showStarters(info));
+    const some = info.n_clips > 0 && (await results.showStarters(info));
     $("starters").hidden = !some || last !== null;
   } catch (error) {
     tell($("failed"), error.message);
@@ -168,7 +168,7 @@ async function changed() {
 
 function setUpTheme() {
   const root = document.documentElement;
-  const names = { "": "as the system has them", light: "light", dark: "dark" };
+  const names = { "": "same as the system", light: "light", dark: "dark" };
   const told = () => {
     $("theme").setAttribute("aria-label", `Colours: ${names[root.dataset.theme ?? ""]}`);
     $("theme").title = $("theme").getAttribute("aria-label");
@@ -199,10 +199,10 @@ function setUpKeys() {
   });
 }
 
-setUpAsk(ask);
-setUpPicker(ask);
-answers.setUpAnswers(ask);
-setUpCloser();
+setUpQueryForm(ask);
+setUpClipPicker(ask);
+results.setUpResults(ask);
+setUpClipDialog();
 setUpMap(ask);
 setUpQuality();
 setUpLibrary(changed);

@@ -1,7 +1,7 @@
 // A clip as a card: its picture or its waveform, what is known of it, and what can be done with it.
 
 import * as api from "./api.js";
-import { look } from "./closer.js";
+import { openClipDialog } from "./clip_dialog.js";
 import { clock, el, icon, isPart, nameOf, perceived, readable, toast } from "./dom.js";
 import { isPlaying, play, stop } from "./player.js";
 import { waveform } from "./waveform.js";
@@ -28,13 +28,13 @@ export function makeFace(clip, modality, { rank, said = "", badge = "" } = {}) {
     type: "button",
     class: `face ${seen ? "seen" : "heard"}`,
     "aria-pressed": still ? null : "false",
-    "aria-label": `${still ? "Open the picture" : "Play"} ${nameOf(clip.path)}, ${seen ? "sight" : "sound"}${said}${where}`,
+    "aria-label": `${still ? "Open the picture" : "Play"} ${nameOf(clip.path)}, ${seen ? "video" : "sound"}${said}${where}`,
   });
   if (seen) {
     const at = clip.start ? (clip.start + clip.end) / 2 : null;
     face.append(el("img", {
       src: api.thumbnailOf(clip.id, at), alt: "", loading: "lazy", decoding: "async",
-      onerror: ({ target }) => target.replaceWith(el("span", { class: "nothing" }, "its picture cannot be shown here")),
+      onerror: ({ target }) => target.replaceWith(el("span", { class: "nothing" }, "no picture available here")),
     }));
     face.append(el("span", { class: "played" }));
   } else if (heard) {
@@ -79,13 +79,13 @@ function wire(face, clip, modality) {
  * A whole card.
  *
  * @param clip As the API gives it, with score, start and end where it is an answer.
- * @param modality What of it answers: "audio" or "visual".
+ * @param modality The modality that was searched for: "audio" or "visual".
  * @param onAsk Called with the next query, {kind, clip, by, for}.
  */
 export function makeCard(clip, modality, onAsk, rank = 0) {
   const score = clip.score ?? null;
   const shown = score === null ? "" : score.toFixed(2).replace("-", "−");
-  const said = `${clip.label ? `, class ${clip.label}` : ""}${rank ? `, answer ${rank}` : ""}${shown ? `, score ${shown}` : ""}${clip.is_query ? ", the query itself" : ""}`;
+  const said = `${clip.label ? `, class ${clip.label}` : ""}${rank ? `, result ${rank}` : ""}${shown ? `, score ${shown}` : ""}${clip.is_query ? ", the query itself" : ""}`;
   const badge = clip.is_query ? "the query itself" : "";
   const name = nameOf(clip.path);
   const copies = clip.copies?.length ? listed(clip.copies) : null;
@@ -95,7 +95,7 @@ export function makeCard(clip, modality, onAsk, rank = 0) {
     el("div", { class: "line" },
       el("span", { class: "label" }, clip.label ?? "no class"),
       clip.timing === null || clip.timing === undefined ? null
-        : el("span", { class: "score", title: "How far its timing stands above what others reach" },
+        : el("span", { class: "score", title: "How far its match in timing stands above that of other clips" },
           `timing ${clip.timing.toFixed(1).replace("-", "−")}`),
       shown ? el("span", { class: "score", title: "Cosine similarity" }, shown) : null),
     el("div", { class: "line small" },
@@ -112,7 +112,7 @@ function listed(copies) {
     el("ul", {}, ...copies.map((path) => el("li", {}, el("bdi", {}, readable(path))))));
 }
 
-/** What the text beside a clip says; of subtitles, what is said in the span that answers. */
+/** The text beside a clip; of subtitles, those of the span that was found. */
 function excerpt(clip) {
   const line = el("p", { class: "excerpt" });
   api.text(clip.id, { start: clip.start, end: clip.end }).then(
@@ -124,15 +124,15 @@ function excerpt(clip) {
 function actions(clip, modality, onAsk, name) {
   const ask = (by, wanted) => () => onAsk({ kind: "clip", clip, by, for: wanted });
   const menu = el("details", { class: "menu" },
-    el("summary", { "aria-label": `More with ${name}` }, icon("more")));
+    el("summary", { "aria-label": `More actions for ${name}` }, icon("more")));
   const entries = el("div", { class: "entries" });
   for (const by of ["audio", "visual"]) {
     if (!clip.has.includes(by)) continue;
     entries.append(el("button", { type: "button", "data-do": `by-${by}`, onclick: ask(by, null) },
-      `By its ${perceived[by]}`));
+      `Search by its ${perceived[by]}`));
   }
   if (clip.text) {
-    entries.append(el("button", { type: "button", "data-do": "by-text", onclick: ask("text", null) }, "By its text"));
+    entries.append(el("button", { type: "button", "data-do": "by-text", onclick: ask("text", null) }, "Search by its text"));
   }
   entries.append(el("button", { type: "button", "data-do": "copy", onclick: () => copy(pathOf(clip)) }, "Copy path"));
   if (place.local) {
@@ -146,9 +146,9 @@ function actions(clip, modality, onAsk, name) {
       onclick: ask(modality, modality), "aria-label": `More like ${name}` }, "More like this"));
   }
   if (clip.has.length && !STILL.test(clip.path)) {
-    row.append(el("button", { type: "button", class: "quiet closer-go", "data-do": "look",
-      title: "A closer look: when it fits, and whether its sound is in step",
-      "aria-label": `A closer look at ${name}`, onclick: () => look(clip, modality) }, icon("time")));
+    row.append(el("button", { type: "button", class: "quiet clip-dialog-open", "data-do": "details",
+      title: "Details: similarity over time, and whether the sound is in sync",
+      "aria-label": `Details of ${name}`, onclick: () => openClipDialog(clip, modality) }, icon("time")));
   }
   row.append(menu);
   return row;
@@ -159,14 +159,14 @@ async function copy(path) {
     await navigator.clipboard.writeText(path);
     toast(`Copied: ${path}`);
   } catch {
-    toast(`The browser does not let the page copy. The path: ${path}`);
+    toast(`The browser did not allow copying. The path is ${path}`);
   }
 }
 
 async function openFolder(clip) {
   try {
     await api.open(clip.id);
-    toast("The folder is open.");
+    toast("The folder was opened.");
   } catch (error) {
     toast(error.message);
   }

@@ -37,10 +37,10 @@ export function showFacts(info) {
   const labels = Object.entries(info.labels);
   const facts = [
     ["clips", info.n_clips.toLocaleString("en")],
-    ["classes", labels.length ? labels.map(([label, count]) => `${label} ${count}`).join(", ") : "none: put clips into one folder for each class"],
-    ["what answers", info.space ?? "nothing yet"],
-    ["words", info.text ? "can be typed" : `cannot be typed. ${info.why_no_text}`],
-    ["Earsight", info.version],
+    ["classes", labels.length ? labels.map(([label, count]) => `${label} ${count}`).join(", ") : "none. Put the clips of each class into a folder of its own."],
+    ["active embedding", info.space ?? "none yet"],
+    ["search by words", info.text ? "available" : `not available. ${info.why_no_text}`],
+    ["Earsight version", info.version],
   ];
   facts.unshift(["folder", info.root]);
   $("facts").replaceChildren(...facts.flatMap(([name, value]) =>
@@ -57,12 +57,12 @@ async function showTrouble() {
     return;
   }
   if (!list.length) {
-    $("trouble").replaceChildren(el("p", { class: "hint" }, "None: every clip could be read whole."));
+    $("trouble").replaceChildren(el("p", { class: "hint" }, "None. Every clip was read completely."));
     return;
   }
-  $("trouble").replaceChildren(el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Clips that had trouble" },
+  $("trouble").replaceChildren(el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Clips with problems" },
     el("table", { class: "plain trouble" },
-      el("thead", {}, el("tr", {}, ...["clip", "state", "why"].map((name) => el("th", { scope: "col" }, name)))),
+      el("thead", {}, el("tr", {}, ...["clip", "status", "reason"].map((name) => el("th", { scope: "col" }, name)))),
       el("tbody", {}, ...list.map((one) => el("tr", {},
         el("th", { scope: "row" }, el("bdi", {}, readable(one.path))), el("td", {}, one.status), el("td", {}, one.message)))))));
 }

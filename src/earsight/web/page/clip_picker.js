@@ -9,7 +9,7 @@ let onAsk = null;
 let offset = 0;
 let running = null;
 
-export function setUpPicker(ask) {
+export function setUpClipPicker(ask) {
   onAsk = ask;
   $("pick").addEventListener("click", () => {
     offset = 0;
@@ -41,7 +41,7 @@ async function fill() {
   }
   if (signal.aborted) return;
   const last = offset + page.clips.length;
-  $("picker-said").textContent = !page.total ? "No clip has that name."
+  $("picker-said").textContent = !page.total ? "No clip matches."
     : page.total > PAGE ? `${(offset + 1).toLocaleString("en")} to ${last.toLocaleString("en")} of ${plural(page.total, "clip")}`
       : plural(page.total, "clip");
   $("picker-prev").disabled = offset === 0;
@@ -56,7 +56,7 @@ function row(clip) {
     onAsk({ kind: "clip", clip, by, for: null });
   };
   const sides = el("span", { class: "sides" }, ...clip.has.map((by) =>
-    el("button", { type: "button", "aria-label": `Ask by the ${perceived[by]} of ${clip.path}`, onclick: pick(by) },
+    el("button", { type: "button", "aria-label": `Search by the ${perceived[by]} of ${clip.path}`, onclick: pick(by) },
       icon(by === "audio" ? "ear" : "eye"), `its ${perceived[by]}`)));
   return el("li", {},
     clip.has.includes("visual")

@@ -32,7 +32,7 @@ export function toast(text) {
   setTimeout(() => line.remove(), 4000);
 }
 
-/** Show or hide a message of trouble. */
+/** Show an error message, or hide it where there is none. */
 export function tell(node, message) {
   node.textContent = message || "";
   node.hidden = !message;
@@ -52,7 +52,7 @@ export function clock(seconds) {
   return parts.map((part, at) => (at ? String(part).padStart(2, "0") : part)).join(":");
 }
 
-/** A path as people want to see it: the API's %XX for bytes that are no letters become a sign. */
+/** A path for display: the API's %XX of bytes outside UTF-8 become the replacement character. */
 export const readable = (path) => path.replaceAll(/(?:%[89A-F][0-9A-F])+/g, (found) => {
   try {
     return decodeURIComponent(found) && found; // whole UTF-8: the name of a web address, as it is
@@ -61,13 +61,13 @@ export const readable = (path) => path.replaceAll(/(?:%[89A-F][0-9A-F])+/g, (fou
   }
 });
 
-/** Whether what answers is a part of the clip, and not the whole of it. */
+/** Whether a result is a part of the clip, and not the whole of it. */
 export const isPart = ({ start, end, seconds }) => Boolean(end) && (start > 0 || end < (seconds || 0) - 0.5);
 
 /** The last part of a clip's path. */
 export const nameOf = (path) => readable(path.split("/").pop());
 
-export const perceived = { audio: "sound", visual: "sight", text: "text" };
+export const perceived = { audio: "sound", visual: "video", text: "text" };
 
 export function after(milliseconds, work) {
   let waiting = 0;

@@ -21,7 +21,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] != "http":
         return
     if scope["path"] == "/slow":
-        await asyncio.sleep(3 * header_timeout.HEAD_SECONDS)
+        await asyncio.sleep(3 * header_timeout.HEADER_SECONDS)
     size, more = 0, True
     while more:
         part = await receive()
@@ -35,7 +35,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(header_timeout, "HEAD_SECONDS", 0.5)
+        patch.setattr(header_timeout, "HEADER_SECONDS", 0.5)
         listening = listen("127.0.0.1", 0)
         config = configured(app)
         config.lifespan = "off"

@@ -3,12 +3,13 @@
 import shutil
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from _folders import QUICK
+from _folders import QUICK, until
 from _server import Served, multipart, serving
 from _strokes import make_strokes
 from earsight.alignment.clip_offset import align
@@ -16,12 +17,12 @@ from earsight.errors import BusyError
 from earsight.library.catalog.clips import LibraryClip
 from earsight.library.client import Library
 from earsight.library.indexing.pipeline import index
-from earsight.web.app_state import Home
+from earsight.web import sync_repair
+from earsight.web.app_state import AppState
 from earsight.web.media import NotServedError
-from earsight.web.offset_worker import Found, OffsetReader
-from earsight.web.sync_repair import Bounds, InSync
+from earsight.web.sync_repair import FoundOffset, OffsetReader, SyncRepair, WorkerError
 from earsight.web.temporary_folder import StoppedError
-from earsight.web.uploads import Limits
+from earsight.web.uploads import UploadLimits
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,7 @@ def test_the_repaired_copy_is_in_step_and_comes_in_ranges(
     }  # fmt: skip
     (kept,) = served.temporary.rglob("repaired*")  # type: ignore[attr-defined]
     assert kept.parent.stat().st_mode & 0o77 == 0
-    shutil.rmtree(kept.parent.parent)  # as a cleaner of old temporary files does
+    shutil.rmtree(kept.parent)  # as a cleaner of old temporary files does
     assert served.get(at).body == whole.body
 
 
@@ -104,13 +105,16 @@ class Counted(OffsetReader):
         self.found = self.copied = 0
         self.gate = threading.Event()
         self.gate.set()
+        self.fails_first = False
 
-    def find(self, clip: Path) -> Found:
+    def find(self, clip: Path) -> FoundOffset:
         self.found += 1
         assert self.gate.wait(60)
-        return Found(0.1, 9, 10, "")
+        if self.fails_first and self.found == 1:
+            raise WorkerError("It took too long.")
+        return FoundOffset(0.1, 9, 10, "")
 
-    def repair(self, clip: Path, found: Found, folder: Path) -> Path:
+    def repair(self, clip: Path, seconds: float, folder: Path) -> Path:
         self.copied += 1
         return Path(shutil.copy(clip, folder / "repaired.mp4"))
 
@@ -122,112 +126,82 @@ def clips(folder: Path, tmp_path: Path) -> Any:
         yield library.root, {clip.path: clip for clip in library.clips()}
 
 
-def repaired(insync: InSync, clip: LibraryClip, root: Path) -> Path:
-    with insync.repaired(clip, root) as file:
+@pytest.fixture
+def sync() -> Iterator[SyncRepair]:
+    made = SyncRepair(Counted())
+    yield made
+    made.close()
+
+
+def repaired(sync: SyncRepair, clip: LibraryClip, root: Path) -> Path:
+    with sync.repaired(clip, root) as file:
         return Path(file.name)
 
 
-def test_what_was_found_is_kept_until_the_file_changes(clips: Any) -> None:
+def test_what_was_found_is_kept_until_the_file_changes(clips: Any, sync: SyncRepair) -> None:
     root, by_path = clips
-    reader = Counted()
-    insync = InSync(reader=reader)
-    clip = by_path["late.mp4"]
-    first = insync.offset(clip, root)
-    copy = repaired(insync, clip, root)
-    assert insync.offset(clip, root) == first and repaired(insync, clip, root) == copy
+    reader, clip = sync._reader, by_path["late.mp4"]
+    first = sync.offset(clip, root)
+    copy = repaired(sync, clip, root)
+    assert sync.offset(clip, root) == first and repaired(sync, clip, root) == copy
     assert (reader.found, reader.copied) == (1, 1)
     make_strokes(clip.file, 0.3)
-    insync.offset(clip, root)
-    assert repaired(insync, clip, root) != copy
+    sync.offset(clip, root)
+    assert repaired(sync, clip, root) != copy
     assert (reader.found, reader.copied) == (2, 2)
-    insync.close()
+    sync.close()
     assert not copy.exists()
+    with pytest.raises(StoppedError):  # a request that outlives the server leaves nothing
+        repaired(sync, by_path["right.mp4"], root)
 
 
-class Slow(Counted):
-    """Takes too long, the first time."""
-
-    def find(self, clip: Path) -> Found:
-        found = super().find(clip)
-        return found if self.found > 1 else Found(None, 0, 0, "It took too long.", lasting=False)
-
-
-def test_what_took_too_long_is_looked_at_again_later(clips: Any) -> None:
+def test_what_took_too_long_is_tried_again(clips: Any, sync: SyncRepair) -> None:
     root, by_path = clips
     clip = by_path["late.mp4"]
-    for again, asked, told in ((1e9, 1, None), (0.0, 2, 100)):
-        reader = Slow()
-        insync = InSync(Bounds(again=again), reader)
-        assert insync.offset(clip, root)["offset_ms"] is None
-        assert insync.offset(clip, root)["offset_ms"] == told
-        insync.offset(clip, root)  # an offset that was found stays
-        assert reader.found == asked
-        insync.close()
+    sync._reader.fails_first = True
+    first = sync.offset(clip, root)
+    assert first["offset_ms"] is None and first["why"] == "It took too long."
+    assert sync.offset(clip, root)["offset_ms"] == 100
 
 
-def test_copies_are_few(clips: Any) -> None:
+def test_copies_are_few(clips: Any, sync: SyncRepair, monkeypatch: pytest.MonkeyPatch) -> None:
     root, by_path = clips
     late, right, other = (by_path[f"{name}.mp4"] for name in ("late", "right", "other"))
-    insync = InSync(Bounds(copies=2, held=0.0), Counted())
-    first, second = repaired(insync, late, root), repaired(insync, right, root)
-    repaired(insync, late, root)  # asked for again: the other one makes room
-    repaired(insync, other, root)
+    monkeypatch.setattr(sync_repair, "MAX_COPIES", 2)
+    first, second = repaired(sync, late, root), repaired(sync, right, root)
+    repaired(sync, late, root)  # asked for again: the other one makes room
+    repaired(sync, other, root)
     assert first.exists() and not second.parent.exists()
-    insync.close()
-    insync = InSync(Bounds(copies=1, held=1e9), Counted())
-    repaired(insync, late, root)
-    with pytest.raises(BusyError, match="try again"):  # that one may just be being opened
-        repaired(insync, right, root)
-    insync.close()
     size = late.file.stat().st_size
-    insync = InSync(Bounds(bytes=size, held=0.0), Counted())
-    first = repaired(insync, late, root)
-    repaired(insync, by_path["a.mp4"], root)
+    monkeypatch.setattr(sync_repair, "MAX_COPY_BYTES", size)
+    repaired(sync, by_path["a.mp4"], root)
     assert not first.exists()
+    monkeypatch.setattr(sync_repair, "MAX_COPY_BYTES", size - 1)
     with pytest.raises(NotServedError, match=r"late\.mp4 cannot be repaired here.*align -o"):
-        repaired(InSync(Bounds(bytes=size - 1), Counted()), late, root)
-    insync.close()
+        repaired(sync, late, root)
 
 
-def test_few_are_looked_at_at_once(clips: Any) -> None:
+def test_few_are_looked_at_at_once(clips: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     root, by_path = clips
+    monkeypatch.setattr(sync_repair, "MAX_ASKING", 1)
     reader = Counted()
     reader.gate.clear()
-    insync = InSync(Bounds(asking=1), reader)
-    at_work = threading.Thread(target=insync.offset, args=(by_path["late.mp4"], root))
+    sync = SyncRepair(reader)
+    at_work = threading.Thread(target=sync.offset, args=(by_path["late.mp4"], root))
     at_work.start()
-    while not reader.found:
-        pass
-    with pytest.raises(BusyError, match="Other clips are being looked at"):
-        insync.offset(by_path["right.mp4"], root)
+    until(lambda: reader.found)
+    with pytest.raises(BusyError, match="Other clips are being read"):
+        sync.offset(by_path["right.mp4"], root)
     reader.gate.set()
     at_work.join(60)
-    assert insync.offset(by_path["right.mp4"], root)["offset_ms"] == 100
-    insync.close()
-
-
-def test_a_copy_that_is_asked_for_while_the_server_stops_leaves_nothing(
-    clips: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root, by_path = clips
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    insync = InSync(reader=Counted())
-    insync.offset(by_path["late.mp4"], root)
-    insync.close()
-    with pytest.raises(StoppedError):
-        repaired(insync, by_path["late.mp4"], root)
-    assert list(temporary.iterdir()) == []
+    assert sync.offset(by_path["right.mp4"], root)["offset_ms"] == 100
+    sync.close()
 
 
 def test_one_that_takes_too_long_has_no_answer(folder: Path) -> None:
     reader = OffsetReader(patience=0.01)
-    found = reader.find(folder / "late.mp4")
-    assert found.seconds is None and "longer than 0.01 s" in found.why and not found.lasting
-    reader.close()
-    reader = OffsetReader()
-    assert reader.find(folder / "silent.mp4").lasting
+    with pytest.raises(WorkerError, match=r"longer than 0\.01 s"):
+        reader.find(folder / "late.mp4")
     reader.close()
 
 
@@ -242,9 +216,9 @@ def test_a_timeline_takes_a_file_as_large_as_a_search_does(served: Served, folde
     assert too_large.status == 413
 
 
-def test_one_search_by_rhythm_at_a_time(folder: Path) -> None:
-    home = Home(folder, Limits())
-    with home._rhythm, pytest.raises(BusyError, match="Another search by rhythm"):
-        home.search(text="a wall", rhythm=True)
-    assert home.search(text="a wall", rhythm=False) is not None
-    home.close()
+def test_one_search_by_timing_at_a_time(folder: Path) -> None:
+    state = AppState(folder, UploadLimits())
+    with state._timing, pytest.raises(BusyError, match="Another search by timing"):
+        state.search(text="a wall", rhythm=True)
+    assert state.search(text="a wall", rhythm=False) is not None
+    state.close()

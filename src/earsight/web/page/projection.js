@@ -1,13 +1,13 @@
-// A plane of points on a canvas: pan and zoom by mouse, touch and keys; fluid with 20,000 points.
+// The projection on a canvas: pan and zoom by mouse, touch and keys; fluid with 20,000 points.
 
-import { press, stampsFor, wordOf } from "./stamps.js";
+import { drawSprite, spritesFor, wordOf } from "./sprites.js";
 
 const LEAST = 0.8; // of the whole, and …
 const MOST = 60; // … times larger, at most
 const NEAR = 14; // CSS pixels within which a point is meant
 const CLICK = 5; // CSS pixels that a click may move
 
-export class Plane {
+export class Projection {
   /**
    * @param canvas Where to draw.
    * @param told {hover(index | -1, x, y), choose(index)}: what the person points at.
@@ -153,11 +153,11 @@ export class Plane {
     if (!n) return image;
     const crowd = n > 6000 ? 2.2 : n > 1500 ? 3.2 : 5;
     const radius = Math.min(9, crowd * this.view.zoom ** 0.35);
-    const stamps = stampsFor(Math.round(radius * 4) / 4, scale, colours, paper);
-    const half = stamps[0][0].size / 2;
+    const sprites = spritesFor(Math.round(radius * 4) / 4, scale, colours, paper);
+    const half = sprites[0][0].size / 2;
     for (let i = 0; i < n; i += 1) {
       if (!shown[i]) continue;
-      press(sheet, stamps[group[i]][round[i]],
+      drawSprite(sheet, sprites[group[i]][round[i]],
         Math.round(left + unit * x[i] - half), Math.round(top - unit * y[i] - half));
     }
     return image;

@@ -1,4 +1,4 @@
-// When to trust it: figures against chance, classes, what is confused, the best and worst queries.
+// Search quality: scores beside chance, classes, confusion, the best and the worst queries.
 
 import * as api from "./api.js";
 import { makeFace } from "./card.js";
@@ -7,8 +7,8 @@ import { $, el, icon, nameOf, perceived, plural, tell } from "./dom.js";
 const DIRECTIONS = ["audio->visual", "visual->audio"];
 const POLL = 700; // ms
 
-const FOLD = "A query ranks the clips of its own fold alone: where its class has fewer there than "
-  + "are shown, the rest must be others.";
+const FOLD = "A query ranks only the clips of its own fold. Where its class has fewer clips there than "
+  + "are shown, the others are of other classes.";
 
 let polling = 0;
 let confused = DIRECTIONS[0]; // the direction whose confusion is shown
@@ -52,7 +52,7 @@ export async function openQuality() {
   $("measure").classList.toggle("panel", !state.result || running);
   $("measure-go").classList.toggle("strong", !state.result);
   $("measure-go").textContent = state.result ? "Measure again" : "Measure now";
-  $("measure-said").textContent = running ? "Asking every clip for every other …"
+  $("measure-said").textContent = running ? "Searching with every clip …"
     : state.stale ? "The library has changed since these figures were measured."
       : state.result ? "" : "Not measured yet. It takes seconds for hundreds of clips, minutes for tens of thousands.";
   if (running) polling = setTimeout(openQuality, POLL);
@@ -69,7 +69,7 @@ function show(result) {
   if (result.per_class?.length) parts.push(classes(result.per_class));
   if (result.confusion) parts.push(confusion(result.confusion));
   const fold = result.per_class?.length ? FOLD : "";
-  parts.push(queries("Answered best", result.best, fold), queries("Answered worst", result.worst, ""));
+  parts.push(queries("Best queries", result.best, fold), queries("Worst queries", result.worst, ""));
   $("quality").replaceChildren(...parts.filter(Boolean));
 }
 
@@ -104,10 +104,10 @@ function direction(name, figures) {
   const ks = Object.keys(figures).filter((key) => key.startsWith("recall@")).map((key) => Number(key.split("@")[1]));
   const rows = ks.sort((a, b) => a - b).map((k) => {
     const chance = figures[`recall_chance@${k}`];
-    return el("tr", {}, el("th", { scope: "row" }, `own half among the first ${k}`),
+    return el("tr", {}, el("th", { scope: "row" }, `paired item among the first ${k}`),
       el("td", {}, percent(figures[`recall@${k}`])), el("td", { class: "hint" }, `chance ${percent(chance)}`));
   });
-  rows.push(el("tr", {}, el("th", { scope: "row" }, "median rank of the own half"),
+  rows.push(el("tr", {}, el("th", { scope: "row" }, "median rank of the paired item"),
     el("td", {}, String(+figures.median_rank.toFixed(1))),
     el("td", { class: "hint" }, figures.gallery ? `of ${Math.round(figures.gallery)}` : "")));
   panel.append(el("table", { class: "plain short" },
@@ -118,9 +118,9 @@ function direction(name, figures) {
 function classes(rows) {
   const cell = (row, name) => el("td", {}, el("span", { class: "barcell" },
     bar(row[name], row.chance, name.startsWith("audio") ? "heard" : "seen"), el("span", {}, number(row[name]))));
-  return el("section", { class: "panel" }, el("h2", {}, "Class by class"),
+  return el("section", { class: "panel" }, el("h2", {}, "By class"),
     el("p", { class: "hint" }, "Mean average precision of the queries of each class; the tick is chance."),
-    el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Class by class" },
+    el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "By class" },
       el("table", { class: "perclass" },
         el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "class"), el("th", { scope: "col", class: "right" }, "clips"),
           ...DIRECTIONS.map((d) => el("th", { scope: "col" }, arrow(d))))),
@@ -130,9 +130,9 @@ function classes(rows) {
 }
 
 function confusion(found) {
-  const panel = el("section", { class: "panel" }, el("h2", {}, "What is taken for what"),
-    el("p", { class: "hint" }, `Of the first ${found.k ?? 5} answers to the queries of a class (row), the share of each class (column).`));
-  const box = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Confusion between classes" });
+  const panel = el("section", { class: "panel" }, el("h2", {}, "Confusion between classes"),
+    el("p", { class: "hint" }, `The share of each class (column) among the first ${found.k ?? 5} results for queries of a class (row).`));
+  const box = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of confusion" });
   const fill = () => box.replaceChildren(heat(found[confused], confused));
   const group = el("fieldset", { class: "switch small" }, el("legend", { class: "unseen" }, "Direction"));
   for (const name of DIRECTIONS.filter((d) => found[d])) {
@@ -146,7 +146,7 @@ function confusion(found) {
 
 function heat({ labels, rows }, name) {
   const table = el("table", { class: `heat ${name.startsWith("audio") ? "heard" : "seen"}` },
-    el("caption", { class: "unseen" }, `Shares of classes among the answers, ${arrow(name)}`),
+    el("caption", { class: "unseen" }, `Shares of classes among the results, ${arrow(name)}`),
     el("thead", {}, el("tr", {}, el("td", {}),
       ...labels.map((label) => el("th", { scope: "col" }, el("span", {}, el("bdi", {}, label)))))));
   const body = el("tbody");
@@ -175,11 +175,11 @@ function query(one) {
   const { clip, by } = one;
   const wanted = one.for;
   const figure = one.ap !== undefined && one.ap !== null ? `average precision ${number(one.ap)}`
-    : one.rank ? `its own half at rank ${one.rank}` : "";
+    : one.rank ? `paired item at rank ${one.rank}` : "";
   const asked = el("div", { class: "asker" }, makeFace(clip, by),
     el("p", {}, el("strong", {}, clip.label ?? nameOf(clip.path)), el("br"),
       el("span", { class: "hint" }, `by its ${perceived[by] ?? by}${figure ? `; ${figure}` : ""}`)));
-  const answers = el("ol", { class: "strip", "aria-label": `Answers to ${nameOf(clip.path)}` },
+  const results = el("ol", { class: "strip", "aria-label": `Results for ${nameOf(clip.path)}` },
     ...one.answers.map((answer) => {
       const right = clip.label ? answer.label === clip.label : answer.id === clip.id;
       const word = right ? "right" : "another class";
@@ -187,5 +187,5 @@ function query(one) {
         makeFace(answer, wanted, { said: `, ${answer.label ?? ""}, ${word}` }),
         el("p", {}, icon(right ? "check" : "close"), el("span", {}, answer.label ?? nameOf(answer.path))));
     }));
-  return el("div", { class: "case" }, asked, answers);
+  return el("div", { class: "case" }, asked, results);
 }

@@ -1,58 +1,58 @@
-// A closer look at one clip: a large player, under it how well each second fits the query, and
-// whether its sound is in step.
+// The dialog about one clip: a large player, how well each second fits the query, and whether the
+// sound is in sync.
 
 import * as api from "./api.js";
 import { $, clock, el, isPart, nameOf, readable, tell } from "./dom.js";
 import { Timeline } from "./timeline.js";
 import { stop } from "./player.js";
 
-const LATE = 45; // ms: what is less is no more than a frame
+const IN_SYNC = 45; // ms: a smaller offset is no more than a frame
 
-let query = null; // {kind, name, parameters, file}: what the answers are answers to
+let query = null; // {name, parameters, file}: the query of the results that are shown
 let shown = null; // {clip, media, chart}
 let asked = null; // AbortController of what is being asked about the clip
 let chart = null;
 
-/** The query that stands, or null: what a clip's seconds are held against. */
-export function setQuery(standing) {
-  query = standing;
+/** Set the query that each second of a clip is compared with; null: none. */
+export function setQuery(current) {
+  query = current;
 }
 
-export function setUpCloser() {
-  const box = $("closer");
-  chart = new Timeline($("closer-chart"), (seconds, plays) => {
+export function setUpClipDialog() {
+  const box = $("clip-dialog");
+  chart = new Timeline($("clip-dialog-chart"), (seconds, plays) => {
     if (!shown) return;
     shown.media.currentTime = seconds;
     if (plays) shown.media.play().catch(() => {});
   }, () => shown && (shown.media.paused ? shown.media.play().catch(() => {}) : shown.media.pause()));
-  $("closer-close").addEventListener("click", () => box.close());
+  $("clip-dialog-close").addEventListener("click", () => box.close());
   box.addEventListener("click", (event) => event.target === box && box.close()); // the backdrop
   box.addEventListener("close", leave);
-  $("insync-go").addEventListener("click", findOut);
-  $("insync-play").addEventListener("click", swap);
+  $("sync-check").addEventListener("click", checkSync);
+  $("sync-play").addEventListener("click", swap);
 }
 
 /**
  * Open it.
  *
- * @param clip As the API gives it; start and end, if there, are the moment that answers.
- * @param modality What of it answers.
+ * @param clip As the API gives it; start and end, if there, are the moment that was found.
+ * @param modality The modality that was searched for.
  */
-export function look(clip, modality) {
+export function openClipDialog(clip, modality) {
   stop();
   leave();
   asked = new AbortController();
-  $("closer-title").replaceChildren(el("bdi", {}, nameOf(clip.path)));
-  $("closer-facts").textContent = [clip.label, clock(clip.seconds)].filter(Boolean).join(" · ");
+  $("clip-dialog-title").replaceChildren(el("bdi", {}, nameOf(clip.path)));
+  $("clip-dialog-facts").textContent = [clip.label, clock(clip.seconds)].filter(Boolean).join(" · ");
   const media = makePlayer(clip);
   shown = { clip, media, repaired: false };
-  $("closer-player").replaceChildren(media);
+  $("clip-dialog-player").replaceChildren(media);
   const both = clip.has.includes("audio") && clip.has.includes("visual");
-  $("insync").hidden = !both;
-  $("insync-go").hidden = $("insync-go").disabled = false;
-  $("insync-play").hidden = true;
-  $("insync-said").textContent = "";
-  $("closer").showModal();
+  $("sync").hidden = !both;
+  $("sync-check").hidden = $("sync-check").disabled = false;
+  $("sync-play").hidden = true;
+  $("sync-said").textContent = "";
+  $("clip-dialog").showModal();
   drawTime(clip, modality);
 }
 
@@ -62,8 +62,8 @@ function makePlayer(clip) {
     src: api.mediaOf(clip.id), "aria-label": nameOf(clip.path) });
   media.addEventListener("error", async () => {
     const why = media.dataset.repaired ? "The repaired copy could not be made or played."
-      : await api.refusalOf(clip.id) || "This browser cannot play that kind of file.";
-    if (shown?.media === media) tell($("closer-failed"), why);
+      : await api.refusalOf(clip.id) || "This browser cannot play this kind of file.";
+    if (shown?.media === media) tell($("clip-dialog-failed"), why);
   });
   if (clip.start) media.currentTime = clip.start;
   const follow = () => {
@@ -84,56 +84,56 @@ function leave() {
   media.removeAttribute("src");
   media.load(); // lets go of the connection
   media.remove();
-  tell($("closer-failed"), "");
+  tell($("clip-dialog-failed"), "");
 }
 
 async function drawTime(clip, modality) {
   const { signal } = asked;
-  const figure = $("closer-time");
+  const figure = $("clip-dialog-time");
   const wanted = modality !== "text" && clip.has.includes(modality);
   figure.hidden = !query || !wanted;
   if (figure.hidden) return;
-  $("closer-caption").textContent = `How well each second fits ${query.name}`;
-  $("closer-best").textContent = "…";
+  $("clip-dialog-caption").textContent = `How well each second fits ${query.name}`;
+  $("clip-dialog-best").textContent = "…";
   chart.clear(clip.seconds ?? 0);
   let found;
   try {
     found = await api.timeline(clip.id, { ...query.parameters, for: modality }, query.file, signal);
   } catch (error) {
-    if (!signal.aborted) $("closer-best").textContent = error.message;
+    if (!signal.aborted) $("clip-dialog-best").textContent = error.message;
     return;
   }
   if (signal.aborted) return;
   const best = chart.draw(found, clip, isPart(clip));
-  $("closer-best").textContent = best
-    ? `Best at ${clock(best.time)}, with ${best.score.toFixed(2).replace("-", "−")}. A click, or the arrow keys, jump there.`
-    : "Nothing in it can be compared.";
+  $("clip-dialog-best").textContent = best
+    ? `Best at ${clock(best.time)}: similarity ${best.score.toFixed(2).replace("-", "−")}. Click the chart or use the arrow keys to move.`
+    : "No second of this clip can be compared.";
 }
 
-async function findOut() {
+async function checkSync() {
   const { signal } = asked;
   const { clip } = shown;
-  $("insync-go").disabled = true;
-  $("insync-said").textContent = "Comparing what begins to sound with what begins to move …";
+  $("sync-check").disabled = true;
+  $("sync-said").textContent = "Comparing the onsets of sound and of motion …";
   try {
     const found = await api.offset(clip.id, signal);
     if (signal.aborted) return;
-    $("insync-said").textContent = inWords(found);
-    $("insync-go").hidden = true;
-    $("insync-play").hidden = found.offset_ms === null || Math.abs(found.offset_ms) < LATE;
-    $("insync-play").textContent = "Play it repaired";
+    $("sync-said").textContent = describeOffset(found);
+    $("sync-check").hidden = true;
+    $("sync-play").hidden = found.offset_ms === null || Math.abs(found.offset_ms) < IN_SYNC;
+    $("sync-play").textContent = "Play the repaired copy";
   } catch (error) {
     if (signal.aborted) return;
-    $("insync-said").textContent = error.message;
-    $("insync-go").disabled = false;
+    $("sync-said").textContent = error.message;
+    $("sync-check").disabled = false;
   }
 }
 
-function inWords({ offset_ms: ms, agreeing, of, why }) {
-  if (ms === null) return `No answer. ${readable(why)}`;
-  const sure = `${agreeing} of ${of} witnesses agree.`;
+function describeOffset({ offset_ms: ms, agreeing, of, why }) {
+  if (ms === null) return `No offset was found. ${readable(why)}`;
+  const sure = `${agreeing} of ${of} independent estimates agree.`;
   const off = Math.abs(Math.round(ms));
-  if (off < LATE) return `Sound and sight are in step, to a frame; ${sure}`;
+  if (off < IN_SYNC) return `Sound and video are in sync within one frame; ${sure}`;
   return `The sound is ${off} ms ${ms > 0 ? "late" : "early"}; ${sure}`;
 }
 
@@ -142,11 +142,11 @@ function swap() {
   const { media, clip } = shown;
   shown.repaired = !shown.repaired;
   const at = media.currentTime;
-  tell($("closer-failed"), "");
+  tell($("clip-dialog-failed"), "");
   if (shown.repaired) media.dataset.repaired = "yes";
   else delete media.dataset.repaired;
   media.src = shown.repaired ? api.repairedOf(clip.id) : api.mediaOf(clip.id);
   media.currentTime = at;
   media.play().catch(() => {});
-  $("insync-play").textContent = shown.repaired ? "Play it as it is" : "Play it repaired";
+  $("sync-play").textContent = shown.repaired ? "Play the original" : "Play the repaired copy";
 }
