@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import uvicorn
+from starlette.types import ASGIApp
 
 from earsight.web.app import create_app
+from earsight.web.app_state import AppState
 from earsight.web.security import AccessRules
 from earsight.web.server import configured, listen
 from earsight.web.uploads import UploadLimits
@@ -102,10 +105,22 @@ def serving(
     token: str | None = None,
     host: str = "127.0.0.1",
     limits: UploadLimits | None = None,
+    warm: bool = False,
 ) -> Iterator[Served]:
-    """Run a server for one library; it always listens on loopback, whatever its rules say."""
+    """Run a server for one library; it always listens on loopback, whatever its rules say.
+
+    Unless it is to be `warm`, it loads what a request needs with the first request.
+    """
     limits = limits or UploadLimits()
-    app = create_app(folder, AccessRules(host, token, limits.bytes), limits)
+    with pytest.MonkeyPatch.context() as patch:
+        if not warm:
+            patch.setattr(AppState, "warm", lambda self: None)
+        with _running(create_app(folder, AccessRules(host, token, limits.bytes), limits)) as port:
+            yield Served(port)
+
+
+@contextmanager
+def _running(app: ASGIApp) -> Iterator[int]:
     listening = listen("127.0.0.1", 0)
     server = uvicorn.Server(configured(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
@@ -114,7 +129,7 @@ def serving(
         while not server.started:
             assert thread.is_alive()
             time.sleep(0.01)
-        yield Served(listening.getsockname()[1])
+        yield listening.getsockname()[1]
     finally:
         server.should_exit = True
         thread.join(20)

@@ -125,7 +125,7 @@ def test_a_library_that_asks_for_more_answers_as_far_as_it_can(
         return real(opened)  # type: ignore[arg-type]
 
     monkeypatch.setattr(app_state, "plane_of", draw)
-    with serving(library) as served:
+    with serving(library, warm=True) as served:
         assert drawn.wait(60)  # it is warmed as far as it goes, before anybody asks
         info = served.get("/api/library")
         assert info.status == 200 and info.json["n_clips"] == 9 and info.json["text"] is False

@@ -35,7 +35,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(header_timeout, "HEADER_SECONDS", 0.5)
+        patch.setattr(header_timeout, "HEADER_SECONDS", 0.3)
         listening = listen("127.0.0.1", 0)
         config = configured(app)
         config.lifespan = "off"
@@ -84,8 +84,8 @@ def test_a_slow_answer_and_a_slow_body_are_not_cut(port: int) -> None:
         assert connection.getresponse().read() == b"0"
     connection.close()
     with socket.create_connection(("127.0.0.1", port), timeout=60) as line:
-        line.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30\r\n\r\n")
-        for _ in range(30):
+        line.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 15\r\n\r\n")
+        for _ in range(15):
             line.sendall(b"x")
             time.sleep(0.05)
-        assert line.recv(1000).endswith(b"30")
+        assert line.recv(1000).endswith(b"15")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from starlette.exceptions import HTTPException
 
 from _clips import make_clip
 from _folders import until
@@ -20,7 +21,6 @@ from earsight.library.reports import preview_worker as faces_module
 from earsight.library.reports.preview_worker import FaceReader, Patience
 from earsight.web import app_state
 from earsight.web import previews as previews_module
-from earsight.web.media import NotServedError
 from earsight.web.previews import Previews
 
 
@@ -120,17 +120,17 @@ def test_who_comes_when_many_wait_is_refused_at_once(
         assert len(previews.waveform(clip, tmp_path)["peaks"]) == 200  # has room of its own
         slow.go_on.set()
         for one in waiting:
-            with pytest.raises(NotServedError, match="longer than 10 s"):
+            with pytest.raises(HTTPException, match="longer than 10 s"):
                 one.result(60)
     assert slow.calls == 1  # the others were told what the first had found
-    with pytest.raises(NotServedError, match=r"longer than 10 s\. It is tried again"):
+    with pytest.raises(HTTPException, match=r"longer than 10 s\. It is tried again"):
         previews.thumbnail(clip, tmp_path, 0.7)  # another second of the same clip
     assert slow.calls == 1
-    with pytest.raises(NotServedError):
+    with pytest.raises(HTTPException):
         previews.thumbnail(replace(clip, content="another"), tmp_path, None)
     assert slow.calls == 2
     monkeypatch.setattr(previews_module, "RETRY", 0.0)
-    with pytest.raises(NotServedError):
+    with pytest.raises(HTTPException):
         previews.thumbnail(clip, tmp_path, None)
     assert slow.calls == 3 and not previews._making
     previews.close()
@@ -149,7 +149,7 @@ def test_who_awaits_the_same_for_too_long_is_refused(
         with pytest.raises(BusyError):
             previews.thumbnail(clip, tmp_path, None)
         slow.go_on.set()
-        with pytest.raises(NotServedError):
+        with pytest.raises(HTTPException):
             first.result(60)
     assert not previews._making and previews._asking["thumbnail"]._value == 14
 

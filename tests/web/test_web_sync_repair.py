@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.exceptions import HTTPException
 
 from _folders import QUICK, until
 from _server import Served, multipart, serving
@@ -19,9 +20,7 @@ from earsight.library.client import Library
 from earsight.library.indexing.pipeline import index
 from earsight.web import sync_repair
 from earsight.web.app_state import AppState
-from earsight.web.media import NotServedError
 from earsight.web.sync_repair import FoundOffset, OffsetReader, SyncRepair, WorkerError
-from earsight.web.temporary_folder import StoppedError
 from earsight.web.uploads import UploadLimits
 
 
@@ -151,7 +150,7 @@ def test_what_was_found_is_kept_until_the_file_changes(clips: Any, sync: SyncRep
     assert (reader.found, reader.copied) == (2, 2)
     sync.close()
     assert not copy.exists()
-    with pytest.raises(StoppedError):  # a request that outlives the server leaves nothing
+    with pytest.raises(HTTPException):  # a request that outlives the server leaves nothing
         repaired(sync, by_path["right.mp4"], root)
 
 
@@ -177,7 +176,7 @@ def test_copies_are_few(clips: Any, sync: SyncRepair, monkeypatch: pytest.Monkey
     repaired(sync, by_path["a.mp4"], root)
     assert not first.exists()
     monkeypatch.setattr(sync_repair, "MAX_COPY_BYTES", size - 1)
-    with pytest.raises(NotServedError, match=r"late\.mp4 cannot be repaired here.*align -o"):
+    with pytest.raises(HTTPException, match=r"late\.mp4 cannot be repaired here.*align -o"):
         repaired(sync, late, root)
 
 

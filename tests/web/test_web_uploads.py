@@ -162,7 +162,7 @@ def test_a_file_waits_for_the_one_before_it_but_not_for_ever(
 ) -> None:
     readers: list[StrangerReader] = []
     monkeypatch.setattr(StrangerReader, "warm", lambda self, _: readers.append(self))
-    with serving(made, limits=replace(SMALL, waiting=0.2)) as server:
+    with serving(made, limits=replace(SMALL, waiting=0.2), warm=True) as server:
         server.until("/api/library", lambda _: readers)
         with readers[0]._apart._lock:  # as while another file is being read
             reply = server.upload((made / "sound.wav").read_bytes(), "second.wav")
@@ -339,7 +339,8 @@ def test_a_crash_leaves_nothing_for_long(made: Path, tmp_path: Path) -> None:
             except ConnectionRefusedError:
                 assert time.monotonic() - begun < 60
                 time.sleep(0.02)
-        upload.sendall(HEAD + b"Content-Length: 900000\r\n\r\n" + PART + bytes(5000))
+        upload.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: 900000\r\n\r\n" + PART)
+        assert upload.recv(100).startswith(b"HTTP/1.1 100")  # it is being received
         os.kill(process.pid, signal.SIGKILL)
         told = process.stderr.read() + process.stdout.read()
         upload.close()

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
@@ -83,7 +83,7 @@ def _clip(id: models.ClipId, state: State) -> LibraryClip:
     try:
         return state.library.clip(id)
     except InputError as error:
-        raise media.NotServedError(404, str(error)) from error
+        raise HTTPException(404, str(error)) from error
 
 
 Clip = Annotated[LibraryClip, Depends(_clip)]
@@ -136,7 +136,7 @@ def waveform(clip: Clip, state: State) -> dict[str, Any]:
     return state.previews.waveform(clip, state.library.root)
 
 
-@router.get("/clips/{id:int}/text", response_model=models.ClipText, tags=["clips"])
+@router.get("/clips/{id:int}/text", response_model=dict[str, str], tags=["clips"])
 def text(
     clip: Clip, state: State, start: models.Seconds = None, end: models.Seconds = None
 ) -> dict[str, str]:
@@ -157,11 +157,11 @@ def repaired(clip: Clip, state: State) -> Response:
     return media.OpenFileResponse(copy, Path(copy.name).suffix)
 
 
-@router.post("/clips/{id:int}/open", response_model=models.OpenedFolder, tags=["clips"])
+@router.post("/clips/{id:int}/open", response_model=dict[str, str], tags=["clips"])
 def open_folder(request: Request, clip: Clip, state: State) -> dict[str, str]:
     """Open the clip's folder on the server's machine; from that machine alone."""
     if not _is_local(request):
-        raise media.NotServedError(403, "Folders can be opened only from the server's machine.")
+        raise HTTPException(403, "Folders can be opened only from the server's machine.")
     folder = media.open_folder(clip, state.library.root)
     return {"folder": as_unicode(str(folder))}
 

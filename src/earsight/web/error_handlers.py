@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -17,7 +18,7 @@ _OF_A_FILE = (
     *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENAMETOOLONG),
     *(errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
 )
-_CLOSING = (400, 408, 413, 415, 429, 507)  # what is left of a refused upload is not read
+_CLOSING = (400, 408, 413, 415, 429, 500, 507)  # what is left of an upload is not read
 RETRY_AFTER = 10  # seconds that who asks while too much is asked is told to wait
 
 
@@ -26,11 +27,9 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(EarsightError)
     def expected(_: Request, error: EarsightError) -> JSONResponse:
-        status = getattr(error, "status", None) or _status(error)
-        headers = {"Connection": "close"} if status in _CLOSING else {}
-        if status == 429:
-            headers["Retry-After"] = str(RETRY_AFTER)
-        return _problem(status, in_api_terms(str(error)), headers)
+        kinds = {InputError: 400, MediaError: 422, BusyError: 429}
+        status = next((kinds[kind] for kind in kinds if isinstance(error, kind)), 409)
+        return _problem(status, in_api_terms(str(error)))
 
     @app.exception_handler(RequestValidationError)
     def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -53,9 +52,9 @@ def add_error_handlers(app: FastAPI) -> None:
     def other(request: Request, error: HTTPException) -> JSONResponse:
         path = request.url.path[:200]
         told = {
-            404: f"There is nothing at {path}. /docs lists what there is.",
-            405: f"{path} does not take {request.method[:20]}. /docs lists what there is.",
-        }.get(error.status_code, str(error.detail))
+            "Not Found": f"There is nothing at {path}. /docs lists what there is.",
+            "Method Not Allowed": f"{path} does not take {request.method[:20]}; see /docs.",
+        }.get(error.detail, error.detail)
         return _problem(error.status_code, told, error.headers)
 
     @app.exception_handler(Exception)
@@ -64,8 +63,7 @@ def add_error_handlers(app: FastAPI) -> None:
         if isinstance(error, OSError):
             told = f"The server's machine reported “{error.strerror or type(error).__name__}”."
         status = 507 if is_full(error) else 500
-        told = f"{told} The server's window shows more."
-        return _problem(status, told, {"Connection": "close"})
+        return _problem(status, f"{told} The server's window shows more.")
 
 
 def is_of_a_file(error: OSError) -> bool:
@@ -76,11 +74,6 @@ def is_of_a_file(error: OSError) -> bool:
 def is_full(error: Exception) -> bool:
     """Whether the cause is a disk that has no room left for this user."""
     return isinstance(error, OSError) and error.errno in _FULL
-
-
-def _status(error: EarsightError) -> int:
-    kinds = {InputError: 400, MediaError: 422, BusyError: 429}
-    return next((status for kind, status in kinds.items() if isinstance(error, kind)), 409)
 
 
 def in_api_terms(message: str) -> str:
@@ -102,5 +95,10 @@ def as_unicode(message: str) -> str:
     return escaped(message).encode("utf-8", "backslashreplace").decode()
 
 
-def _problem(status: int, error: str, headers: object = None) -> JSONResponse:
-    return JSONResponse({"error": as_unicode(error)}, status, headers)  # type: ignore[arg-type]
+def _problem(status: int, error: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    response = JSONResponse({"error": as_unicode(error)}, status, headers)
+    if status in _CLOSING:
+        response.headers["Connection"] = "close"
+    if status == 429:
+        response.headers["Retry-After"] = str(RETRY_AFTER)
+    return response

@@ -14,11 +14,7 @@ _MAX_MESSAGES = 50
 
 
 class Job:
-    """A kind of work that can be started again when it has ended; it is its own `Progress`.
-
-    Args:
-        work: Is told where to report its progress; returns what the page shows.
-    """
+    """A kind of work that can be started again when it has ended; it is its own `Progress`."""
 
     def __init__(self, work: Callable[[Progress], dict[str, Any]]) -> None:
         self._work = work
@@ -43,13 +39,11 @@ class Job:
         result, error = None, None
         try:
             result = self._work(self)
-        except EarsightError as problem:
-            error = str(problem)
         except Exception as problem:  # the page must learn that it ended
-            error = f"{type(problem).__name__}: {problem}"
+            kind = "" if isinstance(problem, EarsightError) else f"{type(problem).__name__}: "
+            error = as_unicode(f"{kind}{problem}")
         with self._lock:
-            self._running = False
-            self._error = None if error is None else as_unicode(error)
+            self._running, self._error = False, error
             self._result = result or self._result
 
     def snapshot(self) -> dict[str, Any]:

@@ -5,10 +5,11 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
-from earsight.errors import InputError, LibraryError
+from earsight.errors import LibraryError
 from earsight.library.catalog.clips import LibraryClip
 from earsight.library.catalog.folder_handle import open_directory
 from earsight.library.catalog.sidecars import text_beside
@@ -43,23 +44,15 @@ _TYPES = {ending: kind for kind, endings in _ENDINGS.items() for ending in endin
 _OTHER = "application/octet-stream"
 
 
-class NotServedError(InputError):
-    """What was asked for is not served, with the HTTP status that says so."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 def file_of(clip: LibraryClip, root: Path) -> Path:
     """Return the file of a clip, which must lie in the clips folder itself, links followed.
 
     Raises:
-        NotServedError: It is gone, on another machine or not known where, no file, or a link leads
+        HTTPException: It is gone, on another machine or not known where, no file, or a link leads
             out of the folder.
     """
     if clip.root is None and not clip.file.is_absolute():
-        raise NotServedError(
+        raise HTTPException(
             404,
             f"This machine does not know where the file of {clip.path} is, so it cannot be shown "
             "or played here.",
@@ -76,14 +69,14 @@ def _inside(file: Path, shown: str, root: Path) -> Path:
         _raise_fault_of_machine(error)
         raise _gone(shown) from error
     if not inside:
-        raise NotServedError(403, f"{shown} is a link out of the clips folder.")
+        raise HTTPException(403, f"{shown} is a link out of the clips folder.")
     if not regular:
-        raise NotServedError(403, f"{shown} is no regular file.")
+        raise HTTPException(403, f"{shown} is no regular file.")
     return real
 
 
-def _gone(shown: str) -> NotServedError:
-    return NotServedError(404, f"{shown} is not there any more; index again.")
+def _gone(shown: str) -> HTTPException:
+    return HTTPException(404, f"{shown} is not there any more; index again.")
 
 
 def _raise_fault_of_machine(error: Exception) -> None:
@@ -96,19 +89,19 @@ def text_of(clip: LibraryClip, root: Path, start: float | None, end: float | Non
     """Return how the text beside a clip begins, or the subtitles of a span.
 
     Raises:
-        NotServedError: There is none, it cannot be read, or it lies outside the clips folder.
+        HTTPException: There is none, it cannot be read, or it lies outside the clips folder.
     """
     file_of(clip, root)
     text = text_beside(clip.file) if clip.text else None
     if text is None:
-        raise NotServedError(404, f"{clip.path} has no text beside it.")
+        raise HTTPException(404, f"{clip.path} has no text beside it.")
     real = _inside(text, f"The text of {clip.path}", clip.root or root)
     try:
         return preview.words(real, start, end)
     except (OSError, ValueError) as error:
         _raise_fault_of_machine(error)
         why = error.strerror if isinstance(error, OSError) else error
-        raise NotServedError(404, f"The text of {clip.path} cannot be read: {why}.") from error
+        raise HTTPException(404, f"The text of {clip.path} cannot be read: {why}.") from error
 
 
 def file_response(clip: LibraryClip, root: Path) -> FileResponse:
@@ -118,7 +111,7 @@ def file_response(clip: LibraryClip, root: Path) -> FileResponse:
     in its path. This stops a link that is put in its place between the check and the opening.
 
     Raises:
-        NotServedError: As `file_of`.
+        HTTPException: As `file_of`.
     """
     real, within = file_of(clip, root), (clip.root or root).resolve()
     try:
@@ -160,7 +153,7 @@ def open_folder(clip: LibraryClip, root: Path) -> Path:
     """Open the folder of a clip in this machine's file manager; return the folder.
 
     Raises:
-        NotServedError: The file is not served, or there is no file manager.
+        HTTPException: The file is not served, or there is no file manager.
     """
     path = file_of(clip, root)
     try:
@@ -168,5 +161,5 @@ def open_folder(clip: LibraryClip, root: Path) -> Path:
     except OSError as error:
         _raise_fault_of_machine(error)
         told = f"No file manager could be started ({error.filename}). The clip is in {path.parent}."
-        raise NotServedError(409, told) from error
+        raise HTTPException(409, told) from error
     return path.parent

@@ -163,12 +163,6 @@ class Waveform(BaseModel):
     seconds: float
 
 
-class ClipText(BaseModel):
-    """The text beside a clip."""
-
-    text: str = Field(description="Its beginning, 400 characters at most.")
-
-
 class Offset(BaseModel):
     """By how much the sound of a clip is off."""
 
@@ -230,9 +224,3 @@ class Trouble(BaseModel):
     path: str
     status: str
     message: str
-
-
-class OpenedFolder(BaseModel):
-    """Which folder was opened."""
-
-    folder: str

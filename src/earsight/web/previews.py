@@ -8,10 +8,12 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, cast
 
+from starlette.exceptions import HTTPException
+
 from earsight.errors import BusyError, MediaError
 from earsight.library.catalog.clips import LibraryClip
 from earsight.library.reports.preview_worker import FaceReader
-from earsight.web.media import NotServedError, file_of
+from earsight.web.media import file_of
 
 N_PEAKS = 200
 MAX_BYTES = 64 << 20  # of memory, all previews together
@@ -45,14 +47,9 @@ class Previews:
         self._reader.close()
 
     def thumbnail(self, clip: LibraryClip, root: Path, at: float | None) -> bytes:
-        """Return a frame as a JPEG; without a time, one from near the clip's beginning.
-
-        Raises:
-            NotServedError: The clip has no video, cannot be read, or its file is not served.
-            BusyError: Too many are asked for.
-        """
+        """Return a frame as a JPEG; without a time, one from near the clip's beginning."""
         if "visual" not in clip.has:
-            raise NotServedError(404, f"{clip.path} has no video to show.")
+            raise HTTPException(404, f"{clip.path} has no video to show.")
         path = file_of(clip, root)
         moment = round(min(3.0, (clip.seconds or 0.0) / 2) if at is None else at, 2)
 
@@ -63,14 +60,9 @@ class Previews:
         return cast(bytes, self._get(("thumbnail", clip.content, moment), make))
 
     def waveform(self, clip: LibraryClip, root: Path) -> dict[str, Any]:
-        """Return the peaks of a clip's sound and its duration.
-
-        Raises:
-            NotServedError: The clip has no sound, cannot be read, or its file is not served.
-            BusyError: Too many are asked for.
-        """
+        """Return the peaks of a clip's sound and its duration."""
         if "audio" not in clip.has:
-            raise NotServedError(404, f"{clip.path} has no sound to show.")
+            raise HTTPException(404, f"{clip.path} has no sound to show.")
         path = file_of(clip, root)
 
         def make() -> tuple[dict[str, Any], int]:
@@ -103,17 +95,13 @@ class Previews:
             self._asking[key[0]].release()
 
     def _find(self, key: Key) -> Any:
-        """Return what is kept, or None.
-
-        Raises:
-            NotServedError: It could not be made a moment ago, at whatever second of the clip.
-        """
+        """Return what is kept, or None; raise what failed a moment ago, at any of its seconds."""
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key][0]
         why, when = self._failed.get(key[:2], ("", 0.0))
         if why and time.monotonic() - when < RETRY:
-            raise NotServedError(404, f"{why} It is tried again in a while.")
+            raise HTTPException(404, f"{why} It is tried again in a while.")
         return None
 
     def _make(self, key: Key, make: Callable[[], tuple[Any, int]], future: Future[Any]) -> Any:
@@ -124,7 +112,7 @@ class Previews:
                 self._failed[key[:2]] = str(error), time.monotonic()
                 if len(self._failed) > 10_000:
                     self._failed.popitem(last=False)
-            told = NotServedError(404, str(error))
+            told = HTTPException(404, str(error))
             future.set_exception(told)
             raise told from error
         except BaseException as error:

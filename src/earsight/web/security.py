@@ -37,17 +37,11 @@ _TAKES_A_FILE = re.compile(r"/api/search|/api/clips/\d+/timeline")
 
 @dataclass(frozen=True)
 class AccessRules:
-    """Who may ask.
+    """Who may ask."""
 
-    Attributes:
-        host: The address that is listened on.
-        token: What a request must show; None: whoever uses this machine may ask.
-        upload_bytes: The largest body of a file to search by.
-    """
-
-    host: str
-    token: str | None
-    upload_bytes: int
+    host: str  # the address that is listened on
+    token: str | None  # what a request must show; None: whoever uses this machine may ask
+    upload_bytes: int  # the largest body of a file to search by
 
 
 def is_loopback(host: str) -> bool:
@@ -125,8 +119,7 @@ class AccessGuard:
         limit = self._rules.upload_bytes if uploads else MAX_SMALL_BODY
         if stated.isdecimal() and int(stated[:20]) <= limit:
             return None
-        told = f"A body here may have at most {limit:,} bytes; got {stated[:20]}."
-        return _refusal(413, told)
+        return _refusal(413, f"A body here may have at most {limit:,} bytes; got {stated[:20]}.")
 
     def _ask_for_token(self, request: Request, shown: str | None) -> Response | None:
         """Stop other users and machines, and pages of other sites, that do not have the token."""

@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from starlette.exceptions import HTTPException
+
 from earsight.alignment.clip_offset import align
 from earsight.engine import Apart, TookTooLong, WorkerDied
 from earsight.errors import BusyError, MediaError
 from earsight.library.catalog.clips import LibraryClip
 from earsight.library.search.sandbox import limit_memory
 from earsight.media import shift_sound
-from earsight.web.media import NotServedError, file_of
+from earsight.web.media import file_of
 from earsight.web.temporary_folder import TemporaryFolder
 
 MAX_COPIES = 6
@@ -35,19 +37,12 @@ Key = tuple[str, int, int]  # path, size and time of a file
 
 @dataclass(frozen=True)
 class FoundOffset:
-    """What the independent estimates say of one clip.
+    """What the independent estimates say of one clip."""
 
-    Attributes:
-        seconds: By how much its sound comes after its video; None: no answer.
-        agreeing: Estimates that agree.
-        of: How many there are.
-        why: Why there is no answer; empty where there is one.
-    """
-
-    seconds: float | None
+    seconds: float | None  # by how much its sound comes after its video; None: no answer
     agreeing: int
     of: int
-    why: str
+    why: str  # there is no answer; empty where there is one
 
 
 class WorkerError(MediaError):
@@ -67,22 +62,12 @@ class OffsetReader:
         self._worker = Apart(limit_memory)
 
     def find(self, clip: Path) -> FoundOffset:
-        """Return by how much the sound of a clip is off, or why that cannot be told.
-
-        Raises:
-            MediaError: The clip cannot be read.
-            BusyError: The clip before it is still at work.
-        """
+        """Return by how much the sound of a clip is off, or why that cannot be told."""
         found: FoundOffset = self._call(_find, clip)
         return found
 
     def repair(self, clip: Path, seconds: float, folder: Path) -> Path:
-        """Write a copy whose sound is `seconds` earlier into a folder, and return it.
-
-        Raises:
-            MediaError: The streams cannot be copied.
-            BusyError: The clip before it is still at work.
-        """
+        """Write a copy whose sound is `seconds` earlier into a folder, and return it."""
         made: Path = self._call(_repair, (clip, seconds, folder))
         return made
 
@@ -140,12 +125,7 @@ class SyncRepair:
         self._folder.close()
 
     def offset(self, clip: LibraryClip, root: Path) -> dict[str, Any]:
-        """Return the fields of `models.Offset`.
-
-        Raises:
-            NotServedError: Its file is not served.
-            BusyError: Other clips are being read.
-        """
+        """Return the fields of `models.Offset`."""
         path = file_of(clip, root)
         try:
             found = self._find(path)
@@ -160,12 +140,7 @@ class SyncRepair:
         }
 
     def repaired(self, clip: LibraryClip, root: Path) -> BinaryIO:
-        """Return a copy of a clip whose sound is in sync, opened: another may take its place.
-
-        Raises:
-            NotServedError: Its file is not served, or no copy can be made.
-            BusyError: Other clips are being read.
-        """
+        """Return a copy of a clip whose sound is in sync, opened: another may take its place."""
         path = file_of(clip, root)
         try:
             found = self._find(path)
@@ -174,7 +149,7 @@ class SyncRepair:
             return self._copy(path, found.seconds)
         except MediaError as error:
             why = str(error).replace(str(path), clip.path)
-            raise NotServedError(409, f"{clip.path} cannot be repaired here. {why}") from error
+            raise HTTPException(409, f"{clip.path} cannot be repaired here. {why}") from error
 
     def _find(self, path: Path) -> FoundOffset:
         key = _key(path)

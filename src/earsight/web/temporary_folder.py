@@ -11,16 +11,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from earsight.errors import EarsightError
+from starlette.exceptions import HTTPException
 
 _PREFIX = "earsight-uploads-"
 _YOUNG = 2.0  # seconds in which a folder without a lock may be just being made
-
-
-class StoppedError(EarsightError):
-    """The server ends while something is asked of it."""
-
-    status = 503
 
 
 class TemporaryFolder:
@@ -33,13 +27,9 @@ class TemporaryFolder:
 
     @property
     def path(self) -> Path:
-        """The folder.
-
-        Raises:
-            StoppedError: It was closed: a request that outlives the server leaves nothing.
-        """
+        """The folder; not of a server that ends, where a late request would leave something."""
         if self._lock is None:
-            raise StoppedError("The server has stopped.")
+            raise HTTPException(503, "The server has stopped.")
         return self._path
 
     def close(self) -> None:

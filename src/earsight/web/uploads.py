@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
-from earsight.errors import InputError
+from earsight.errors import BusyError
 from earsight.web.error_handlers import is_full
 from earsight.web.temporary_folder import TemporaryFolder, remove_abandoned
 
@@ -29,35 +29,16 @@ _FORM_OVERHEAD = 1 << 16  # bytes of a form beside its file
 
 @dataclass(frozen=True)
 class UploadLimits:
-    """What an upload may take.
+    """What an upload may take; times are in seconds."""
 
-    Attributes:
-        bytes: Size of the file.
-        at_once: Uploads that are received or read at a time.
-        idle: Seconds without a byte after which an upload is ended.
-        patience: Seconds that are always allowed, besides 1 s for each `slowest` bytes.
-        slowest: Bytes a second.
-        media_seconds: Duration of the file.
-        reading: Seconds that reading it may take.
-        waiting: Seconds that it waits while another one is read.
-    """
-
-    bytes: int = 500_000_000
-    at_once: int = 4
-    idle: float = 15.0
-    patience: float = 30.0
-    slowest: int = 50_000
-    media_seconds: float = 3600.0
+    bytes: int = 500_000_000  # of the file
+    at_once: int = 4  # uploads that are received or read at a time
+    idle: float = 15.0  # without a byte
+    patience: float = 30.0  # always allowed, besides 1 s for each `slowest` bytes
+    slowest: int = 50_000  # bytes a second
+    media_seconds: float = 3600.0  # duration of the file
     reading: float = 90.0
-    waiting: float = 60.0
-
-
-class UploadError(InputError):
-    """An upload that is refused, with the HTTP status that says so."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+    waiting: float = 60.0  # while another one is read
 
 
 @dataclass(frozen=True)
@@ -83,13 +64,9 @@ class UploadReceiver:
 
     @asynccontextmanager
     async def receive(self, request: Request) -> AsyncIterator[Upload]:
-        """Take the one file of a form; it is deleted at the end of the block.
-
-        Raises:
-            UploadError: Too large, too slow, too many at once, or not one file.
-        """
+        """Take the one file of a form; it is deleted at the end of the block."""
         if self._n_busy >= self._limits.at_once:
-            raise UploadError(429, f"{self._n_busy} files are being read. Try again in a moment.")
+            raise BusyError(f"{self._n_busy} files are being read. Try again in a moment.")
         self._n_busy += 1
         path: Path | None = None
         try:
@@ -99,7 +76,7 @@ class UploadReceiver:
             except OSError as error:
                 if not is_full(error):
                     raise
-                raise UploadError(
+                raise HTTPException(
                     507,
                     f"The file could not be stored: {error.strerror}. Make room in "
                     f"{tempfile.gettempdir()}, or set TMPDIR.",
@@ -126,30 +103,30 @@ async def _parse(request: Request, limits: UploadLimits) -> UploadFile:
     """Return the one file of a form, which lies in memory or in a file without a name."""
     kind = request.headers.get("content-type", "")
     if not kind.lower().startswith("multipart/form-data"):
-        raise UploadError(415, f"Send a file as multipart/form-data; got {kind[:80] or 'no type'}.")
+        raise HTTPException(
+            415, f"Send a file as multipart/form-data; got {kind[:80] or 'no type'}."
+        )
     limited = Request(request.scope, _limited(request.receive, limits))
     try:
         form = await limited.form(max_files=1, max_fields=0)
     except ClientDisconnect as error:
-        raise UploadError(400, "The upload was broken off.") from error
+        raise HTTPException(400, "The upload was broken off.") from error
     except HTTPException as error:
+        if error.status_code != 400:  # a limit
+            raise
         told = f"The form must hold one file and nothing else: {error.detail}"
-        raise UploadError(400, f"{told} Parameters go into the address.") from error
+        raise HTTPException(400, f"{told} Parameters go into the address.") from error
     files = [value for value in form.values() if isinstance(value, UploadFile)]
     if not files:
-        raise UploadError(400, "The form holds no whole file. Send one part with a file name.")
+        raise HTTPException(400, "The form holds no whole file. Send one part with a file name.")
     if (files[0].size or 0) > limits.bytes:
         await form.close()
-        raise UploadError(413, _too_large(limits))
+        raise HTTPException(413, _too_large(limits))
     return files[0]
 
 
 def _limited(receive: Receive, limits: UploadLimits) -> Receive:
-    """Return `receive` with limits.
-
-    They stop an upload without end from filling the disk, and one that trickles from holding its
-    place for ever.
-    """
+    """Stop an upload without end from filling the disk, and one that trickles from staying."""
     n_received, begun = 0, time.monotonic()
 
     async def receive_limited() -> Message:
@@ -158,13 +135,13 @@ def _limited(receive: Receive, limits: UploadLimits) -> Receive:
             message = await asyncio.wait_for(receive(), limits.idle)
         except TimeoutError as error:
             told = f"Nothing came for {limits.idle:g} s; the upload was ended."
-            raise UploadError(408, told) from error
+            raise HTTPException(408, told) from error
         n_received += len(message.get("body", b""))
         if n_received > limits.bytes + _FORM_OVERHEAD:
-            raise UploadError(413, _too_large(limits))
+            raise HTTPException(413, _too_large(limits))
         if time.monotonic() - begun > limits.patience + n_received / limits.slowest:
             told = f"The upload is slower than {limits.slowest:,} bytes a second."
-            raise UploadError(408, told)
+            raise HTTPException(408, told)
         return message
 
     return receive_limited
