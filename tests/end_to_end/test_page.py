@@ -287,5 +287,5 @@ def test_quality_is_measured_and_shown(page: Page) -> None:
     shares = [int(cell.text or 0) for cell in rows[0].find_elements("css selector", "td")]
     assert sum(shares) == pytest.approx(100, abs=len(shares))
     assert page.all(".case .strip .face")
-    page.click(".asker .face")
+    page.click(".query-clip .face")
     page.until(lambda: page.js("return document.querySelector('video, audio')?.currentTime > 0.1"))

@@ -87,7 +87,7 @@ def test_the_focus_is_seen_and_stays_on_the_page(page: Page) -> None:
         found = page.js("""const e = document.activeElement, s = getComputedStyle(
             e.type === 'radio' ? e.nextElementSibling : e);
             return [e.id || e.dataset.view || e.className || e.value, s.outlineStyle,
-                    e.closest('.askline') !== null]""")
+                    e.closest('.query-line') !== null]""")
         reached.append(found[0])
         assert found[1] != "none" or found[2], found
     assert reached[0] == "skip" and {"text", "go", "choose", "record", "pick"} <= set(reached)

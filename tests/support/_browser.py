@@ -55,7 +55,7 @@ const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 while (walk.nextNode()) {
   const e = walk.currentNode.parentElement, style = getComputedStyle(e);
   if (!walk.currentNode.data.trim() || !e.checkVisibility() || e.closest(':disabled')) continue;
-  if (e.closest('.unseen, .ask h1, script, style')) continue;
+  if (e.closest('.unseen, .query h1, script, style')) continue;
   const back = behind(e), front = over(rgb(style.color), back);
   const [hi, lo] = [lum(front), lum(back)].sort((a, b) => b - a);
   const large = parseFloat(style.fontSize) >= 24;

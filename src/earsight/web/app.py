@@ -35,13 +35,7 @@ router = APIRouter(prefix="/api")
 def create_app(
     folder: Path | Remote, rules: AccessRules, limits: UploadLimits | None = None
 ) -> ASGIApp:
-    """Return the server's application for one library.
-
-    Args:
-        folder: The clips folder, or the library folder itself.
-        rules: Who may ask.
-        limits: What a file to search by may take.
-    """
+    """Return the server's application for one library, in its clips or library folder."""
     limits = limits or UploadLimits(bytes=rules.upload_bytes)
     state = AppState(folder, limits)
 
@@ -240,10 +234,9 @@ def search_as_json(state: AppState, answer: Answer, kind: str, begun: float) -> 
     for one in answer:
         assert one.clip is not None  # the clip as it was then: it may be gone by now
         row = clip_as_json(one.clip)
-        row |= {"score": one.score, "start": one.start, "end": one.end, "is_query": one.is_query}
-        row |= {"timing": one.timing, "offset": one.offset}
-        row["copies"] = [clip.path for clip in one.others]
-        found.append(row)
+        names = ("score", "start", "end", "is_query", "timing", "offset")
+        row |= {name: getattr(one, name) for name in names}
+        found.append(row | {"copies": [clip.path for clip in one.others]})
     return {
         "query": {"kind": kind, "name": answer.query, "by": answer.by, "for": answer.for_},
         "space": answer.space,
@@ -267,31 +260,31 @@ def projection(state: State) -> dict[str, Any]:
     return {"points": points, "explained": found.explained, "total": found.total}
 
 
-@router.get("/quality", response_model=models.QualityAnswer, tags=["views"])
-def quality(state: State) -> dict[str, Any]:
+@router.get("/quality", tags=["views"])
+def quality(state: State) -> models.QualityAnswer:
     """How well the library finds its own clips, as it was measured last."""
     return state.quality()
 
 
-@router.post("/quality", response_model=models.QualityAnswer, tags=["views"])
-def measure_quality(state: State) -> dict[str, Any]:
+@router.post("/quality", tags=["views"])
+def measure_quality(state: State) -> models.QualityAnswer:
     """Measure how well the library finds its own clips, in the background."""
     state.library.opened()
     state.measuring.begin()
     return state.quality()
 
 
-@router.get("/index", response_model=models.IndexAnswer, tags=["library"])
-def index_progress(state: State) -> dict[str, Any]:
+@router.get("/index", tags=["library"])
+def index_progress(state: State) -> models.JobProgress:
     """How far indexing is."""
-    return state.indexing.snapshot()
+    return state.indexing.progress()
 
 
-@router.post("/index", response_model=models.IndexAnswer, tags=["library"])
-def index(state: State) -> dict[str, Any]:
+@router.post("/index", tags=["library"])
+def index(state: State) -> models.JobProgress:
     """Bring the library up to date, in the background."""
     state.indexing.begin()
-    return state.indexing.snapshot()
+    return state.indexing.progress()
 
 
 @router.get("/trouble", response_model=list[models.Trouble], tags=["library"])

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from earsight import __version__
 from earsight.arrays import FloatArray
@@ -27,6 +27,7 @@ from earsight.paths import as_text
 from earsight.storage import Remote
 from earsight.web.error_handlers import as_unicode
 from earsight.web.jobs import Job
+from earsight.web.models import QualityAnswer
 from earsight.web.previews import Previews
 from earsight.web.sync_repair import SyncRepair
 from earsight.web.uploads import Upload, UploadLimits
@@ -35,12 +36,7 @@ TIMING_SECONDS = 60.0  # that reading clips for one search by timing may take
 
 
 class AppState:
-    """One library, for as long as the server runs.
-
-    Args:
-        folder: The clips folder, or the library folder itself; it need not be indexed yet.
-        limits: What a file to search by may take.
-    """
+    """One library, for as long as the server runs; it need not be indexed yet."""
 
     def __init__(self, folder: Path | Remote, limits: UploadLimits) -> None:
         self.previews = Previews()
@@ -67,11 +63,7 @@ class AppState:
 
     @property
     def library(self) -> Library:
-        """The library.
-
-        Raises:
-            LibraryError: It was never indexed, or is damaged.
-        """
+        """The library; LibraryError: it was never indexed, or is damaged."""
         with self._opening:
             if self._library is None:
                 self._library = Library(self._folder)
@@ -150,9 +142,6 @@ class AppState:
         """Search; by timing, for which a hundred clips may have to be read, one at a time.
 
         Reading them ends after a minute: what was not read keeps its rank, and is read next time.
-
-        Raises:
-            BusyError: Another search by timing is at work.
         """
         if not asked["rhythm"]:
             return self.library.search(query, **asked)
@@ -183,19 +172,18 @@ class AppState:
         told |= {name: getattr(report.changes, name) for name in changes}
         return told | {"trouble": len(report.trouble)}
 
-    def quality(self) -> dict[str, Any]:
-        """Return the fields of `models.QualityAnswer`."""
-        job = self.measuring.snapshot()
-        state = "running" if job["running"] else "none"
-        if not job["running"] and (job["report"] or job["error"]):
-            state = "failed" if job["error"] else "ready"
-        return {
-            "state": state,
-            "progress": job["done"] / job["total"] if job["running"] and job["total"] else None,
-            "error": job["error"],
-            "result": job["report"],
-            "stale": self._measured is not None and self._measured != self._embedding(),
-        }
+    def quality(self) -> QualityAnswer:
+        """Return how well the library finds its own clips, as it was measured last."""
+        job = self.measuring.progress()
+        ended: Literal["failed", "ready", "none"]
+        ended = "failed" if job.error else "ready" if job.report else "none"
+        return QualityAnswer(
+            state="running" if job.running else ended,
+            progress=job.done / job.total if job.running and job.total else None,
+            error=job.error,
+            result=job.report,
+            stale=self._measured is not None and self._measured != self._embedding(),
+        )
 
     def _measure(self, progress: Progress) -> dict[str, Any]:
         begun = self._embedding()

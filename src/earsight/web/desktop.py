@@ -16,18 +16,9 @@ _PAGE = '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content
 
 
 def launch(command: Sequence[str]) -> None:
-    """Start a program and go on; when it ends, it is waited for, so that no zombie stays.
-
-    Raises:
-        OSError: It is not there, or cannot be started.
-    """
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    """Start a program and go on; when it ends, it is waited for, so that no zombie stays."""
+    no = subprocess.DEVNULL
+    process = subprocess.Popen(command, stdin=no, stdout=no, stderr=no, start_new_session=True)
     threading.Thread(target=process.wait, daemon=True).start()
 
 
@@ -69,11 +60,7 @@ def _browse(address: str) -> None:
 
 
 def show_folder(file: Path) -> None:
-    """Open the folder of a file in this machine's file manager.
-
-    Raises:
-        OSError: There is none; `filename` is the program that was looked for.
-    """
+    """Open the folder of a file; OSError names the file manager that was looked for."""
     command = ["open", "-R", os.fspath(file)]
     if sys.platform != "darwin":
         command = ["xdg-open", os.fspath(file.parent)]

@@ -19,7 +19,7 @@ class HeaderTimeoutProtocol(H11Protocol):
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Wait for the first request."""
+        """Wait for the first header."""
         super().connection_made(transport)
         self._start_timer()
 

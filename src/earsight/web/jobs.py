@@ -2,13 +2,13 @@
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from earsight.errors import EarsightError
 from earsight.library.progress import Progress
 from earsight.web.error_handlers import as_unicode
+from earsight.web.models import JobProgress
 
 _MAX_MESSAGES = 50
 
@@ -19,60 +19,48 @@ class Job:
     def __init__(self, work: Callable[[Progress], dict[str, Any]]) -> None:
         self._work = work
         self._lock = threading.Lock()
-        self._running = False
-        self._messages: deque[str] = deque(maxlen=_MAX_MESSAGES)
-        self._what, self._done, self._total, self._begun = "", 0, 0, 0.0
-        self._error: str | None = None
-        self._result: dict[str, Any] | None = None
+        self._now = JobProgress(running=False)
+        self._begun = 0.0
 
     def begin(self) -> None:
         """Start, unless it runs already."""
         with self._lock:
-            if self._running:
+            if self._now.running:
                 return
-            self._running, self._error = True, None
-            self._messages.clear()
-            self._what, self._done, self._total = "", 0, 0
+            self._now = JobProgress(running=True, report=self._now.report)
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
-        result, error = None, None
+        report, error = None, None
         try:
-            result = self._work(self)
+            report = self._work(self)
         except Exception as problem:  # the page must learn that it ended
             kind = "" if isinstance(problem, EarsightError) else f"{type(problem).__name__}: "
             error = as_unicode(f"{kind}{problem}")
         with self._lock:
-            self._running, self._error = False, error
-            self._result = result or self._result
+            self._now.running, self._now.what, self._now.error = False, "", error
+            self._now.report = report or self._now.report
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return the fields of `models.IndexAnswer`."""
+    def progress(self) -> JobProgress:
+        """Return how far it is, or how it ended."""
         with self._lock:
+            now = self._now.model_copy()
             spent = time.monotonic() - self._begun
-            rate = self._done / spent if self._running and self._done and spent > 0 else None
-            return {
-                "running": self._running,
-                "what": self._what if self._running else "",
-                "done": self._done,
-                "total": self._total,
-                "rate": rate,
-                "seconds_left": (self._total - self._done) / rate if rate else None,
-                "messages": list(self._messages),
-                "error": self._error,
-                "report": self._result,
-            }
+        if now.running and now.done and spent > 0:
+            now.rate = now.done / spent
+            now.seconds_left = (now.total - now.done) / now.rate
+        return now
 
     def start(self, what: str, total: int) -> None:
         """A step of `total` items begins."""
         with self._lock:
-            self._what, self._done, self._total = what, 0, total
+            self._now.what, self._now.done, self._now.total = what, 0, total
             self._begun = time.monotonic()
 
     def advance(self, note: str = "") -> None:
         """One item of the current step is done."""
         with self._lock:
-            self._done += 1
+            self._now.done += 1
 
     def finish(self) -> None:
         """The current step is over."""
@@ -80,4 +68,4 @@ class Job:
     def say(self, text: str) -> None:
         """A line for people."""
         with self._lock:
-            self._messages.append(as_unicode(text))
+            self._now.messages = [*self._now.messages, as_unicode(text)][-_MAX_MESSAGES:]

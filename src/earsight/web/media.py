@@ -17,40 +17,21 @@ from earsight.library.reports import preview
 from earsight.web.desktop import show_folder
 from earsight.web.error_handlers import is_of_a_file
 
-_ENDINGS = {
-    "audio/aac": "aac",
-    "audio/ac3": "ac3 eac3",
-    "audio/aiff": "aif aiff",
-    "audio/flac": "flac",
-    "audio/mp4": "m4a",
-    "audio/mpeg": "mp2 mp3",
-    "audio/ogg": "oga ogg opus",
-    "audio/wav": "wav",
-    "audio/webm": "mka",
-    "image/bmp": "bmp",
-    "image/gif": "gif",
-    "image/jpeg": "jpg jpeg",
-    "image/png": "png",
-    "image/tiff": "tif tiff",
-    "image/webp": "webp",
-    "video/mp2t": "ts mts m2ts",
-    "video/mp4": "mp4 m4v mov f4v",
-    "video/mpeg": "mpg mpeg vob",
-    "video/ogg": "ogv",
-    "video/webm": "mkv webm",
-    "video/x-msvideo": "avi",
+_ENDINGS = """
+audio/aac aac; audio/ac3 ac3 eac3; audio/aiff aif aiff; audio/flac flac; audio/mp4 m4a;
+audio/mpeg mp2 mp3; audio/ogg oga ogg opus; audio/wav wav; audio/webm mka;
+image/bmp bmp; image/gif gif; image/jpeg jpg jpeg; image/png png; image/tiff tif tiff;
+image/webp webp; video/mp2t ts mts m2ts; video/mp4 mp4 m4v mov f4v; video/mpeg mpg mpeg vob;
+video/ogg ogv; video/webm mkv webm; video/x-msvideo avi
+"""
+_TYPES = {
+    ending: kind for kind, *endings in map(str.split, _ENDINGS.split(";")) for ending in endings
 }
-_TYPES = {ending: kind for kind, endings in _ENDINGS.items() for ending in endings.split()}
 _OTHER = "application/octet-stream"
 
 
 def file_of(clip: LibraryClip, root: Path) -> Path:
-    """Return the file of a clip, which must lie in the clips folder itself, links followed.
-
-    Raises:
-        HTTPException: It is gone, on another machine or not known where, no file, or a link leads
-            out of the folder.
-    """
+    """Return the file of a clip; refuse one that is gone, or leads out of the clips folder."""
     if clip.root is None and not clip.file.is_absolute():
         raise HTTPException(
             404,
@@ -86,11 +67,7 @@ def _raise_fault_of_machine(error: Exception) -> None:
 
 
 def text_of(clip: LibraryClip, root: Path, start: float | None, end: float | None) -> str:
-    """Return how the text beside a clip begins, or the subtitles of a span.
-
-    Raises:
-        HTTPException: There is none, it cannot be read, or it lies outside the clips folder.
-    """
+    """Return how the text beside a clip begins, or the subtitles of a span."""
     file_of(clip, root)
     text = text_beside(clip.file) if clip.text else None
     if text is None:
@@ -109,9 +86,6 @@ def file_response(clip: LibraryClip, root: Path) -> FileResponse:
 
     It is opened below the clips folder without following links, of which `file_of` has left none
     in its path. This stops a link that is put in its place between the check and the opening.
-
-    Raises:
-        HTTPException: As `file_of`.
     """
     real, within = file_of(clip, root), (clip.root or root).resolve()
     try:
@@ -150,11 +124,7 @@ class OpenFileResponse(FileResponse):
 
 
 def open_folder(clip: LibraryClip, root: Path) -> Path:
-    """Open the folder of a clip in this machine's file manager; return the folder.
-
-    Raises:
-        HTTPException: The file is not served, or there is no file manager.
-    """
+    """Open the folder of a clip in this machine's file manager; return the folder."""
     path = file_of(clip, root)
     try:
         show_folder(path)

@@ -204,14 +204,14 @@ class QualityAnswer(BaseModel):
     stale: bool = Field(False, description="The library has changed since the result was measured.")
 
 
-class IndexAnswer(BaseModel):
-    """How far indexing is."""
+class JobProgress(BaseModel):
+    """How far a job is, or how it ended."""
 
     running: bool
     what: str = ""
     done: int = 0
     total: int = 0
-    rate: float | None = Field(None, description="Clips a second.")
+    rate: float | None = Field(default=None, description="Clips a second.")
     seconds_left: float | None = None
     messages: list[str] = []
     error: str | None = None

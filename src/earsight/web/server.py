@@ -32,11 +32,7 @@ def access_rules(
     """Return who may ask a server that listens on `host`.
 
     A machine may have other users. So a token is asked for on loopback too, and made where none
-    is given.
-
-    Raises:
-        InputError: A token that is too short, or holds other characters than letters, digits, `-`
-            and `_`; or `ask_token` is false beyond loopback, or together with a token.
+    is given. Without one, `ask_token` must be false, and `host` a loopback address.
     """
     if not ask_token:
         if token is not None:
@@ -78,8 +74,7 @@ def serve(
         on_start: Called with the page's address, which contains the token, and the token.
 
     Raises:
-        InputError: The port is taken, the host is no address of this machine, or see
-            `access_rules`.
+        InputError: The address cannot be listened on, or see `access_rules`.
         LibraryError: There is no such folder.
     """
     location = named(folder)
@@ -130,11 +125,7 @@ def _is_fault(record: logging.LogRecord) -> bool:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens.
-
-    Raises:
-        InputError: The port is taken, or the host is no address of this machine.
-    """
+    """Return a socket that listens."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Named as TCP, or asyncio does not set TCP_NODELAY and responses wait 40 ms for an ACK.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

@@ -1,4 +1,4 @@
-// What the page asks the server. A refusal becomes an Error whose message is for people.
+// The requests to the server. A refusal becomes an Error whose message is for people.
 
 export class Refused extends Error {
   constructor(message, status = 0) {

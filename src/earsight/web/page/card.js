@@ -80,9 +80,9 @@ function wire(face, clip, modality) {
  *
  * @param clip As the API gives it, with score, start and end where it is an answer.
  * @param modality The modality that was searched for: "audio" or "visual".
- * @param onAsk Called with the next query, {kind, clip, by, for}.
+ * @param onSearch Called with the next query, {kind, clip, by, for}.
  */
-export function makeCard(clip, modality, onAsk, rank = 0) {
+export function makeCard(clip, modality, onSearch, rank = 0) {
   const score = clip.score ?? null;
   const shown = score === null ? "" : score.toFixed(2).replace("-", "−");
   const said = `${clip.label ? `, class ${clip.label}` : ""}${rank ? `, result ${rank}` : ""}${shown ? `, score ${shown}` : ""}${clip.is_query ? ", the query itself" : ""}`;
@@ -102,7 +102,7 @@ export function makeCard(clip, modality, onAsk, rank = 0) {
       el("bdi", { class: "name", title: readable(clip.path) }, name),
       el("span", { class: "length" }, span + clock(clip.seconds))),
     copies, modality === "text" ? excerpt(clip) : null,
-    actions(clip, modality, onAsk, name));
+    actions(clip, modality, onSearch, name));
   return card;
 }
 
@@ -121,18 +121,18 @@ function excerpt(clip) {
   return line;
 }
 
-function actions(clip, modality, onAsk, name) {
-  const ask = (by, wanted) => () => onAsk({ kind: "clip", clip, by, for: wanted });
+function actions(clip, modality, onSearch, name) {
+  const search = (by, wanted) => () => onSearch({ kind: "clip", clip, by, for: wanted });
   const menu = el("details", { class: "menu" },
     el("summary", { "aria-label": `More actions for ${name}` }, icon("more")));
   const entries = el("div", { class: "entries" });
   for (const by of ["audio", "visual"]) {
     if (!clip.has.includes(by)) continue;
-    entries.append(el("button", { type: "button", "data-do": `by-${by}`, onclick: ask(by, null) },
+    entries.append(el("button", { type: "button", "data-do": `by-${by}`, onclick: search(by, null) },
       `Search by its ${perceived[by]}`));
   }
   if (clip.text) {
-    entries.append(el("button", { type: "button", "data-do": "by-text", onclick: ask("text", null) }, "Search by its text"));
+    entries.append(el("button", { type: "button", "data-do": "by-text", onclick: search("text", null) }, "Search by its text"));
   }
   entries.append(el("button", { type: "button", "data-do": "copy", onclick: () => copy(pathOf(clip)) }, "Copy path"));
   if (place.local) {
@@ -143,7 +143,7 @@ function actions(clip, modality, onAsk, name) {
   const row = el("div", { class: "acts" });
   if (clip.has.includes(modality) || (modality === "text" && clip.text)) {
     row.append(el("button", { type: "button", class: "quiet like", "data-do": "like",
-      onclick: ask(modality, modality), "aria-label": `More like ${name}` }, "More like this"));
+      onclick: search(modality, modality), "aria-label": `More like ${name}` }, "More like this"));
   }
   if (clip.has.length && !STILL.test(clip.path)) {
     row.append(el("button", { type: "button", class: "quiet clip-dialog-open", "data-do": "details",

@@ -5,12 +5,12 @@ import { $, after, clock, el, icon, perceived, plural, readable } from "./dom.js
 
 const PAGE = 60;
 
-let onAsk = null;
+let onSearch = null;
 let offset = 0;
 let running = null;
 
-export function setUpClipPicker(ask) {
-  onAsk = ask;
+export function setUpClipPicker(search) {
+  onSearch = search;
   $("pick").addEventListener("click", () => {
     offset = 0;
     $("picker").showModal();
@@ -53,7 +53,7 @@ async function fill() {
 function row(clip) {
   const pick = (by) => () => {
     $("picker").close();
-    onAsk({ kind: "clip", clip, by, for: null });
+    onSearch({ kind: "clip", clip, by, for: null });
   };
   const sides = el("span", { class: "sides" }, ...clip.has.map((by) =>
     el("button", { type: "button", "aria-label": `Search by the ${perceived[by]} of ${clip.path}`, onclick: pick(by) },

@@ -7,7 +7,7 @@ import { $, after, el, nameOf, perceived, plural, tell } from "./dom.js";
 import { Projection } from "./projection.js";
 
 let projection = null;
-let onAsk = null;
+let onSearch = null;
 let points = null; // as the API gives them, in the order of the projection
 let hidden = new Set(); // numbers of classes that the legend switched off
 let palette = null;
@@ -16,8 +16,8 @@ let query = null; // {point, name} of the last answer
 let stale = true;
 const names = new Map(); // id → name of the clips that were pointed at
 
-export function setUpMap(ask) {
-  onAsk = ask;
+export function setUpMap(search) {
+  onSearch = search;
   projection = new Projection($("canvas"), { hover, choose });
   $("zoom-in").addEventListener("click", () => projection.zoomBy(1.5));
   $("zoom-out").addEventListener("click", () => projection.zoomBy(1 / 1.5));
@@ -177,7 +177,7 @@ async function choose(index) {
     tell($("map-failed"), error.message);
     return;
   }
-  const card = makeCard(clip, point.modality, onAsk);
+  const card = makeCard(clip, point.modality, onSearch);
   $("map-clip").replaceChildren(card);
   card.querySelector(".face").click();
 }

@@ -20,7 +20,7 @@ const TITLES = { search: "Search", map: "Map", quality: "Quality", library: "Lib
 
 let info = null; // the library, as the API has it
 let upload = null; // the dropped or recorded file that is the query
-let last = null; // the query that stands: changed filters and the switch ask it again
+let last = null; // the last query: changed filters and the switch run it again
 
 const wanted = () => document.querySelector('input[name="for"]:checked').value;
 
@@ -29,8 +29,8 @@ function want(modality) {
   if (radio) radio.checked = true;
 }
 
-/** Ask, from wherever: words, a file, a clip of the library. */
-function ask(query) {
+/** Search by words, a file, or a clip of the library. */
+function search(query) {
   // By a side and for nothing said: the other side is looked for.
   const target = query.for ?? (query.by ? OTHER[query.by] : wanted());
   want(target);
@@ -112,7 +112,7 @@ async function openSearch(parameters) {
     query = { kind: "file", file: upload, ...common };
   }
   const starting = query === null;
-  $("view-search").classList.toggle("asking", !starting);
+  $("view-search").classList.toggle("searching", !starting);
   $("starters").hidden = !starting || !$("starter-list").children.length;
   last = query;
   if (starting) {
@@ -199,17 +199,17 @@ function setUpKeys() {
   });
 }
 
-setUpQueryForm(ask);
-setUpClipPicker(ask);
-results.setUpResults(ask);
+setUpQueryForm(search);
+setUpClipPicker(search);
+results.setUpResults(search);
 setUpClipDialog();
-setUpMap(ask);
+setUpMap(search);
 setUpQuality();
 setUpLibrary(changed);
 setUpTheme();
 setUpKeys();
 for (const radio of document.querySelectorAll('input[name="for"]')) {
-  radio.addEventListener("change", () => last && ask({ ...last, for: radio.value }));
+  radio.addEventListener("change", () => last && search({ ...last, for: radio.value }));
 }
 window.addEventListener("hashchange", route);
 window.addEventListener("focus", async () => {

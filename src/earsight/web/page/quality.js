@@ -74,7 +74,7 @@ function show(result) {
 }
 
 function summary(result) {
-  const left = result.left_out ? ` ${plural(result.left_out, "clip")} without sound or without sight left out.` : "";
+  const left = result.left_out ? ` ${plural(result.left_out, "clip")} without sound or without video were left out.` : "";
   return `${plural(result.n_clips, "clip")}.${left} ${result.note ?? ""}`;
 }
 
@@ -176,7 +176,7 @@ function query(one) {
   const wanted = one.for;
   const figure = one.ap !== undefined && one.ap !== null ? `average precision ${number(one.ap)}`
     : one.rank ? `paired item at rank ${one.rank}` : "";
-  const asked = el("div", { class: "asker" }, makeFace(clip, by),
+  const asked = el("div", { class: "query-clip" }, makeFace(clip, by),
     el("p", {}, el("strong", {}, clip.label ?? nameOf(clip.path)), el("br"),
       el("span", { class: "hint" }, `by its ${perceived[by] ?? by}${figure ? `; ${figure}` : ""}`)));
   const results = el("ol", { class: "strip", "aria-label": `Results for ${nameOf(clip.path)}` },

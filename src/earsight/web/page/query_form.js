@@ -1,4 +1,4 @@
-// The ways to ask: words, a file chosen or dropped, a recording.
+// The ways to search: by words, by a file that is chosen or dropped, by a recording.
 
 import { $, plural, toast } from "./dom.js";
 
@@ -7,23 +7,23 @@ const LONGEST = 30; // seconds of a recording
 /**
  * Wire the form, the drop and the microphone.
  *
- * @param onAsk Called with {kind: "text", text} or {kind: "file", file}.
+ * @param onSearch Called with {kind: "text", text} or {kind: "file", file}.
  */
-export function setUpQueryForm(onAsk) {
+export function setUpQueryForm(onSearch) {
   $("words").addEventListener("submit", (event) => {
     event.preventDefault();
     const text = $("text").value.trim();
-    if (text) onAsk({ kind: "text", text });
+    if (text) onSearch({ kind: "text", text });
     else $("text").focus();
   });
   $("choose").addEventListener("click", () => $("file").click());
   $("file").addEventListener("change", () => {
     const [file] = $("file").files;
-    if (file) onAsk({ kind: "file", file });
+    if (file) onSearch({ kind: "file", file });
     $("file").value = ""; // the same file may be chosen again
   });
-  setUpDrop((file) => onAsk({ kind: "file", file }));
-  $("record").addEventListener("click", () => record((file) => onAsk({ kind: "file", file })));
+  setUpDrop((file) => onSearch({ kind: "file", file }));
+  $("record").addEventListener("click", () => record((file) => onSearch({ kind: "file", file })));
 }
 
 function setUpDrop(onFile) {

@@ -8,14 +8,14 @@ import { stop } from "./player.js";
 
 const OTHER = { audio: "visual", visual: "audio", text: "visual" };
 
-let onAsk = null; // asks anew: set by page.js
+let onSearch = null; // asks anew: set by page.js
 let query = null; // {kind, text | clip | file, by, for}
 let found = null; // the server's answer to it
 let running = null; // AbortController of the request under way
 let preview = null; // object URL of a dropped file
 
-export function setUpResults(ask) {
-  onAsk = ask;
+export function setUpResults(search) {
+  onSearch = search;
   for (const [id, other] of [["moments", "timing"], ["timing", "moments"]]) {
     $(id).addEventListener("change", () => { $(other).checked = false; }); // only whole clips are compared by timing
   }
@@ -46,7 +46,7 @@ function parameters() {
   return base;
 }
 
-/** A film has two sides: unless one was chosen, it asks by the one that is not looked for. */
+/** A video file has two modalities: unless one was chosen, it searches by the one that is not looked for. */
 async function askFile(signal) {
   const asked = parameters();
   if (query.by || !query.file.type.startsWith("video/")) return api.searchFile(query.file, asked, signal);
@@ -58,7 +58,7 @@ async function askFile(signal) {
   }
 }
 
-/** Ask; returns the server's answer, or null where it was refused or overtaken. */
+/** Search; returns the response, or null where it was refused or overtaken. */
 export async function run(asked) {
   running?.abort();
   running = new AbortController();
@@ -82,7 +82,7 @@ export async function run(asked) {
     setQuery(null);
     $("said").textContent = "";
     $("results").replaceChildren();
-    showAsked();
+    showQuery();
     $("refine").hidden = true;
     tell($("failed"), error.message);
     return null;
@@ -112,10 +112,10 @@ export function clear() {
 function show() {
   const wanted = found.query.for;
   setQuery(currentQuery());
-  showAsked();
+  showQuery();
   $("refine").hidden = false;
   $("results").replaceChildren(...found.answers.map((clip, at) =>
-    el("li", {}, makeCard(clip, wanted, onAsk, at + 1))));
+    el("li", {}, makeCard(clip, wanted, onSearch, at + 1))));
   const what = perceived[wanted];
   const n = found.answers.length;
   $("said").textContent = n
@@ -134,8 +134,8 @@ function currentQuery() {
   return { name, parameters: { by }, file: query.file };
 }
 
-/** The panel of the query: what it is, which side of it asks, and the server's notes. */
-function showAsked() {
+/** The panel of the query: what it is, which modality is used, and the notes. */
+function showQuery() {
   const panel = $("asked");
   panel.hidden = query.kind === "text" && !found?.notes.length; // the words stand in the box above
   panel.replaceChildren();
@@ -158,7 +158,7 @@ function sides(by) {
   for (const side of ["audio", "visual", "text"]) {
     if (!have.includes(side)) continue;
     const radio = el("input", { type: "radio", name: "by", value: side, checked: side === by,
-      onchange: () => onAsk({ ...query, by: side }) });
+      onchange: () => onSearch({ ...query, by: side }) });
     group.append(el("label", {}, radio, el("span", {}, el("span", { class: "wide" }, "by"), `its ${perceived[side]}`)));
   }
   return group;
@@ -207,7 +207,7 @@ export async function showStarters(info) {
         el("span", { class: "length" }, clock(clip.seconds))),
       el("div", { class: "sides" }, ...clip.has.map((side) =>
         el("button", { type: "button", "aria-label": `Search by the ${perceived[side]} of ${nameOf(clip.path)}`,
-          onclick: () => onAsk({ kind: "clip", clip, by: side, for: null }) },
+          onclick: () => onSearch({ kind: "clip", clip, by: side, for: null }) },
         icon(side === "audio" ? "ear" : "eye"), perceived[side])))));
   }));
   return clips.length > 0;
