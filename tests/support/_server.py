@@ -21,6 +21,8 @@ from earsight.web.security import AccessRules
 from earsight.web.server import configured, listen
 from earsight.web.uploads import UploadLimits
 
+WARM = AppState.warm
+
 
 @dataclass
 class Reply:
@@ -113,8 +115,7 @@ def serving(
     """
     limits = limits or UploadLimits()
     with pytest.MonkeyPatch.context() as patch:
-        if not warm:
-            patch.setattr(AppState, "warm", lambda self: None)
+        patch.setattr(AppState, "warm", WARM if warm else lambda self: None)
         with _running(create_app(folder, AccessRules(host, token, limits.bytes), limits)) as port:
             yield Served(port)
 

@@ -89,13 +89,14 @@ class UploadReceiver:
 
     def _store(self, sent: UploadFile) -> Path:
         """Copy a file that has no name on disk to a path, for the process that reads it."""
-        handle, name = tempfile.mkstemp(dir=self._folder.path)  # 0600, not the file's own name
-        try:
-            with sent.file, os.fdopen(handle, "wb") as file:
-                shutil.copyfileobj(sent.file, file, 1 << 20)
-        except OSError:
-            Path(name).unlink()
-            raise
+        with sent.file:
+            handle, name = tempfile.mkstemp(dir=self._folder.path)  # 0600, not the file's own name
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    shutil.copyfileobj(sent.file, file, 1 << 20)
+            except OSError:
+                Path(name).unlink()
+                raise
         return Path(name)
 
 
