@@ -15,7 +15,7 @@ Further off than what is looked for: true shifts of 1.3 to 3 s where 1 s is look
 answered there is wrong. Fireworks are left out of it, late as they are by themselves. Drawn clips
 last 3 to 4 s, so three of a class in a row make one here.
 
-What was looked at for choices: the ten witnesses and eight of them as enough were taken from
+What was looked at for choices: the ten estimates and eight of them as enough were taken from
 measurements on 29 real clips, these ten probably among them; how they are placed from frame to
 frame, the two gates (no rival, other orders of the sound's pieces), and how far beyond what is
 asked for is looked, from drawn clips of seed 7; the third gate (no beat on both sides) from drawn
@@ -235,7 +235,7 @@ def real(folder: Path) -> tuple[dict[str, str], list[Aim]]:
 
 
 def cost() -> float:
-    """Return the median milliseconds of all witnesses at 251 lags, for 10 s."""
+    """Return the median milliseconds of all estimates at 251 lags, for 10 s."""
     rng = np.random.default_rng(0)
     times = np.arange(500) / RATE
     sound = FeatureSequence(rng.random((500, 2 * BANDS)).astype(np.float32), times)
@@ -256,17 +256,21 @@ def main() -> None:
     options = parser.parse_args()
     columns = ("trials", "answered", "median error", "within 40 ms", "all: median error",
                "all: within 40 ms", "baseline: median error", "baseline: within 40 ms")  # fmt: skip
-    results, aims = {}, []
+    results, errors = {}, []
     rows, further = drawn(options.per_class)
     for name, *cells in rows:
         row = dict(zip(columns, cells, strict=True))
         results[f"drawn, noise {name}"] = row
         median, within = float(row["median error"].split()[0]), float(row["within 40 ms"])
-        aims.append(Aim(f"drawn, noise {name}, answered: median error in ms", 20, median))
-        aims.append(Aim(f"drawn, noise {name}, answered: within 40 ms", 0.95, within, True))
+        errors.append((median, within))
+    medians, shares = zip(*errors, strict=True)
+    aims = [
+        Aim("drawn, answered: median error in ms, the largest", 20, max(medians)),
+        Aim("drawn, answered: within 40 ms, the least", 0.95, min(shares), True),
+    ]
     facts = {
         f"drawn clips, {FURTHER_OFF}": further,
-        "milliseconds for the witnesses at 251 lags of 10 s, and beyond": f"{cost():.1f}",
+        "milliseconds for all estimates at 251 lags of 10 s": f"{cost():.1f}",
     }
     if options.clips.is_dir():
         told, wished = real(options.clips)

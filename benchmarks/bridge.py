@@ -1,4 +1,4 @@
-"""The words bridge by other ears and eyes, against the default, on real labelled clips.
+"""The zero-shot space by other naming networks, against the default, on real labelled clips.
 
 Every clip is heard and seen once by all that can name it; the clips are centred by `zero_shot` with
 the priors, as a library does it, and ranked from sound to sight and back, with nothing fitted. The
@@ -115,7 +115,7 @@ def main() -> None:
         }
     facts = {"left out": f"{', '.join(gone)}: the weights cannot be had here"} if gone else {}
     report(
-        f"MAP of the words bridge by who names, {len(labels)} real clips",
+        f"MAP of the zero-shot space by naming network, {len(labels)} real clips",
         results,
         options.out / "bridge.json",
         classes=len(set(labels)),

@@ -2,7 +2,7 @@
 
 Drawn sets, two modalities at 4 and 2.5 steps a second, each through a map of its own, with noise.
 "orders": three kinds of events in one of six orders, at random times; the class is the order, so
-that a mean holds nothing of it. "content": the class, and the clip's own half, are in every step,
+that a mean holds nothing of it. "content": the class, and the clip's paired item, are in every step,
 and times mean nothing. Each seed draws a set anew and trains anew; half is learned from, the other
 half asked.
 "digits": 600 of scikit-learn's, left and right half, read from top to bottom, a row of pixels a
@@ -13,7 +13,7 @@ its own class, caused this sound? `contrastive` is asked, which learns from pair
 against the plain correlation of loudness and motion within 200 ms, which learns nothing. And MAP by
 class, where order is no more than a hint.
 
-Found: MAP by class for methods that learn classes, MRR of the own half for `contrastive`, both
+Found: MAP by class for methods that learn classes, MRR of the paired item for `contrastive`, both
 directions. Brackets: 95 % interval (Student) of the difference to the mean over units, which are
 seeds for drawn sets, so that data and training vary, and clips elsewhere. Order decides in
 "orders", "digits" and in which sight caused a sound, by onsets and motion; elsewhere nothing should
@@ -162,7 +162,7 @@ def by_class(points: dict[str, np.ndarray], labels: np.ndarray) -> np.ndarray:
 
 
 def own_half(points: dict[str, np.ndarray], labels: np.ndarray) -> np.ndarray:
-    """One over the rank of the own half, mean of both directions."""
+    """One over the rank of the paired item, mean of both directions."""
     both = evaluate(points, labels=labels, ks=()).values()
     n = len(labels)
     chance = np.mean(1 / np.arange(1, n + 1))

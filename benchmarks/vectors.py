@@ -172,18 +172,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/benchmarks"))
     options = parser.parse_args()
     results: Table = {}
-    aims = []
+    aims, recalls, over = [], [], []
     missing: dict[str, str] = {}
     for n, width, grouped in CASES:
         with tempfile.TemporaryDirectory() as folder:
             rows, missing = of_table(Path(folder), n, width, grouped, options.threads)
         results |= rows
         ours, name = next(iter(rows.values())), case(n, width, grouped)
-        if grouped:
-            aims.append(Aim(f"ms over LanceDB bare, {name}", 1.0, ours["over bare ms"]))
-        aims.append(Aim(f"recall, {name}", 0.99, ours["recall"], at_least=True))
+        recalls.append(ours["recall"])
+        over += [ours["over bare ms"]] if grouped else []
         if width in P50:
             aims.append(Aim(f"ms, median, {name}", P50[width], ours["p50 ms"]))
+    aims.append(Aim("recall, the least", 0.99, min(recalls), at_least=True))
+    aims.append(Aim("ms over LanceDB bare where there are groups, the most", 1.0, max(over)))
     report(
         f"the {K} best of a table on disk, one question at a time",
         results,
