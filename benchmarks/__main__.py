@@ -28,16 +28,16 @@ OTHER_WEIGHTS = "has the wrong "  # checksum, or git blob id: they were had, and
 
 HEAD = """# Benchmarks
 
-`make bench` writes this page; `python -m benchmarks NAME` runs one section again. No figure is typed
-by hand. (`alignment` compares two with delays that were read from the clips by hand; its script lists
-them.)
+`make bench` writes this page; `python -m benchmarks NAME` runs one section again. No figure is
+typed by hand. (`alignment` compares two with delays that were read from the clips by hand; its
+script lists them.)
 
-Read the **ratio** first: above 1, Earsight is faster than that contender. Below 1 are floors: a part of
-the work, done alone. A ratio is the median over rounds of a contender's time divided by the time of the
-Earsight row above it (the one with 1.00) in the same round. Contenders run in one process, in turns,
-with the same number of threads, after a round that does not count. Seconds are medians and depend on
-the machine; ratios depend on it much less. Peak MiB is the most that Python and numpy allocate beside
-the data. Aims were set before measuring, and stay whether met or not.
+Read the **ratio** first: above 1, Earsight is faster than that contender. Below 1 are floors: a
+part of the work, done alone. A ratio is the median over rounds of a contender's time divided by the
+time of the Earsight row above it (the one with 1.00) in the same round. Contenders run in one
+process, in turns, with the same number of threads, after a round that does not count. Seconds are
+medians and depend on the machine; ratios depend on it much less. Peak MiB is the most that Python
+and numpy allocate beside the data. Aims were set before measuring, and stay whether met or not.
 """
 
 

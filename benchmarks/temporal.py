@@ -2,8 +2,8 @@
 
 Drawn sets, two modalities at 4 and 2.5 steps a second, each through a map of its own, with noise.
 "orders": three kinds of events in one of six orders, at random times; the class is the order, so
-that a mean holds nothing of it. "content": the class, and the clip's paired item, are in every step,
-and times mean nothing. Each seed draws a set anew and trains anew; half is learned from, the other
+that a mean holds nothing of it. "content": the class, and the paired item, are in every step, and
+times mean nothing. Each seed draws a set anew and trains anew; half is learned from, the other
 half asked.
 "digits": 600 of scikit-learn's, left and right half, read from top to bottom, a row of pixels a
 second; their mean is the picture squashed flat. In two folds.

@@ -241,7 +241,7 @@ def _show_all(comparison: "Comparison") -> None:
     if any(result.error is None for result in comparison.results):
         say(f"\n{explained(comparison)}")
     for line in trained(comparison.results):
-        say(line)
+        say(f"{line} (the first fit).")
 
 
 def _show_table(made: "Table") -> None:

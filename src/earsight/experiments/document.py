@@ -10,23 +10,26 @@ from earsight.errors import InputError
 from earsight.experiments.compare import Comparison
 from earsight.experiments.official import read_looks
 from earsight.experiments.results import Result
-from earsight.experiments.table import explained, sizes_table, tables, title_of, trained
+from earsight.experiments.table import side_by_side, sizes_table, tables
 
 LOG = "official-test log"
+EPOCH = "best_epoch_"
+_LEFT_OUT = ("±", "recall@1", "recall@5")  # the results as JSON have them
 
 
 def page_of(comparison: Comparison, described: str) -> str:
     """Return all of a comparison in Markdown."""
     made_by = sorted({_code(result) for result in comparison.results})
-    parts = [
-        f"{described} Made by `earsight compare` of {', '.join(made_by)}.",
-        explained(comparison),
-        *(table.markdown() for table in tables(comparison)),
-    ]
-    swept = sizes_table(comparison)
-    if swept is not None:
-        parts.append(swept.markdown())
-    parts += ["\n".join(f"- {line}" for line in trained(comparison.results))]
+    parts = [f"{described} Made by `earsight compare` of {', '.join(made_by)}."]
+    shown, swept = tables(comparison), sizes_table(comparison)
+    together = [side_by_side(shown)] if shown else []
+    if comparison.reference is not None:
+        parts[0] += f" p is against {comparison.reference}."
+    for table in [*together, *filter(None, [swept])]:
+        parts += [table.markdown(_LEFT_OUT), *table.notes]
+    kept = [f"{one.method} {one.fitted[EPOCH]}" for one in comparison.results if EPOCH in one.fitted]
+    if kept:
+        parts.append(f"Epoch kept by the first fit (0: untrained): {', '.join(kept)}.")
     parts += [f"`{result.method}` failed: {result.error}" for result in comparison.failed]
     return "\n\n".join(filter(None, parts))
 
@@ -37,14 +40,14 @@ def _code(result: Result) -> str:
 
 
 def write_page(path: Path, comparison: Comparison, described: str, log: Path | None) -> list[str]:
-    """Put a comparison into a page: its table, the row of each method, the log of looks.
+    """Put a comparison into a page: its tables, and the log of looks.
 
     Blocks that the page does not have are passed over, but for the table itself.
 
     Args:
         path: The page.
-        comparison: What was found; its table's block is "NAME PROTOCOL", such as
-            "wikipedia official test", a method's row "NAME PROTOCOL: METHOD".
+        comparison: What was found; the block of its tables is "NAME PROTOCOL", such as
+            "wikipedia official test".
         described: One sentence on data and protocol.
         log: The log of official tests, for the block "official-test log".
 
@@ -60,11 +63,6 @@ def write_page(path: Path, comparison: Comparison, described: str, log: Path | N
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
     name = f"{comparison.name} {comparison.protocol.name}"
     blocks = {name: page_of(comparison, described)}
-    blocks |= {
-        f"{name}: {result.method}": _row(result, f"{comparison.name}, {comparison.protocol.name}")
-        for result in comparison.results
-        if result.error is None
-    }
     if log is not None:
         blocks[LOG] = looks(log)
     written = [block for block in blocks if has_block(text, block)]
@@ -96,17 +94,6 @@ def replace_block(text: str, name: str, content: str) -> str:
     return marked.sub(lambda found: f"{found[1]}\n{content}\n{found[2]}", text)
 
 
-def _row(result: Result, where: str) -> str:
-    """Return a method's figures as one line."""
-    parts = []
-    for direction, own in result.directions.items():
-        figures = [f"MAP {own['map']:.3f} (chance {own['map_chance']:.3f})"] if "map" in own else []
-        if "recall@10" in own:
-            figures.append(f"recall@10 {own['recall@10']:.3f}")
-        parts.append(f"{title_of(direction)} {', '.join(figures)}")
-    return f"Measured ({where}): {'; '.join(parts)}; fitted in {result.fit_seconds:.2f} s."
-
-
 def looks(log: Path) -> str:
     """Return the log of official tests as a Markdown table."""
     noted = read_looks(log)
@@ -114,12 +101,13 @@ def looks(log: Path) -> str:
         return "No look yet."
     lines = ["| date | method | data | seeds | commit | seen |", "|---|---|---|---:|---|---|"]
     for look in noted:
-        seen = "; ".join(
-            f"{title_of(name)} {', '.join(f'{key} {value:.3f}' for key, value in figures.items())}"
-            for name, figures in look.items()
-            if "->" in name
+        both = [figures for name, figures in look.items() if "->" in name]
+        seen = ", ".join(
+            f"{key} {' / '.join(f'{figures[key]:.3f}' for figures in both)}"
+            for key in ("map", "recall@10")
+            if all(key in figures for figures in both) and both
         )
-        cells = [look["date"], f"`{look['method']}`", f"{look['data']} ({look['sha256'][:8]})"]
+        cells = [look["date"][:10], f"`{look['method']}`", f"{look['data']} ({look['sha256'][:8]})"]
         cells += [str(look["seeds"]), str(look["commit"]), seen or f"failed: {look['error']}"]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
