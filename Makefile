@@ -17,7 +17,7 @@ browser:                     ## Chromium for the tests of the page, where it can
 	@sh tests/install_browser.sh
 
 screenshots: .venv/.dev browser  ## draw clips, and make docs/pictures/page-*.png of the page
-	PYTHONPATH=tests $(BIN)/python docs/screenshots.py
+	PYTHONPATH=tests/support $(BIN)/python docs/screenshots.py
 
 check: .venv/.dev
 	$(BIN)/ruff format --check .

@@ -13,9 +13,9 @@ import earsight
 from _harness import Task, sized
 from _synthetic import synthetic_library
 from earsight.arrays import unit_rows
-from earsight.library.company import drawn_to
-from earsight.library.moments import Peak, alike, best_peaks
-from earsight.library.seconds import Block
+from earsight.library.search.moments import Peak, alike, best_peaks
+from earsight.library.search.query_expansion import drawn_to
+from earsight.library.search.time_points import Block
 
 
 def scan(hours: int) -> Task:

@@ -17,7 +17,7 @@ from earsight.demo.encode import FPS, write_clip
 from earsight.demo.sounds import RATE as DRAWN_RATE
 from earsight.demo.stage import HEIGHT, WIDTH, Brush
 from earsight.features import FeatureSequence
-from earsight.library.sources import Sources, read_clip
+from earsight.library.embedding.extraction import Sources, read_clip
 from earsight.media import AudioBlock, Decoder, FrameBlock, FrameRequest
 
 SIZE, RATE = (480, 270), 44_100

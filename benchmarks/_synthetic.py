@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from earsight.features import FeatureSequence
-from earsight.library.held_out import fit_bridge
-from earsight.library.place import FOLDER
-from earsight.library.records import Content, Embedding
-from earsight.library.settings import Settings
-from earsight.library.sources import MODALITIES
-from earsight.library.space import Space
-from earsight.library.store import Store, now
-from earsight.library.tables import Tables, embedding_table
+from earsight.library.catalog.base import Store, now
+from earsight.library.catalog.location import FOLDER
+from earsight.library.catalog.records import Content, Embedding
+from earsight.library.embedding.cross_validation import fit_bridge
+from earsight.library.embedding.extraction import MODALITIES
+from earsight.library.embedding.feature_tables import Tables, embedding_table
+from earsight.library.embedding.joint_space import Space
+from earsight.library.embedding.settings import Settings
 from earsight.vectors import Row, StoredSequence
 
 

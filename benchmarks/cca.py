@@ -22,16 +22,16 @@ from threadpoolctl import threadpool_limits
 import earsight
 from _growth import grow
 from _harness import Aim, Task, compare, report, sized, with_peers
-from earsight import arrays, linalg, moments, totals
+from earsight import arrays, compensated_sum, covariance, linalg
 
 P, Q, K = 128, 1024, 10
 FLOOR, PEER = "three products alone, float32", "cca-zoo"
 ADDED, TOTALS = "shift, products, sums of columns", "sums in twice float64"
 STEPS = {
     "looking for NaN and infinity": (arrays, "bad_rows"),
-    ADDED: (moments.Moments, "add"),
-    TOTALS: (totals.SymmetricTotal, "add"),
-    "covariances from the sums": (moments.Moments, "covariance"),
+    ADDED: (covariance.Moments, "add"),
+    TOTALS: (compensated_sum.SymmetricTotal, "add"),
+    "covariances from the sums": (covariance.Moments, "covariance"),
     "whitening, singular values, weights": (linalg, "cca"),
 }
 

@@ -26,7 +26,7 @@ from _growth import peak_resident_mib
 from _harness import Aim, Task, compare, report, sized, with_peers
 from earsight.datasets import synthetic
 from earsight.methods._base import Rows
-from earsight.methods._deep import standardisation, standardised
+from earsight.methods._deep.base import standardisation, standardised
 
 N, P, Q, K, HIDDEN, BATCH = sized(20_000, 2000), 128, 1024, 10, 1024, 1000
 CLASSES = 10
@@ -41,9 +41,9 @@ def ours(name: str, trivial: bool = False) -> Task:
     """Return an epoch of one of our methods, or of its networks with a trivial loss."""
     import torch
 
-    from earsight.methods._deep_cca import _Problem
-    from earsight.methods._distributed import Alone
-    from earsight.methods._torch import _Steps
+    from earsight.methods._deep.deep_cca import _Problem
+    from earsight.methods._deep.distributed import Alone
+    from earsight.methods._deep.trainer import _Steps
 
     class Trivial(_Problem):
         def loss(self, batch: Any) -> torch.Tensor:

@@ -26,9 +26,9 @@ from _harness import Aim, report, sized
 from earsight import engine
 from earsight.demo import draw
 from earsight.extractors import _base, extract_all
-from earsight.library.build import index
-from earsight.library.reading import _start_worker
-from earsight.library.sources import Sources
+from earsight.library.embedding.extraction import Sources
+from earsight.library.indexing.ingest import _start_worker
+from earsight.library.indexing.pipeline import index
 from earsight.media import Report
 
 PER_CLASS = sized(4, 1)

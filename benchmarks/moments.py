@@ -3,7 +3,7 @@
 Drawn clips of ten classes (3 to 4 s, a seed that nothing was chosen on) and the real clips of a
 folder, 10 s each, in random order. Each clip asks, by its sound for sights and by its sight for
 sounds; its own place in the recording and all that the smoothing draws from there is taken out, of
-what is ranked and of what is asked for company (`library/company.py`). A moment is right if its
+what is ranked and of the query expansion (`library/search/query_expansion.py`). A moment is right if its
 middle lies in another clip of the query's class. Ten minutes are a media file, encoded and indexed:
 alone, and in a folder with a hundred other drawn clips by class, from which the library learns what
 stands beside the words. An hour is joined from the sequences of its clips, to spare its encoding;
@@ -44,15 +44,15 @@ from _recordings import ROLES, SIDES, Clip, film, joined, read, sketch, starts
 from earsight.arrays import unit_rows
 from earsight.demo import draw
 from earsight.demo.scenes import LABELS
-from earsight.library.build import index
-from earsight.library.company import drawn_to
-from earsight.library.held_out import fit_bridge
-from earsight.library.moments import alike, best_peaks, in_company
-from earsight.library.seconds import AROUND, n_seconds, pooled
-from earsight.library.settings import Settings
-from earsight.library.sources import Sources, spans
-from earsight.library.space import Space
-from earsight.library.strangers import Stranger
+from earsight.library.embedding.cross_validation import fit_bridge
+from earsight.library.embedding.extraction import Sources, spans
+from earsight.library.embedding.joint_space import Space
+from earsight.library.embedding.settings import Settings
+from earsight.library.indexing.pipeline import index
+from earsight.library.search.moments import alike, best_peaks, in_company
+from earsight.library.search.query_expansion import drawn_to
+from earsight.library.search.sandbox import Stranger
+from earsight.library.search.time_points import AROUND, n_seconds, pooled
 
 CLIPS = Path("../shared/data/clips")
 RECORDING = "recording.mp4"

@@ -22,8 +22,8 @@ import earsight
 from _harness import report, sized
 from earsight.demo.standard import SECONDS, draw_standard
 from earsight.features import FeatureBatches, PairedFeatures, write_features
-from earsight.library.build import index
-from earsight.library.place import FOLDER
+from earsight.library.catalog.location import FOLDER
+from earsight.library.indexing.pipeline import index
 from earsight.vectors import LanceIndex, Row
 
 WIDTHS = {"audio": 1024, "visual": 1280}  # YAMNet's and EfficientNet-lite0's

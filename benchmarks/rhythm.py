@@ -39,8 +39,8 @@ from earsight.alignment.rhythm import RATE as SLOW
 from earsight.demo import draw
 from earsight.errors import WeightsError
 from earsight.features import FeatureSequence
-from earsight.library.answers import Result
-from earsight.library.build import index
+from earsight.library.indexing.pipeline import index
+from earsight.library.search.results import Result
 
 CLIPS, GOLDEN = Path("../shared/data/clips"), Path("../shared/data/golden")
 REACH, OFF = 0.5, 0.2  # seconds

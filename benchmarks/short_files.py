@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from _harness import Aim, report, sized, summary
-from earsight.library.sources import Sources, read_clip
+from earsight.library.embedding.extraction import Sources, read_clip
 
 RATE, SECONDS, WORKERS = 16_000, 0.2, 2
 OURS, FLOOR = "earsight index", "decoding and networks"

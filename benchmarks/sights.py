@@ -27,9 +27,9 @@ import earsight
 from _harness import Aim, Task, compare, report, sized
 from earsight import weights
 from earsight.extractors import efficientnet, extract_all, i3d, inception
-from earsight.extractors._frames import centre
-from earsight.extractors._i3d import I3DNetwork
-from earsight.extractors._lite0 import Lite0
+from earsight.extractors.networks.efficientnet_lite0 import Lite0
+from earsight.extractors.networks.i3d import I3DNetwork
+from earsight.extractors.preprocessing.frames import centre
 from earsight.media import Decoder, FrameRequest
 from extraction import SECONDS, make_clip
 

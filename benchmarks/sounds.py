@@ -23,7 +23,8 @@ from torch import nn
 import earsight
 from _harness import Aim, Task, compare, report, sized
 from earsight import weights
-from earsight.extractors import _mel, soundnet, vggish
+from earsight.extractors import soundnet, vggish
+from earsight.extractors.preprocessing import log_mel
 from earsight.media import Decoder
 from extraction import SECONDS, make_clip
 
@@ -87,7 +88,7 @@ def plain_vggish(network: nn.Module) -> Callable[[Path], np.ndarray]:
     """Return what turns a clip into VGGish's embeddings, all its examples at once."""
 
     def run(clip: Path) -> np.ndarray:
-        frames = _mel.log_mel(heard(clip, 16_000), vggish.OFFSET)
+        frames = log_mel.log_mel(heard(clip, 16_000), vggish.OFFSET)
         examples = [frames[i : i + 96] for i in range(0, len(frames) - 95, 96)]
         with torch.no_grad():
             return network(torch.from_numpy(np.stack(examples))[:, None]).numpy()

@@ -22,11 +22,11 @@ from torch import Tensor, nn
 import earsight
 from _harness import Aim, Task, compare, report, sized, with_peers
 from earsight.methods._base import Rows
-from earsight.methods._distributed import Alone
-from earsight.methods._network import Network
-from earsight.methods._pooling import Poolers
-from earsight.methods._torch import Batch, _Steps
-from earsight.methods._triplets import triplet_loss
+from earsight.methods._deep.distributed import Alone
+from earsight.methods._deep.encoders import Poolers
+from earsight.methods._deep.network import Network
+from earsight.methods._deep.trainer import Batch, _Steps
+from earsight.methods._deep.triplets import triplet_loss
 from earsight.methods.tnn import _Problem
 
 BATCHES = sized({45: 20, 200: 10, 1000: 1}, {45: 20})  # rows: how many losses are timed in a row

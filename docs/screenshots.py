@@ -17,7 +17,7 @@ from PIL import Image
 
 from _browser import Page, serving, start_chromium
 from earsight.demo import draw
-from earsight.library.build import index
+from earsight.library.indexing.pipeline import index
 
 CLIPS = Path("demo/clips")
 RECORDING = Path("demo/recording")

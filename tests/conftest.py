@@ -12,7 +12,7 @@ from _folders import ODD, fill
 from _milvus import milvus, own_milvus  # noqa: F401 - fixtures
 from _received import precious  # noqa: F401 - a fixture
 from _s3 import s3, s3_over_all_tests  # noqa: F401 - fixtures
-from earsight.library.build import index
+from earsight.library.indexing.pipeline import index
 
 
 @pytest.fixture(scope="session", autouse=True)

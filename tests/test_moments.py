@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from earsight.covariance import Blocks, ClassMoments, Moments, Total
 from earsight.errors import InputError
-from earsight.moments import Blocks, ClassMoments, Moments, Total
 
 
 def whole(x: np.ndarray, y: np.ndarray, sizes: list[int], size: int = 8) -> Moments:

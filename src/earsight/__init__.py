@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from earsight.extractors._base import FeatureExtractor
+    from earsight.library.catalog.consent import trust_library
     from earsight.library.client import Library
-    from earsight.library.consent import trust_library
     from earsight.methods._base import JointEmbedding
     from earsight.methods._files import load_model
     from earsight.retrieval import evaluate
@@ -25,7 +25,7 @@ _LAZY = {
     "Library": "earsight.library.client",
     "evaluate": "earsight.retrieval",
     "load_model": "earsight.methods._files",
-    "trust_library": "earsight.library.consent",
+    "trust_library": "earsight.library.catalog.consent",
 }
 
 

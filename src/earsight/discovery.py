@@ -29,7 +29,7 @@ def names(floor: str) -> dict[str, str]:
     found = {
         module.name: f"earsight.{floor}.{module.name}"
         for module in pkgutil.iter_modules(package.__path__)
-        if not module.name.startswith("_")
+        if not module.ispkg and not module.name.startswith("_")
     }
     for point in entry_points(group=f"earsight.{floor}"):
         found.setdefault(point.name, point.module)

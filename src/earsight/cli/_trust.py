@@ -10,7 +10,7 @@ import typer
 from earsight.cli._show import printable, say, warn
 
 if TYPE_CHECKING:
-    from earsight.library.trust import Request
+    from earsight.library.catalog.trust import Request
 
 TrustOption = Annotated[
     bool,
@@ -26,7 +26,7 @@ Done = TypeVar("Done")
 def consent(library: Path, agree: bool) -> "list[Request]":
     """Let the user agree to what a library asks for, and tell it; return what stays left out."""
     from earsight.errors import EarsightError
-    from earsight.library.consent import asked_for
+    from earsight.library.catalog.consent import asked_for
 
     try:
         trust, asked = asked_for(library)
@@ -54,7 +54,7 @@ def with_consent(run: Callable[[bool], Done], agree: bool) -> Done:
         agree: Whether that was said already.
     """
     from earsight.errors import LibraryError
-    from earsight.library.trust import NotTrustedError
+    from earsight.library.catalog.trust import NotTrustedError
 
     while True:
         try:

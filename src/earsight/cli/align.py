@@ -34,8 +34,8 @@ def align(
     they do not (continuous or off-screen sound, a steady beat, silence, a still picture) there is
     no answer, exit code 3, and no copy. Far-off sound is late by nature: 3 ms a metre.
     """
-    from earsight.library.align import MAX_SECONDS, repair
-    from earsight.library.align import align as run
+    from earsight.alignment.clip_offset import MAX_SECONDS, repair
+    from earsight.alignment.clip_offset import align as run
 
     found = run(clip, sound, reach=reach)
     offset = found.offset

@@ -31,7 +31,7 @@ def compare_features(
     """Extract, compare every pair, and show the published figures beside ours."""
     from earsight.experiments.by_features import compare_by_features
     from earsight.experiments.compare import split_list
-    from earsight.library.each import extract_each
+    from earsight.extraction.per_extractor import extract_each
 
     with progress() as shown:
         several = extract_each(

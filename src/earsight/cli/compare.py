@@ -12,9 +12,9 @@ from earsight.cli._show import out, printable, progress, say, show, table, warn
 
 if TYPE_CHECKING:
     from earsight.experiments.compare import Comparison
+    from earsight.experiments.inputs import Source
     from earsight.experiments.reproduce import Line
     from earsight.experiments.results import Result
-    from earsight.experiments.sources import Source
     from earsight.experiments.table import Table
 
 _STDOUT = Path("-")
@@ -180,15 +180,15 @@ def _numbers(sizes: str | None) -> tuple[int, ...]:
 
 def opened(source: str, features: str | None = None) -> "Source":
     """Read the source; a folder of clips is indexed first."""
-    from earsight.experiments.sources import Source, open_source
+    from earsight.experiments.inputs import Source, open_source
 
     folder = Path(source)
     if not folder.is_dir():
         if features is not None:
             raise typer.BadParameter("--features is for a folder of clips; SOURCE is none.")
         return open_source(source)
-    from earsight.library.build import index
-    from earsight.library.pairs import paired_features
+    from earsight.library.embedding.training_rows import paired_features
+    from earsight.library.indexing.pipeline import index
 
     changes: dict[str, Any] = {} if features is None else {"features": features}
     with progress() as shown:

@@ -13,7 +13,7 @@ from earsight.cli._show import Bar, Lines, out, progress, say, short
 from earsight.cli.library import Json, evaluate, index
 
 if TYPE_CHECKING:
-    from earsight.library.search import Answer
+    from earsight.library.search.searcher import Answer
     from earsight.pictures import Tile
 
 SHOWN = 5  # answers in each row of the picture
@@ -31,7 +31,7 @@ def demo(
     through the package index. Shown at the end: the same steps as commands, to try on your clips.
     """
     from earsight.demo import draw
-    from earsight.library.evaluate import evaluate_library
+    from earsight.library.reports.evaluate import evaluate_library
 
     begun = time.monotonic()
     clips, queries = folder / "clips", folder / "queries"
@@ -77,7 +77,7 @@ def _told(shown: Lines | Bar, what: str) -> Callable[[int, int], None]:
 
 def _ask(clips: Path, queries: Path, picture: Path) -> "list[Answer]":
     """Ask with every second query, by sound and by sight in turn, and draw the answers."""
-    from earsight.library.search import search
+    from earsight.library.search.searcher import search
     from earsight.pictures import contact_sheet
 
     answers, rows = [], []
@@ -96,13 +96,13 @@ def _ask(clips: Path, queries: Path, picture: Path) -> "list[Answer]":
 
 
 def _row(query: Path, answer: "Answer") -> "tuple[Tile, list[Tile]]":
-    from earsight.library import glimpse
+    from earsight.library.reports import preview
     from earsight.pictures import Tile
 
     def tile(path: Path, modality: str, label: str, score: float | None) -> Tile:
         if modality == "audio":
-            return Tile(label, samples=glimpse.sound(path), rate=glimpse.RATE, score=score)
-        return Tile(label, frame=glimpse.frame(path, glimpse.loudest(path)), score=score)
+            return Tile(label, samples=preview.sound(path), rate=preview.RATE, score=score)
+        return Tile(label, frame=preview.frame(path, preview.loudest(path)), score=score)
 
     asked = tile(query, answer.by, query.parent.name, None)
     answers = [

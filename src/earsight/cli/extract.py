@@ -12,8 +12,8 @@ from earsight.cli._show import out, plural, printable, progress, say, short, sho
 from earsight.cli.library import TROUBLE, Json
 
 if TYPE_CHECKING:
-    from earsight.library.extract import Extraction
-    from earsight.library.kinds import Kind
+    from earsight.extraction.extract import Extraction
+    from earsight.extractors.runtime.listing import Kind
 
 
 Output = Annotated[
@@ -66,8 +66,8 @@ def extract(
     Each clip has its mean, and its steps with their times. Only what is new or changed is read;
     what a stopped run had read is kept. `earsight compare FILE` reads it.
     """
-    from earsight.library.extract import extract as run
-    from earsight.library.partition import Part
+    from earsight.extraction.extract import extract as run
+    from earsight.extraction.sharding import Part
     from earsight.storage import place
 
     given = {"audio": audio, "visual": visual}
@@ -82,7 +82,7 @@ def extract(
     how: dict[str, Any] = {"labels": labels, "exclude": tuple(exclude or ()), "workers": workers}
     with progress() as shown:
         if address is not None:
-            from earsight.library.on_cluster import extract_at
+            from earsight.extraction.ray import extract_at
 
             report = extract_at(
                 address, place(clips), place(output), specs, parts=parts, progress=shown, **how
@@ -124,7 +124,7 @@ def join(
     as_json: Json = False,
 ) -> None:
     """Join the files of `extract --part 1/n` … `n/n`: what one run over the folder would write."""
-    from earsight.library.partition import join as run
+    from earsight.extraction.sharding import join as run
     from earsight.storage import place
 
     report = run([place(file) for file in files], place(output), partial=partial)
@@ -149,7 +149,7 @@ def extractors(
     --measure tells seconds of clip per second, on a drawn clip of 640 × 360 and 12 s, all cores,
     the network warm; beside it, decoding alone. One clip at a time, as a single process does it.
     """
-    from earsight.library.kinds import kinds, speed
+    from earsight.extractors.runtime.listing import kinds, speed
     from earsight.weights import Store
     from earsight.weights.audit import listing
 

@@ -24,8 +24,8 @@ from earsight.cli._show import (
 from earsight.cli._trust import TrustOption, consent, with_consent
 
 if TYPE_CHECKING:
-    from earsight.library.build import IndexReport
-    from earsight.library.evaluate import LibraryEvaluation
+    from earsight.library.indexing.pipeline import IndexReport
+    from earsight.library.reports.evaluate import LibraryEvaluation
 
 _NAMED = 5  # of what is passed over
 TROUBLE = 3  # exit code: finished, but some clips had trouble
@@ -114,7 +114,7 @@ def index(
     Only what is new or changed is read. Options are remembered from one run to the next. With
     --watch it goes on until Ctrl-C, and --json prints an object for each time something was done.
     """
-    from earsight.library.place import named
+    from earsight.library.catalog.location import named
 
     if watch and rebuild:
         raise typer.BadParameter("--rebuild is done once; index with it, then with --watch.")
@@ -137,8 +137,8 @@ def index(
 
     def work(agree: bool) -> "IndexReport":
         with soon(f"Looking through {printable(str(clips))} …"), progress() as shown:
-            from earsight.library.build import index as run
-            from earsight.library.watch import watch as follow
+            from earsight.library.indexing.pipeline import index as run
+            from earsight.library.indexing.watch import watch as follow
 
             how: dict[str, Any] = {"library": library, "workers": workers, "progress": shown}
             how["trust"] = agree
@@ -217,7 +217,7 @@ def evaluate(
     library: LibraryOption = Path(), trust: TrustOption = False, as_json: Json = False
 ) -> None:
     """Score the clips as queries for each other: both directions, held out, beside chance."""
-    from earsight.library.evaluate import evaluate_library
+    from earsight.library.reports.evaluate import evaluate_library
 
     consent(library, trust)
     with progress() as shown:

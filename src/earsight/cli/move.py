@@ -27,7 +27,7 @@ def move(
     wants to know who asks finds it in EARSIGHT_MILVUS_TOKEN (user:password or an API key), if
     EARSIGHT_MILVUS_SERVER is its host:port.
     """
-    from earsight.library.move import move as run
+    from earsight.library.embedding.migrate import move as run
 
     consent(library, trust)
     with progress() as shown:

@@ -17,8 +17,8 @@ from earsight.cli.library import TROUBLE, Json, LibraryOption
 from earsight.errors import EarsightError
 
 if TYPE_CHECKING:
-    from earsight.library.build import IndexReport
-    from earsight.library.search import Answer
+    from earsight.library.indexing.pipeline import IndexReport
+    from earsight.library.search.searcher import Answer
 
 
 _MODALITIES = ("audio", "visual", "text")
@@ -99,7 +99,7 @@ def search(
 
     Paths are shown as seen from here; --json, --paths and -0 give absolute ones.
     """
-    from earsight.library.search import search as run
+    from earsight.library.search.searcher import search as run
 
     if (query is None) == (text is None):
         raise typer.BadParameter("give a file or --text, and exactly one of them.")
@@ -146,7 +146,7 @@ def _flags(message: str) -> str:
 
 def _refresh(library: Path, trust: bool) -> bool:
     """Bring a library up to date, wherever it is kept; return whether clips had trouble."""
-    from earsight.library.build import refresh
+    from earsight.library.indexing.pipeline import refresh
 
     def work(agree: bool) -> "IndexReport":
         with progress() as shown:

@@ -14,9 +14,9 @@ from earsight.cli._trust import TrustOption, consent
 from earsight.cli.library import Json, LibraryOption
 
 if TYPE_CHECKING:
-    from earsight.library.doctor import Finding
-    from earsight.library.forget import Forgotten
-    from earsight.library.status import LibraryStatus, Pending
+    from earsight.library.indexing.forget import Forgotten
+    from earsight.library.reports.doctor import Finding
+    from earsight.library.reports.status import LibraryStatus, Pending
 
 _NAMED = 5  # files named of each kind
 _CLASSES = 20  # classes named
@@ -27,7 +27,7 @@ def status(library: LibraryOption = Path(), as_json: Json = False) -> None:
 
     The folder is looked through, no clip is decoded.
     """
-    from earsight.library.status import status as run
+    from earsight.library.reports.status import status as run
 
     found = run(library)
     if as_json:
@@ -147,8 +147,8 @@ def forget(
     What a clip holds is forgotten, so its copies leave too, and neither moving nor renaming brings
     it back; --undo does. To leave out a folder or a name there is: index --exclude.
     """
-    from earsight.library.forget import forget as run
-    from earsight.library.forget import forget_folder, forgotten, take_back
+    from earsight.library.indexing.forget import forget as run
+    from earsight.library.indexing.forget import forget_folder, forgotten, take_back
 
     if [bool(clips), listed, folder is not None].count(True) != 1 or (undo and not clips):
         raise typer.BadParameter("give clips, or --list alone, or --folder alone.")
@@ -201,7 +201,7 @@ def export(
     A row is one window of one clip in one modality: id, path, label, content, modality, window,
     start, end, vector (of unit length, so that a dot product is the score).
     """
-    from earsight.library.export import export as run
+    from earsight.library.reports.export import export as run
 
     consent(library, trust)
     with progress() as shown:
@@ -245,9 +245,9 @@ def _finding(finding: "Finding") -> None:
 
 
 def _checks(library: Path | None) -> "Iterator[Finding]":
-    from earsight.library import doctor
-    from earsight.library.place import named
-    from earsight.library.sources import Sources
+    from earsight.library.catalog.location import named
+    from earsight.library.embedding.extraction import Sources
+    from earsight.library.reports import doctor
     from earsight.paths import home
 
     yield doctor.check_versions()
@@ -280,7 +280,7 @@ def _checks(library: Path | None) -> "Iterator[Finding]":
 
 
 def _check_weights() -> "Iterator[Finding]":
-    from earsight.library.doctor import Finding
+    from earsight.library.reports.doctor import Finding
     from earsight.weights import Store
     from earsight.weights.audit import listing, verify
 

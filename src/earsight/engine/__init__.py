@@ -1,8 +1,8 @@
 """Where work runs: in worker processes of this machine, or on a Ray cluster."""
 
 from earsight.engine._base import NoTimeLeft, TookTooLong, WorkerDied
-from earsight.engine.apart import Apart, run_within
 from earsight.engine.cluster import Cluster, connected
+from earsight.engine.isolated_worker import Apart, run_within
 from earsight.engine.processes import default_workers, run
 
 __all__ = [

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from earsight import engine
+from earsight.covariance import BLOCK
 from earsight.errors import EngineError, FeatureFileError, InputError
 from earsight.experiments.runs import new_model
 from earsight.experiments.train import Trained, check_score, scored
 from earsight.features import FeatureBatches, PairedFeatures
 from earsight.methods._base import JointEmbedding
 from earsight.methods._files import save_model
-from earsight.moments import BLOCK
 from earsight.storage import Ranged, Remote
 
 MOST_BLOCKS = 64  # of a part: what a lost machine costs

@@ -13,7 +13,7 @@ from earsight.errors import InputError
 from earsight.experiments.protocol import Fold, Protocol
 from earsight.features import PairedFeatures, StepTable
 from earsight.methods._base import JointEmbedding
-from earsight.methods._deep import DeepEmbedding
+from earsight.methods._deep.base import DeepEmbedding
 from earsight.retrieval import Direction, evaluate
 
 Told = Callable[[str], None]
@@ -123,7 +123,7 @@ def _run(
     train, test = data.take(fold.train), data.take(fold.test)
     labels, groups = labels_of(train), train.group
     if isinstance(model, DeepEmbedding):
-        from earsight.methods._torch import start
+        from earsight.methods._deep.trainer import start
 
         start()  # takes seconds, whichever method comes first
     begun = time.perf_counter()

@@ -20,9 +20,9 @@ from earsight.experiments.runs import (
     views_for,
 )
 from earsight.features import PairedFeatures
-from earsight.methods._deep import DeepEmbedding
+from earsight.methods._deep.base import DeepEmbedding
+from earsight.methods._deep.ranks import launched as launched  # the command line asks as well
 from earsight.methods._files import save_model
-from earsight.methods._ranks import launched as launched  # the command line asks as well
 from earsight.retrieval import evaluate
 
 

@@ -10,12 +10,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, final
 
-from earsight.ahead import ahead
 from earsight.errors import InputError, MediaError
-from earsight.extractors._texts import read_text
-from earsight.extractors._threads import n_threads
+from earsight.extractors.preprocessing.text_files import read_text
+from earsight.extractors.runtime.threads import n_threads
 from earsight.features import FeatureSequence
 from earsight.media import AudioBlock, Decoder, FrameBlock, FrameRequest, Report, Status
+from earsight.prefetch import ahead
 
 TEXT_SUFFIXES = frozenset({".txt", ".md", ".srt"})
 _PERCEIVED = {"audio": "sound", "visual": "sight", "text": "text"}

@@ -6,10 +6,10 @@ from typing import Any, ClassVar, Literal, get_args
 
 from earsight.arrays import FloatArray
 from earsight.errors import InputError
-from earsight.extractors import _hub
 from earsight.extractors._base import Session, TextBlock
-from earsight.extractors._encoders import TextSession
-from earsight.extractors._foundation import Foundation, SoundWindows, one_of, seconds
+from earsight.extractors.runtime import hub
+from earsight.extractors.runtime.foundation import Foundation, SoundWindows, one_of, seconds
+from earsight.extractors.runtime.text_encoders import TextSession
 
 RATE = 48_000  # Hz
 LONGEST = 10.0  # seconds; what is longer the model cuts at random
@@ -57,7 +57,7 @@ class Clap(Foundation):
     @property
     def dims(self) -> Mapping[str, int]:
         """Width of the space."""
-        return {"embedding": _hub.stated(self.folder, "projection_dim")}
+        return {"embedding": hub.stated(self.folder, "projection_dim")}
 
     @property
     def hop(self) -> float | None:
@@ -77,7 +77,7 @@ class Clap(Foundation):
     def _hear(self, samples: FloatArray) -> FloatArray:
         import torch
 
-        front = _hub.part("ClapFeatureExtractor", self.folder)
+        front = hub.part("ClapFeatureExtractor", self.folder)
         made = front(samples, sampling_rate=RATE, return_tensors="pt")
         longer = torch.zeros_like(made["is_longer"])
         heard = {"input_features": made["input_features"].float(), "is_longer": longer}

@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from earsight.extractors import _hub
 from earsight.extractors._base import Session, TextBlock
-from earsight.extractors._encoders import TextSession
-from earsight.extractors._foundation import Foundation, Pixels, one_of
-from earsight.extractors._frames import FrameSession, frames_at
-from earsight.extractors._onnx import Heads
+from earsight.extractors.preprocessing.frames import FrameSession, frames_at
+from earsight.extractors.runtime import hub
+from earsight.extractors.runtime.foundation import Foundation, Pixels, one_of
+from earsight.extractors.runtime.onnx import Heads
+from earsight.extractors.runtime.text_encoders import TextSession
 from earsight.media import FrameRequest
 
 BATCH = 8  # frames; as many prepared pictures are in memory at once
@@ -56,7 +56,7 @@ class Clip(Foundation):
     @property
     def dims(self) -> Mapping[str, int]:
         """Width of the space."""
-        return {"embedding": _hub.stated(self.folder, "projection_dim")}
+        return {"embedding": hub.stated(self.folder, "projection_dim")}
 
     @property
     def needs(self) -> FrameRequest | type[TextBlock]:
@@ -72,7 +72,7 @@ class Clip(Foundation):
 
     def _prepare(self, frame: npt.NDArray[np.uint8]) -> Pixels:
         """Scale, cut and centre one frame: (height, width, 3) uint8 -> (3, h, w) float32."""
-        prepared = _hub.part("CLIPImageProcessorPil", self.folder)(frame)["pixel_values"][0]
+        prepared = hub.part("CLIPImageProcessorPil", self.folder)(frame)["pixel_values"][0]
         return np.asarray(prepared, dtype=np.float32)
 
     def _see(self, pixels: npt.NDArray[Any]) -> Heads:  # (n, 3, h, w) -> (n, dim)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from earsight.arrays import FloatArray
 from earsight.extractors._base import FeatureExtractor
-from earsight.extractors._frames import frames_at
+from earsight.extractors.preprocessing.frames import frames_at
 from earsight.features import FeatureSequence
 from earsight.media import FrameBlock, FrameRequest
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from earsight.extractors import _onnx
 from earsight.extractors._base import FeatureExtractor
-from earsight.extractors._frames import FrameSession, centre, frames_at
+from earsight.extractors.preprocessing.frames import FrameSession, centre, frames_at
+from earsight.extractors.runtime import onnx
 from earsight.media import FrameRequest
 
 SIDE, SHORT_SIDE = 224, 256  # pixels: what the network sees, and the scaled frame it is cut from
@@ -49,8 +49,8 @@ class EfficientNet(FeatureExtractor):
         return FrameSession(lambda frame: centre(frame, SIDE), _network, BATCH)
 
 
-def _network(frames: _onnx.Array) -> _onnx.Heads:
-    return _onnx.run(_model(), frames=frames)  # (n, 224, 224, 3) uint8 -> (n, 1280), (n, 1000)
+def _network(frames: onnx.Array) -> onnx.Heads:
+    return onnx.run(_model(), frames=frames)  # (n, 224, 224, 3) uint8 -> (n, 1280), (n, 1000)
 
 
 def _model() -> Path:
@@ -63,9 +63,9 @@ def convert(originals: Mapping[str, Path], folder: Path) -> None:
     """Make `model.onnx` from the original state dict."""
     import torch
 
-    from earsight.extractors._lite0 import Lite0
+    from earsight.extractors.networks.efficientnet_lite0 import Lite0
 
     (original,) = originals.values()
     network = Lite0(torch.load(original, map_location="cpu", weights_only=True)).eval()
     frames = torch.zeros((1, SIDE, SIDE, 3), dtype=torch.uint8)
-    _onnx.export(network, frames, "frames", EfficientNet.heads, folder / "model.onnx")
+    onnx.export(network, frames, "frames", EfficientNet.heads, folder / "model.onnx")

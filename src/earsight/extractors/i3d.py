@@ -10,9 +10,9 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.errors import InputError, WeightsError
-from earsight.extractors import _onnx
 from earsight.extractors._base import FeatureExtractor
-from earsight.extractors._frames import centre
+from earsight.extractors.preprocessing.frames import centre
+from earsight.extractors.runtime import onnx
 from earsight.features import FeatureSequence
 from earsight.media import FrameBlock, FrameRequest
 
@@ -98,8 +98,8 @@ class _Session:
         self._window, self._weights = window, weights
         self._start = 0.0
         self._n_frames = 0
-        self._recent: list[_onnx.Array] = []  # the last `window` frames, fewer at the beginning
-        self._results: list[_onnx.Heads] = []
+        self._recent: list[onnx.Array] = []  # the last `window` frames, fewer at the beginning
+        self._results: list[onnx.Heads] = []
         self._middles: list[float] = []
 
     def feed(self, block: FrameBlock) -> None:
@@ -137,9 +137,9 @@ class _Session:
         self._middles.append(self._start + (self._n_frames - (seen + 1) / 2) / FPS)
 
 
-def _network(weights: str, frames: _onnx.Array) -> _onnx.Heads:
+def _network(weights: str, frames: onnx.Array) -> onnx.Heads:
     # (n, t, 224, 224, 3) uint8 -> (n, 1024), (n, 400)
-    return _onnx.run(_model(weights), frames=frames)
+    return onnx.run(_model(weights), frames=frames)
 
 
 def _model(name: str) -> Path:
@@ -156,7 +156,7 @@ def convert(originals: Mapping[str, Path], folder: Path) -> None:
     """
     import torch
 
-    from earsight.extractors._i3d import I3DNetwork
+    from earsight.extractors.networks.i3d import I3DNetwork
     from earsight.weights import read_state_dict, unpickle_arrays
 
     (original,) = originals.values()
@@ -170,7 +170,7 @@ def convert(originals: Mapping[str, Path], folder: Path) -> None:
     except (KeyError, AttributeError, ValueError, RuntimeError) as error:
         raise WeightsError(f"{original} is no I3D on RGB; what is amiss is {error}.") from error
     frames = torch.zeros((1, WINDOWS[0], SIDE, SIDE, 3), dtype=torch.uint8)
-    _onnx.export(network, frames, "frames", I3D.heads, folder / "model.onnx", free=2)
+    onnx.export(network, frames, "frames", I3D.heads, folder / "model.onnx", free=2)
 
 
 def renamed(tree: Mapping[str, Any]) -> dict[str, FloatArray]:

@@ -10,10 +10,10 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.errors import WeightsError
-from earsight.extractors import _onnx
 from earsight.extractors._base import FeatureExtractor
-from earsight.extractors._frames import FrameSession, frames_at
-from earsight.extractors._pca import dequantise, fit_pca, quantise, read_pca
+from earsight.extractors.preprocessing.frames import FrameSession, frames_at
+from earsight.extractors.preprocessing.pca import dequantise, fit_pca, quantise, read_pca
+from earsight.extractors.runtime import onnx
 from earsight.features import FeatureSequence
 from earsight.media import FrameRequest
 
@@ -99,7 +99,7 @@ class Inception(FeatureExtractor):
         return super()._recipe() | {"parameters": parameters}
 
 
-def resize(frame: _onnx.Array) -> FloatArray:
+def resize(frame: onnx.Array) -> FloatArray:
     """Scale a frame to (299, 299, 3) float32 as TensorFlow 1 does: pixel i of n lies at i·size/n.
 
     Between its neighbours it is interpolated linearly; nothing is averaged when shrinking.
@@ -111,7 +111,7 @@ def resize(frame: _onnx.Array) -> FloatArray:
     above, below, down = _neighbours(height)
     left, right, along = _neighbours(width)
 
-    def scaled(lines: _onnx.Array) -> FloatArray:  # (299,) -> (299, 299, 3)
+    def scaled(lines: onnx.Array) -> FloatArray:  # (299,) -> (299, 299, 3)
         row = frame[lines]  # (299, width, 3)
         start, end = row[:, left].astype(np.float32), row[:, right].astype(np.float32)
         return start + (end - start) * along[:, None]
@@ -121,15 +121,15 @@ def resize(frame: _onnx.Array) -> FloatArray:
 
 
 @cache
-def _neighbours(size: int) -> tuple[_onnx.Array, _onnx.Array, FloatArray]:
+def _neighbours(size: int) -> tuple[onnx.Array, onnx.Array, FloatArray]:
     """Return for each of 299 places the pixel before, the one after, and how far it is between."""
     place = np.arange(SIDE, dtype=np.float32) * np.float32(size / SIDE)
     before = place.astype(np.intp)
     return before, np.minimum(before + 1, size - 1), place - before.astype(np.float32)
 
 
-def _network(frames: _onnx.Array) -> _onnx.Heads:
-    return _onnx.run(_model(), frames=frames)  # (n, 299, 299, 3) -> (n, 2048)
+def _network(frames: onnx.Array) -> onnx.Heads:
+    return onnx.run(_model(), frames=frames)  # (n, 299, 299, 3) -> (n, 2048)
 
 
 def _model() -> Path:
@@ -146,7 +146,7 @@ def convert(originals: Mapping[str, Path], folder: Path) -> None:
     """
     import torch
 
-    from earsight.extractors._inception import Inception as Network
+    from earsight.extractors.networks.inception import Inception as Network
     from earsight.weights.torchscript import read_torchscript
 
     if set(originals) != {ORIGINAL}:
@@ -164,4 +164,4 @@ def convert(originals: Mapping[str, Path], folder: Path) -> None:
             f"{originals[ORIGINAL]} is no Inception of 2015-12-05; what is amiss is {error}."
         ) from error
     frames = torch.zeros((1, SIDE, SIDE, 3))
-    _onnx.export(network, frames, "frames", Inception.heads, folder / "model.onnx")
+    onnx.export(network, frames, "frames", Inception.heads, folder / "model.onnx")

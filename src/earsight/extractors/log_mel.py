@@ -7,13 +7,13 @@ from typing import ClassVar
 import numpy as np
 
 from earsight.arrays import FloatArray
-from earsight.extractors import _mel
 from earsight.extractors._base import FeatureExtractor
+from earsight.extractors.preprocessing import log_mel
 from earsight.features import FeatureSequence
 from earsight.media import AudioBlock
 
 FRAMES = 96  # in a step
-SPAN = FRAMES * _mel.HOP / _mel.RATE  # 0.96 s
+SPAN = FRAMES * log_mel.HOP / log_mel.RATE  # 0.96 s
 
 
 @dataclass(kw_only=True)
@@ -26,8 +26,8 @@ class LogMel(FeatureExtractor):
 
     name: ClassVar[str] = "log_mel"
     modality: ClassVar[str] = "audio"
-    dims: ClassVar[Mapping[str, int]] = {"embedding": 2 * _mel.N_MELS}
-    needs: ClassVar[int] = _mel.RATE
+    dims: ClassVar[Mapping[str, int]] = {"embedding": 2 * log_mel.N_MELS}
+    needs: ClassVar[int] = log_mel.RATE
     hop: ClassVar[float] = SPAN
 
     def _session(self) -> "_Session":
@@ -37,7 +37,7 @@ class LogMel(FeatureExtractor):
 class _Session:
     def __init__(self) -> None:
         self._start = 0.0
-        self._stream = _mel.LogMelStream(FRAMES)
+        self._stream = log_mel.LogMelStream(FRAMES)
         self._steps: list[FloatArray] = []
 
     def feed(self, block: AudioBlock) -> None:
@@ -50,11 +50,11 @@ class _Session:
         if n == 0:
             return {}
         done = len(self._steps) * FRAMES
-        left = max(1, 1 + (n - _mel.WINDOW) // _mel.HOP) - done
+        left = max(1, 1 + (n - log_mel.WINDOW) // log_mel.HOP) - done
         if left > 0:
-            silence = np.zeros(FRAMES * _mel.HOP + _mel.WINDOW, dtype=np.float32)
+            silence = np.zeros(FRAMES * log_mel.HOP + log_mel.WINDOW, dtype=np.float32)
             self._steps.append(_statistics(self._stream.push(silence)[0][:left]))
-        ends = np.minimum(SPAN * np.arange(1, len(self._steps) + 1), n / _mel.RATE)
+        ends = np.minimum(SPAN * np.arange(1, len(self._steps) + 1), n / log_mel.RATE)
         times = self._start + (SPAN * np.arange(len(self._steps)) + ends) / 2
         return {"embedding": FeatureSequence(np.stack(self._steps), times, SPAN)}
 

@@ -8,9 +8,9 @@ from shutil import copyfile
 from typing import Any, ClassVar
 
 from earsight.arrays import FloatArray
-from earsight.extractors import _onnx
 from earsight.extractors._base import FeatureExtractor, TextBlock
-from earsight.extractors._encoders import TextSession, embed
+from earsight.extractors.runtime import onnx
+from earsight.extractors.runtime.text_encoders import TextSession, embed
 
 DIM = 384
 MAX_TOKENS = 256  # what the network was trained to read
@@ -48,7 +48,7 @@ class MiniLM(FeatureExtractor):
         return embed(
             texts,
             lambda text: list(_tokenizer(made).encode(text).ids),
-            lambda tokens: _onnx.run(made / "model.onnx", tokens=tokens)["embedding"],
+            lambda tokens: onnx.run(made / "model.onnx", tokens=tokens)["embedding"],
             dim=DIM,
             max_tokens=MAX_TOKENS,
         )
@@ -79,9 +79,9 @@ def convert(originals: Mapping[str, Path], folder: Path) -> None:
     import torch
     from safetensors.torch import load_file
 
-    from earsight.extractors._bert import SentenceBert
+    from earsight.extractors.networks.bert import SentenceBert
 
     network = SentenceBert(load_file(originals["model.safetensors"]), N_HEADS).eval()
     tokens = torch.zeros((2, 3), dtype=torch.int64)
-    _onnx.export(network, tokens, "tokens", MiniLM.heads, folder / "model.onnx", free=2)
+    onnx.export(network, tokens, "tokens", MiniLM.heads, folder / "model.onnx", free=2)
     copyfile(originals["tokenizer.json"], folder / "tokenizer.json")

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from earsight.arrays import FloatArray
 from earsight.extractors._base import FeatureExtractor
-from earsight.extractors._steps import RATE as STEPS
-from earsight.extractors._steps import on_grid
+from earsight.extractors.preprocessing.time_steps import RATE as STEPS
+from earsight.extractors.preprocessing.time_steps import on_grid
 from earsight.features import FeatureSequence
 from earsight.media import FrameBlock, FrameRequest
 

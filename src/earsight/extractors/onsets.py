@@ -9,9 +9,9 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.extractors._base import FeatureExtractor
-from earsight.extractors._mel import hz_to_mel
-from earsight.extractors._steps import RATE as STEPS
-from earsight.extractors._steps import on_grid
+from earsight.extractors.preprocessing.log_mel import hz_to_mel
+from earsight.extractors.preprocessing.time_steps import RATE as STEPS
+from earsight.extractors.preprocessing.time_steps import on_grid
 from earsight.features import FeatureSequence
 from earsight.media import AudioBlock
 

@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from earsight.arrays import FloatArray
 from earsight.errors import WeightsError
-from earsight.extractors import _hub
 from earsight.extractors._base import Need, Session, TextBlock
-from earsight.extractors._encoders import TextSession
-from earsight.extractors._foundation import (
+from earsight.extractors.preprocessing.frames import frames_at
+from earsight.extractors.runtime import hub
+from earsight.extractors.runtime.foundation import (
     Foundation,
     Pixels,
     SightWindows,
@@ -20,7 +20,7 @@ from earsight.extractors._foundation import (
     one_of,
     seconds,
 )
-from earsight.extractors._frames import frames_at
+from earsight.extractors.runtime.text_encoders import TextSession
 
 RATE = 48_000  # Hz
 BILINEAR = 2  # Pillow's number
@@ -74,7 +74,7 @@ class PeAv(Foundation):
     @property
     def dims(self) -> Mapping[str, int]:
         """Width of the space."""
-        return {"embedding": _hub.stated(self.folder, "text_config", "hidden_size")}
+        return {"embedding": hub.stated(self.folder, "text_config", "hidden_size")}
 
     @property
     def hop(self) -> float | None:
@@ -103,7 +103,7 @@ class PeAv(Foundation):
                 return TextSession(self)
 
     def _hear(self, samples: FloatArray) -> FloatArray:
-        front = _hub.part("PeAudioFeatureExtractor", self.folder)
+        front = hub.part("PeAudioFeatureExtractor", self.folder)
         made = front(samples, sampling_rate=RATE, return_tensors="pt")
         model = self._network.audio_model
         return self._run_one(
@@ -137,7 +137,7 @@ class PeAv(Foundation):
         """Scale one frame to the model's size: (height, width, 3) uint8 -> (3, h, w) float32."""
         from PIL import Image
 
-        asked = _hub.settings(self.folder, "video_preprocessor_config.json")
+        asked = hub.settings(self.folder, "video_preprocessor_config.json")
         if set(asked.get("size", ())) != {"height", "width"}:
             raise WeightsError(
                 f"{self.folder} must say in video_preprocessor_config.json to what height and "

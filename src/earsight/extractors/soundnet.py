@@ -8,9 +8,9 @@ from typing import ClassVar, Literal, get_args
 
 from earsight.arrays import FloatArray
 from earsight.errors import UnknownNameError, WeightsError
-from earsight.extractors import _onnx
 from earsight.extractors._base import FeatureExtractor
-from earsight.extractors._strided import ChunkStream, Layer, Stack
+from earsight.extractors.preprocessing.sliding import ChunkStream, Layer, Stack
+from earsight.extractors.runtime import onnx
 from earsight.features import FeatureSequence
 from earsight.media import AudioBlock
 
@@ -151,7 +151,7 @@ def stack(layer: str) -> Stack:
 
 
 def _network(layer: str, samples: FloatArray) -> FloatArray:
-    return _onnx.run(_model(layer), samples=samples)["embedding"]  # (n,) -> (n_steps, width)
+    return onnx.run(_model(layer), samples=samples)["embedding"]  # (n,) -> (n_steps, width)
 
 
 def _model(layer: str) -> Path:
@@ -171,7 +171,7 @@ def convert(layer: str, originals: Mapping[str, Path], folder: Path) -> None:
     import torch
 
     from earsight import weights
-    from earsight.extractors._soundnet import SoundNet8
+    from earsight.extractors.networks.soundnet import SoundNet8
 
     (original,) = originals.values()
     state = weights.unpickle_arrays(original)
@@ -182,4 +182,4 @@ def convert(layer: str, originals: Mapping[str, Path], folder: Path) -> None:
             f"{original} is not SoundNet-8, whose layers are conv1 to conv8_2: {error!r}"
         ) from error
     samples = torch.zeros(stack(layer).shortest)
-    _onnx.export(network, samples, "samples", SoundNet.heads, folder / "model.onnx")
+    onnx.export(network, samples, "samples", SoundNet.heads, folder / "model.onnx")

@@ -9,13 +9,14 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.errors import InputError, WeightsError
-from earsight.extractors import _mel, _onnx
 from earsight.extractors._base import FeatureExtractor
+from earsight.extractors.preprocessing import log_mel
+from earsight.extractors.runtime import onnx
 from earsight.features import FeatureSequence
 from earsight.media import AudioBlock
 
 FRAMES = 96  # in an example
-EXAMPLE_SAMPLES = (FRAMES - 1) * _mel.HOP + _mel.WINDOW  # 15,600, 0.975 s
+EXAMPLE_SAMPLES = (FRAMES - 1) * log_mel.HOP + log_mel.WINDOW  # 15,600, 0.975 s
 SPAN = 0.96  # seconds in an example
 HOPS = (0.96, 1.0)  # seconds: AudioSet's, YouTube-8M's
 OFFSET = 0.01  # of the logarithm; YAMNet's is a tenth of it
@@ -56,7 +57,7 @@ class VGGish(FeatureExtractor):
     name: ClassVar[str] = "vggish"
     modality: ClassVar[str] = "audio"
     dims: ClassVar[Mapping[str, int]] = {"embedding": 128}
-    needs: ClassVar[int] = _mel.RATE
+    needs: ClassVar[int] = log_mel.RATE
 
     hop: float = 0.96
     activation: Literal["official", "relu"] = "official"
@@ -108,9 +109,9 @@ class _Session:
     def __init__(self, kind: VGGish) -> None:
         self._kind = kind
         self._start = 0.0
-        every = round(kind.hop * _mel.RATE / _mel.HOP)  # frames
-        self._mel = _mel.LogMelStream(FRAMES, every=every, offset=OFFSET)
-        self._batches = _onnx.Batches(_network, BATCH)
+        every = round(kind.hop * log_mel.RATE / log_mel.HOP)  # frames
+        self._mel = log_mel.LogMelStream(FRAMES, every=every, offset=OFFSET)
+        self._batches = onnx.Batches(_network, BATCH)
         self._n_examples = 0
 
     def feed(self, block: AudioBlock) -> None:
@@ -126,7 +127,7 @@ class _Session:
             self._push(np.zeros(EXAMPLE_SAMPLES - n, dtype=np.float32))
         values = self._kind.finish(self._batches.close()["embedding"])
         # The middle of an example; of a clip shorter than one, the middle of the clip.
-        first = min(SPAN, n / _mel.RATE) / 2
+        first = min(SPAN, n / log_mel.RATE) / 2
         times = self._start + first + self._kind.hop * np.arange(len(values))
         return {"embedding": FeatureSequence(values, times, SPAN)}
 
@@ -156,8 +157,8 @@ def quantised(embedding: FloatArray, vectors: FloatArray, means: FloatArray) -> 
     )
 
 
-def _network(examples: _onnx.Array) -> _onnx.Heads:
-    return _onnx.run(_model(), examples=examples)  # (n, 1, 96, 64) -> (n, 128)
+def _network(examples: onnx.Array) -> onnx.Heads:
+    return onnx.run(_model(), examples=examples)  # (n, 1, 96, 64) -> (n, 128)
 
 
 def _model() -> Path:
@@ -183,7 +184,7 @@ def convert(originals: Mapping[str, Path], folder: Path) -> None:
     import torch
 
     from earsight import weights
-    from earsight.extractors._vggish import VGG
+    from earsight.extractors.networks.vggish import VGG
 
     (original,) = originals.values()
     state = weights.read_state_dict(original)
@@ -194,5 +195,5 @@ def convert(originals: Mapping[str, Path], folder: Path) -> None:
         raise WeightsError(
             f"{original} is not VGGish, whose layers are features.N and embeddings.N: {error}"
         ) from error
-    examples = torch.zeros((1, 1, FRAMES, _mel.N_MELS))
-    _onnx.export(network, examples, "examples", VGGish.heads, folder / "model.onnx")
+    examples = torch.zeros((1, 1, FRAMES, log_mel.N_MELS))
+    onnx.export(network, examples, "examples", VGGish.heads, folder / "model.onnx")

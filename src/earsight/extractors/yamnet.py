@@ -9,14 +9,15 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.errors import WeightsError
-from earsight.extractors import _mel, _onnx
 from earsight.extractors._base import FeatureExtractor
+from earsight.extractors.preprocessing import log_mel
+from earsight.extractors.runtime import onnx
 from earsight.features import FeatureSequence
 from earsight.media import AudioBlock
 
 GROUP = 48  # frames in a patch hop, 0.48 s
-PATCH_SAMPLES = 2 * GROUP * _mel.HOP + _mel.WINDOW - _mel.HOP  # 15,600, 0.975 s
-HOP_SAMPLES = GROUP * _mel.HOP  # 7,680, 0.48 s
+PATCH_SAMPLES = 2 * GROUP * log_mel.HOP + log_mel.WINDOW - log_mel.HOP  # 15,600, 0.975 s
+HOP_SAMPLES = GROUP * log_mel.HOP  # 7,680, 0.48 s
 SPAN = 0.96  # seconds in a patch
 BATCH = 8  # patches
 CONVERSION = 1  # raised whenever `convert` changes
@@ -42,8 +43,8 @@ class YAMNet(FeatureExtractor):
     modality: ClassVar[str] = "audio"
     heads: ClassVar[tuple[str, ...]] = ("embedding", "scores")
     dims: ClassVar[Mapping[str, int]] = {"embedding": 1024, "scores": 521}
-    needs: ClassVar[int] = _mel.RATE
-    hop: ClassVar[float] = HOP_SAMPLES / _mel.RATE
+    needs: ClassVar[int] = log_mel.RATE
+    hop: ClassVar[float] = HOP_SAMPLES / log_mel.RATE
     pretrained: ClassVar[tuple[str, ...]] = ("yamnet",)
 
     def _session(self) -> "_Session":
@@ -53,9 +54,9 @@ class YAMNet(FeatureExtractor):
 class _Session:
     def __init__(self) -> None:
         self._start = 0.0
-        self._mel = _mel.LogMelStream(GROUP)
+        self._mel = log_mel.LogMelStream(GROUP)
         self._last: FloatArray | None = None  # the group that the next patch begins with
-        self._batches = _onnx.Batches(_network, BATCH)
+        self._batches = onnx.Batches(_network, BATCH)
 
     def feed(self, block: AudioBlock) -> None:
         if self._mel.n_samples == 0:
@@ -69,8 +70,8 @@ class _Session:
         n_patches = 1 + -(-max(0, n - PATCH_SAMPLES) // HOP_SAMPLES)
         self._push(np.zeros(PATCH_SAMPLES + (n_patches - 1) * HOP_SAMPLES - n, dtype=np.float32))
         # The middle of a patch; of a clip shorter than one, the middle of the clip.
-        first = min(SPAN, n / _mel.RATE) / 2
-        times = self._start + first + HOP_SAMPLES / _mel.RATE * np.arange(n_patches)
+        first = min(SPAN, n / log_mel.RATE) / 2
+        times = self._start + first + HOP_SAMPLES / log_mel.RATE * np.arange(n_patches)
         return {
             head: FeatureSequence(values, times, SPAN)
             for head, values in self._batches.close().items()
@@ -83,8 +84,8 @@ class _Session:
             self._last = group
 
 
-def _network(patches: _onnx.Array) -> _onnx.Heads:
-    return _onnx.run(_model(), patches=patches)  # (n, 1, 96, 64) -> (n, 1024), (n, 521)
+def _network(patches: onnx.Array) -> onnx.Heads:
+    return onnx.run(_model(), patches=patches)  # (n, 1, 96, 64) -> (n, 1024), (n, 521)
 
 
 def _model() -> Path:

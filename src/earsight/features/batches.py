@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from earsight.ahead import ahead
 from earsight.arrays import FloatArray
 from earsight.errors import FeatureFileError, InputError
 from earsight.features._containers import ending, open_container
 from earsight.features._reader import Reader, scale_of
 from earsight.features.sequences import Rows
+from earsight.prefetch import ahead
 
 _ROWS = 4096  # of a batch; a closed form adds up blocks of as many
 

@@ -9,16 +9,16 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.errors import EarsightError, InputError, LibraryError
-from earsight.library.answers import Answer
-from earsight.library.clips import Filter, LibraryClip
-from earsight.library.moments import Timeline
-from earsight.library.opened import Opened
-from earsight.library.place import find
-from earsight.library.rhythm import candidates, in_rhythm
-from earsight.library.search import Searcher
-from earsight.library.sources import MODALITIES
-from earsight.library.store import Store
-from earsight.library.strangers import Stranger
+from earsight.library.catalog.base import Store
+from earsight.library.catalog.clips import Filter, LibraryClip
+from earsight.library.catalog.location import find
+from earsight.library.embedding.extraction import MODALITIES
+from earsight.library.search.moments import Timeline
+from earsight.library.search.rerank_by_timing import candidates, in_rhythm
+from earsight.library.search.results import Answer
+from earsight.library.search.sandbox import Stranger
+from earsight.library.search.searcher import Searcher
+from earsight.library.search.snapshot import Opened
 from earsight.storage import Place
 from earsight.vectors import HeldIndex
 

@@ -8,8 +8,7 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.methods._base import Rows, check_number
-from earsight.methods._classes import check_two_classes
-from earsight.methods._deep import (
+from earsight.methods._deep.base import (
     Activation,
     Arrays,
     DeepEmbedding,
@@ -18,12 +17,13 @@ from earsight.methods._deep import (
     run_network,
     standardisation,
 )
+from earsight.methods._linear.class_sums import check_two_classes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from earsight.methods._pooling import Poolers
-    from earsight.methods._torch import Batch
+    from earsight.methods._deep.encoders import Poolers
+    from earsight.methods._deep.trainer import Batch
 
 Views = dict[str, "Tensor"]
 
@@ -84,8 +84,8 @@ class Adversarial(DeepEmbedding):
         check_layers(self.hidden, self.activation, self.dropout)
 
     def _fit(self, rows: Rows) -> None:
-        from earsight.methods._pooling import Poolers
-        from earsight.methods._torch import train
+        from earsight.methods._deep.encoders import Poolers
+        from earsight.methods._deep.trainer import train
 
         check_two_classes(self.name, rows)
         self.n_components_ = self.n_components or 10
@@ -127,7 +127,7 @@ class Game:
     def __init__(self, model: Adversarial, widths: dict[str, int], poolers: "Poolers") -> None:
         from torch import nn
 
-        from earsight.methods._network import Network
+        from earsight.methods._deep.network import Network
 
         self.model, self.poolers = model, poolers
         k, hidden = model.n_components or 10, model.hidden
@@ -176,7 +176,7 @@ class Game:
         """Return the triplet loss across views, of originals and generated rows together."""
         import torch
 
-        from earsight.methods._triplets import cross_triplet_loss
+        from earsight.methods._deep.triplets import cross_triplet_loss
 
         one, other = points
         first = torch.cat([points[one], made[one]])
@@ -189,7 +189,7 @@ class Game:
         """Return the discriminators' loss, mean over the views."""
         import torch
 
-        from earsight.methods._triplets import triplet_loss
+        from earsight.methods._deep.triplets import triplet_loss
 
         total = 0.0
         for (name, x), source in zip(views.items(), reversed(views), strict=True):
@@ -209,7 +209,7 @@ class Game:
 
     def points(self, kept: Rows, held: Rows) -> dict[str, FloatArray]:
         """Map held-out rows, modality → (n, k)."""
-        from earsight.methods._network import outputs
+        from earsight.methods._deep.network import outputs
 
         rows = self.poolers.rows(held)
         return {name: outputs(self.encoders[name], x) for name, x in rows.items()}

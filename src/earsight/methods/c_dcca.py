@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from earsight.methods._base import check_number
-from earsight.methods._deep_cca import DeepCCA
+from earsight.methods._deep.deep_cca import DeepCCA
 
 
 @dataclass(kw_only=True)

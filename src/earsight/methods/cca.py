@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Self
 
+from earsight.covariance import Blocks, Moments
 from earsight.methods._base import Rows
-from earsight.methods._linear import LinearCCA, Statistics
-from earsight.methods._passes import Passes, Shifts, Sums
-from earsight.moments import Blocks, Moments
+from earsight.methods._linear.base import LinearCCA, Statistics
+from earsight.methods._linear.streaming import Passes, Shifts, Sums
 
 
 @dataclass(kw_only=True)

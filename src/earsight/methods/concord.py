@@ -9,9 +9,9 @@ import numpy as np
 from earsight.arrays import FloatArray, IntArray, Labels
 from earsight.methods._base import JointEmbedding, Rows, check_choice, check_number
 from earsight.methods._learned import check_array, check_same
-from earsight.methods._own_half import OwnHalf, canonical, joined
-from earsight.methods._pool import MAX_EXACT, Pool, fit_pool
-from earsight.methods._posteriors import (
+from earsight.methods._posterior.ensemble import MAX_EXACT, Pool, fit_pool
+from earsight.methods._posterior.pair_term import OwnHalf, canonical, joined
+from earsight.methods._posterior.posteriors import (
     HEADS,
     Head,
     class_codes,

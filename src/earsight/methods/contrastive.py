@@ -7,7 +7,7 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.methods._base import Rows, check_number
-from earsight.methods._deep import (
+from earsight.methods._deep.base import (
     Activation,
     Arrays,
     DeepEmbedding,
@@ -21,8 +21,8 @@ from earsight.methods.cca import CCA
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from earsight.methods._pooling import Poolers
-    from earsight.methods._torch import Batch
+    from earsight.methods._deep.encoders import Poolers
+    from earsight.methods._deep.trainer import Batch
 
 
 @dataclass(kw_only=True)
@@ -72,8 +72,8 @@ class Contrastive(DeepEmbedding):
     def _fit(self, rows: Rows) -> None:
         from torch import nn
 
-        from earsight.methods._pooling import Poolers
-        from earsight.methods._torch import train
+        from earsight.methods._deep.encoders import Poolers
+        from earsight.methods._deep.trainer import train
 
         scales = {name: standardisation(x) for name, x in rows.views.items()}
         views: dict[str, FloatArray] = {
@@ -99,7 +99,7 @@ class Contrastive(DeepEmbedding):
         """Return a network that begins as a linear map (d, k) of standardised rows."""
         import torch
 
-        from earsight.methods._network import Network
+        from earsight.methods._deep.network import Network
 
         network = Network(
             (len(start), *self.hidden, self.n_components_),
@@ -144,7 +144,7 @@ class _Problem:
         return info_nce(first, second, self.temperature, group)
 
     def points(self, kept: Rows, held: Rows) -> dict[str, FloatArray]:
-        from earsight.methods._network import outputs
+        from earsight.methods._deep.network import outputs
 
         return {
             name: outputs(net, x)

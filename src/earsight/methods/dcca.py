@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from earsight.methods._base import Rows, check_choice
-from earsight.methods._deep_cca import Canonical, DeepCCA
+from earsight.methods._deep.deep_cca import Canonical, DeepCCA
 from earsight.methods.cca import CCA
 
 

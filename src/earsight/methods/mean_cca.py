@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from earsight.methods._classes import class_moments, common_classes
-from earsight.methods._linear import LinearCCA, Statistics
-from earsight.methods._passes import Counts, Passes
+from earsight.methods._linear.base import LinearCCA, Statistics
+from earsight.methods._linear.class_sums import class_moments, common_classes
+from earsight.methods._linear.streaming import Counts, Passes
 
 
 @dataclass(kw_only=True)

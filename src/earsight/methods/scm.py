@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from earsight.arrays import FloatArray
 from earsight.methods._base import JointEmbedding, Rows, check_choice
 from earsight.methods._learned import check_same
-from earsight.methods._posteriors import HEADS, Head
+from earsight.methods._posterior.posteriors import HEADS, Head
 from earsight.methods.cca import CCA
 from earsight.methods.semantic import Semantic
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.methods._base import JointEmbedding, Rows, check_choice
-from earsight.methods._classifiers import Classifier, fit_classifier
 from earsight.methods._learned import check_array, check_same
-from earsight.methods._posteriors import (
+from earsight.methods._posterior.classifiers import Classifier, fit_classifier
+from earsight.methods._posterior.posteriors import (
     HEADS,
     Head,
     class_codes,

@@ -7,8 +7,7 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.methods._base import Rows, check_choice, check_number
-from earsight.methods._classes import check_two_classes
-from earsight.methods._deep import (
+from earsight.methods._deep.base import (
     Activation,
     Arrays,
     DeepEmbedding,
@@ -18,13 +17,14 @@ from earsight.methods._deep import (
     standardisation,
 )
 from earsight.methods._learned import check_array
+from earsight.methods._linear.class_sums import check_two_classes
 from earsight.methods.cluster_cca import ClusterCCA
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from earsight.methods._pooling import Poolers
-    from earsight.methods._torch import Batch
+    from earsight.methods._deep.encoders import Poolers
+    from earsight.methods._deep.trainer import Batch
 
 CENTRE = 0.5  # of the outputs, which lie between sigmoid(-1) and sigmoid(1)
 
@@ -95,9 +95,9 @@ class TNN(DeepEmbedding):
     def _fit(self, rows: Rows) -> None:
         from torch import nn
 
-        from earsight.methods._network import Network
-        from earsight.methods._pooling import Poolers
-        from earsight.methods._torch import train
+        from earsight.methods._deep.encoders import Poolers
+        from earsight.methods._deep.network import Network
+        from earsight.methods._deep.trainer import train
 
         check_two_classes(self.name, rows)
         self.n_components_ = self.n_components or 10
@@ -163,7 +163,7 @@ class _Problem:
         self.module = nn.ModuleList([*self.branches, self.poolers])
 
     def loss(self, batch: "Batch") -> "Tensor":
-        from earsight.methods._triplets import cross_triplet_loss
+        from earsight.methods._deep.triplets import cross_triplet_loss
 
         views = self.poolers(batch.views, batch.steps)
         first, second = (net(x) for net, x in zip(self.branches, views.values(), strict=True))
@@ -178,7 +178,7 @@ class _Problem:
         )
 
     def points(self, kept: Rows, held: Rows) -> dict[str, FloatArray]:
-        from earsight.methods._network import outputs
+        from earsight.methods._deep.network import outputs
 
         return {
             name: outputs(net, x) - CENTRE

@@ -10,7 +10,7 @@ from earsight.arrays import FloatArray, as_matrix, as_views, unit_rows
 from earsight.errors import InputError
 from earsight.methods._base import JointEmbedding, Rows, check_number
 from earsight.methods._learned import check_array, check_same
-from earsight.methods._passes import batches_of
+from earsight.methods._linear.streaming import batches_of
 
 
 @dataclass(kw_only=True, eq=False)

@@ -5,11 +5,11 @@
 
 from earsight.vectors._base import EXACT_ROWS, Hit, Row, VectorIndex, VectorTable, Where
 from earsight.vectors._table import Table, table_names
-from earsight.vectors.held import HELD_BYTES, HeldIndex
+from earsight.vectors.in_memory import HELD_BYTES, HeldIndex
 from earsight.vectors.lance import LanceIndex
 from earsight.vectors.milvus import MilvusIndex
 from earsight.vectors.opening import EMBEDDED, check_address, open_index, reach
-from earsight.vectors.records import Records
+from earsight.vectors.record_table import Records
 from earsight.vectors.sequences import SequenceStore, StoredSequence
 
 __all__ = [

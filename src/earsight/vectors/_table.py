@@ -14,8 +14,8 @@ from typing import Any
 from earsight.errors import EarsightError, LibraryError
 from earsight.storage import Place, Remote
 from earsight.vectors._base import Where, conditions
+from earsight.vectors._create_once import once
 from earsight.vectors._database import LOG, connect, in_turn, is_conflict, is_missing, keyed
-from earsight.vectors._once import once
 from earsight.vectors._received import check_table, has_table, remove_table, tables_in
 
 _INDEXED_ROWS = 20_000  # from so many on, a write on S3 looks keys up instead of reading them all

@@ -15,12 +15,12 @@ from starlette.types import ASGIApp
 
 from earsight import __version__
 from earsight.errors import InputError
-from earsight.library.answers import Answer
-from earsight.library.moments import Timeline
+from earsight.library.search.moments import Timeline
+from earsight.library.search.results import Answer
 from earsight.storage import Remote
 from earsight.web import media, models
-from earsight.web.failures import answer_failures, as_unicode, worded
-from earsight.web.home import Home, as_json
+from earsight.web.app_state import Home, as_json
+from earsight.web.error_handlers import answer_failures, as_unicode, worded
 from earsight.web.pages import add_pages
 from earsight.web.security import Guard, Rules, is_loopback
 from earsight.web.uploads import Inbox, Limits

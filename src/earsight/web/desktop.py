@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from earsight.web.private import PrivateFolder
+from earsight.web.temporary_folder import PrivateFolder
 
 _READ = 60.0  # seconds in which a browser has started and read what it was given
 _PAGE = '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={url}">'

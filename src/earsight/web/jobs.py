@@ -8,7 +8,7 @@ from typing import Any
 
 from earsight.errors import EarsightError
 from earsight.library.progress import Progress
-from earsight.web.failures import as_unicode
+from earsight.web.error_handlers import as_unicode
 
 _MESSAGES = 50  # kept
 

@@ -17,13 +17,13 @@ from starlette.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
 from earsight.errors import BusyError, InputError, LibraryError, MediaError
-from earsight.library import glimpse
-from earsight.library.beside import text_beside
-from earsight.library.clips import LibraryClip
-from earsight.library.faces import FaceReader
-from earsight.library.handle import open_directory
+from earsight.library.catalog.clips import LibraryClip
+from earsight.library.catalog.folder_handle import open_directory
+from earsight.library.catalog.sidecars import text_beside
+from earsight.library.reports import preview
+from earsight.library.reports.preview_worker import FaceReader
 from earsight.web.desktop import show_folder
-from earsight.web.failures import is_of_a_file
+from earsight.web.error_handlers import is_of_a_file
 
 N_PEAKS = 200
 Key = tuple[Any, ...]  # which kind of face, the content, and what else
@@ -115,7 +115,7 @@ def text_of(clip: LibraryClip, root: Path, start: float | None, end: float | Non
         raise NotServedError(404, f"{clip.path} has no text beside it.")
     real = _inside(text, f"The text of {clip.path}", clip.root or root)
     try:
-        return glimpse.words(real, start, end)
+        return preview.words(real, start, end)
     except (OSError, ValueError) as error:
         _check_blame(error)
         why = error.strerror if isinstance(error, OSError) else error

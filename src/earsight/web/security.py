@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from earsight.web import door
+from earsight.web import token_page
 
 MIN_TOKEN = 16  # characters
 SMALL_BODY = 1 << 16  # bytes that a request may have which uploads nothing
@@ -107,8 +107,8 @@ class Guard:
             await self._remember(headers, scope, send_with_headers)
         elif self._has_shown(headers, scope):
             await self._app(scope, receive, send_with_headers)
-        elif scope["method"] == "GET" and door.is_for_a_person(headers):
-            await _answer(send_with_headers, 401, *door.asking(wrong=shown is not None))
+        elif scope["method"] == "GET" and token_page.is_for_a_person(headers):
+            await _answer(send_with_headers, 401, *token_page.asking(wrong=shown is not None))
         else:
             told = "This server asks for its token: open the address that it printed, with ?token=…"
             await _refuse(send_with_headers, 401, f"{told}, or send Authorization: Bearer TOKEN.")
@@ -162,8 +162,8 @@ class Guard:
         path = scope["path"] if re.fullmatch(r"/[A-Za-z0-9_/.-]*", scope["path"]) else "/"
         path = re.sub("/+", "/", path)
         kept = (b"set-cookie", cookie.encode())
-        if door.is_for_a_person(headers):
-            given, body = door.leading_to(path)
+        if token_page.is_for_a_person(headers):
+            given, body = token_page.leading_to(path)
             await _answer(send, 200, [*given, kept], body)
         else:
             await _answer(send, 303, [(b"location", path.encode()), kept], b"")

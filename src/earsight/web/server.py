@@ -15,11 +15,11 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from earsight.errors import InputError, LibraryError
-from earsight.library.place import find, named
+from earsight.library.catalog.location import find, named
 from earsight.storage import Remote
 from earsight.web.app import create_app
 from earsight.web.desktop import opening
-from earsight.web.heads import TimedHeads
+from earsight.web.header_timeout import TimedHeads
 from earsight.web.security import MIN_TOKEN, Rules, is_loopback, url_of
 from earsight.web.uploads import Limits
 

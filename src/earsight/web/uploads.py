@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 from fastapi import Request
 
 from earsight.errors import InputError
-from earsight.web.failures import is_full
-from earsight.web.private import PrivateFolder, sweep
+from earsight.web.error_handlers import is_full
+from earsight.web.temporary_folder import PrivateFolder, sweep
 
 
 @dataclass(frozen=True)

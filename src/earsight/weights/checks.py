@@ -6,7 +6,7 @@ from pathlib import Path
 
 from earsight.weights.cache import git_blob, sha256
 from earsight.weights.entries import Download, Installed, Member, Packaged, Source, Weights
-from earsight.weights.reach import UnavailableError
+from earsight.weights.network import UnavailableError
 from earsight.weights.sources import unpack
 
 

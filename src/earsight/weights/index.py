@@ -20,7 +20,7 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
 from earsight.weights.net import bare, opened
-from earsight.weights.reach import Timeouts, UnavailableError
+from earsight.weights.network import Timeouts, UnavailableError
 
 _ACCEPT = (
     "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, "

@@ -12,8 +12,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import HTTPHandler, HTTPSHandler, Request, build_opener
 
+from earsight.weights.network import Timeouts, UnavailableError
 from earsight.weights.progress import Progress
-from earsight.weights.reach import Timeouts, UnavailableError
 
 _BLOCK = 1 << 18
 

@@ -27,8 +27,8 @@ from earsight.weights.entries import (
     SourceArchive,
     Wheel,
 )
+from earsight.weights.network import Timeouts, UnavailableError
 from earsight.weights.progress import Progress
-from earsight.weights.reach import Timeouts, UnavailableError
 
 
 def deliver(source: Source, folder: Path, timeouts: Timeouts, progress: Progress) -> None:

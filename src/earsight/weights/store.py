@@ -32,8 +32,8 @@ from earsight.weights.checks import (
     untrusted,
 )
 from earsight.weights.entries import Catalogue, Download, Installed, Source, Weights
+from earsight.weights.network import Timeouts, UnavailableError
 from earsight.weights.progress import Progress, named, terminal_bar
-from earsight.weights.reach import Timeouts, UnavailableError
 from earsight.weights.sources import deliver, installed_files
 
 

@@ -1,0 +1,1 @@
+"""Features of a folder of clips in one file: what `earsight extract` does."""

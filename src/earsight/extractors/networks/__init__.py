@@ -1,0 +1,1 @@
+"""Networks as torch modules; each is needed once, to convert original weights."""

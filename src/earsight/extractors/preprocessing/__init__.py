@@ -1,0 +1,1 @@
+"""From samples, frames and text to what a network reads."""

@@ -1,0 +1,1 @@
+"""Running networks: ONNX Runtime, transformers, threads."""

@@ -1,0 +1,1 @@
+"""What a library knows: its clips, their contents, and where it lies."""

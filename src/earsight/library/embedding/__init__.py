@@ -1,0 +1,1 @@
+"""From features to points in one space: training rows, models, cross-validation."""

@@ -1,0 +1,1 @@
+"""What a library says of itself, for people and for other programs."""

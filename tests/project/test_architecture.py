@@ -1,0 +1,204 @@
+"""Who may know whom, as docs/architecture.md has it; walked in the source, not believed."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2] / "src" / "earsight"
+
+# Room → the rooms it may import. `errors`, `arrays` and `data` are open to all.
+OPEN = {"arrays", "data", "errors", "paths", "prefetch", "untrusted"}
+MAY_KNOW = {
+    "errors": set(),
+    "prefetch": set(),
+    "arrays": set(),
+    "data": set(),
+    "paths": {"errors"},
+    "untrusted": set(),
+    "discovery": set(),
+    "linalg": set(),
+    "covariance": {"linalg", "compensated_sum"},
+    "compensated_sum": set(),
+    "storage": set(),
+    "metrics": set(),
+    "retrieval": {"metrics"},
+    "nearest": {"retrieval"},
+    "media": set(),
+    "weights": set(),
+    "features": set(),
+    "datasets": {"features"},
+    "vectors": {"features", "nearest", "retrieval", "storage"},
+    "engine": set(),
+    "methods": {"datasets", "discovery", "features", "linalg", "covariance", "retrieval"},
+    "extractors": {"discovery", "features", "media", "weights"},
+    "demo": {"engine"},
+    "pictures": set(),
+    "alignment": {"extractors", "features", "media"},
+    "library": {
+        "alignment",
+        "datasets",
+        "discovery",
+        "engine",
+        "extractors",
+        "features",
+        "media",
+        "methods",
+        "metrics",
+        "retrieval",
+        "storage",
+        "vectors",
+    },
+    "extraction": {"datasets", "engine", "extractors", "features", "storage", "library", "media"},
+    "experiments": {
+        "datasets",
+        "discovery",
+        "engine",
+        "features",
+        "methods",
+        "metrics",
+        "covariance",
+        "nearest",
+        "retrieval",
+        "storage",
+    },
+    "web": {"alignment", "engine", "library", "media", "storage"},
+    "cli": {
+        "alignment",
+        "experiments",
+        "extraction",
+        "library",
+        "weights",
+        "web",
+        "demo",
+        "pictures",
+        "discovery",
+        "storage",
+    },
+    "__main__": {"cli"},
+    "__init__": {"discovery", "extractors", "library", "methods", "retrieval"},
+}
+# Imported where they are used, never when a module of ours is imported.
+HEAVY = {
+    "av", "fastapi", "h5py", "huggingface_hub", "lancedb", "matplotlib", "onnx", "onnxruntime",
+    "PIL", "pyarrow", "pymilvus", "ray", "safetensors", "scipy", "sklearn", "starlette",
+    "tokenizers", "torch", "transformers", "uvicorn",
+}  # fmt: skip
+# Modules that are nothing but torch, and are imported by functions that need them.
+TORCH_ONLY = {
+    "alignment/soft.py",
+    "extractors/networks/bert.py",
+    "extractors/networks/i3d.py",
+    "extractors/networks/inception.py",
+    "extractors/networks/efficientnet_lite0.py",
+    "extractors/networks/soundnet.py",
+    "extractors/networks/vggish.py",
+    "methods/_deep/checkpoint.py",
+    "methods/_deep/distributed.py",
+    "methods/_deep/losses.py",
+    "methods/_deep/network.py",
+    "methods/_deep/encoders.py",
+    "methods/_deep/trainer.py",
+    "methods/_deep/triplets.py",
+}
+# A room that is nothing without one of them, and is itself imported only when used.
+AT_HOME = {
+    "demo": {"PIL"},
+    "pictures": {"PIL"},
+    "linalg": {"scipy"},
+    "web": {"fastapi", "starlette", "uvicorn"},
+}
+MAX_LINES = 400
+
+
+def modules() -> list[Path]:
+    return sorted(ROOT.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(tree: ast.AST) -> set[str]:
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, "imports are absolute"
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def rooms_known(path: Path) -> set[str]:
+    names = imported(ast.parse(path.read_text()))
+    known = {name.split(".")[1] for name in names if name.startswith("earsight.")}
+    return {name for name in known if (ROOT / name).is_dir() or (ROOT / f"{name}.py").is_file()}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_room_knows_only_whom_it_may(path: Path) -> None:
+    here = room(path)
+    assert here in MAY_KNOW, f"{here} is a new room: give it a line here and in the architecture"
+    strangers = rooms_known(path) - OPEN - MAY_KNOW[here] - {here}
+    assert not strangers, f"{path.relative_to(ROOT)} must not know {sorted(strangers)}"
+
+
+def test_every_room_in_the_table_exists() -> None:
+    assert {room(path) for path in modules()} == set(MAY_KNOW)
+
+
+def test_no_cycle_between_rooms() -> None:
+    edges = {here: set[str]() for here in MAY_KNOW}
+    for path in modules():
+        edges[room(path)] |= rooms_known(path) - {room(path)}
+    while edges:
+        free = {here for here, known in edges.items() if not known & edges.keys()}
+        assert free, f"a cycle among {sorted(edges)}"
+        edges = {here: known for here, known in edges.items() if here not in free}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in modules() if str(path.relative_to(ROOT)) not in TORCH_ONLY],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_heavy_packages_are_imported_where_they_are_used(path: Path) -> None:
+    at_top = ast.Module([n for n in ast.parse(path.read_text()).body if not _typing(n)], [])
+    top = {
+        name
+        for node in at_top.body
+        if isinstance(node, ast.Import | ast.ImportFrom | ast.If | ast.Try)
+        for name in imported(node)
+    }
+    heavy = {name.split(".")[0] for name in top} & HEAVY - AT_HOME.get(room(path), set())
+    assert not heavy, f"{path.relative_to(ROOT)} imports {sorted(heavy)} at its top"
+
+
+def _typing(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, earsight.cli as c\n"
+        "try: c.app(['--help'])\n"
+        "except SystemExit as e: assert not e.code\n"
+        "print('\\n'.join(sys.modules), file=sys.stderr)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in run.stderr.splitlines()}
+    assert not loaded & (HEAVY | {"numpy", "pydantic"})
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_is_one_idea(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= MAX_LINES
+
+
+def test_nothing_in_the_package_reads_the_shared_folder() -> None:
+    for path in modules():
+        assert "../shared" not in path.read_text()
+        assert "shared/" not in path.read_text()

@@ -1,0 +1,181 @@
+"""Clips that take for ever, or crash what reads them, keep nobody else from being answered."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from _clips import make_clip
+from _folders import until
+from _server import Served, serving
+from earsight.errors import BusyError, MediaError
+from earsight.library.catalog.clips import LibraryClip
+from earsight.library.reports import preview_worker as faces_module
+from earsight.library.reports.preview_worker import FaceReader, Patience
+from earsight.web import app_state
+from earsight.web.media import FaceBounds, Faces, NotServedError
+
+
+@dataclass(frozen=True)
+class Sleeps:
+    """Work for a process that is never done."""
+
+    def __call__(self, *_: object) -> bytes:
+        time.sleep(600)
+        return b""
+
+
+@dataclass(frozen=True)
+class Crashes:
+    """Work that ends its process."""
+
+    def __call__(self, *_: object) -> bytes:
+        os._exit(3)
+
+
+@contextmanager
+def reading(**seconds: float) -> Iterator[FaceReader]:
+    reader = FaceReader(Patience(**seconds))
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def clip_of(path: Path) -> LibraryClip:
+    has = ("audio", "visual")
+    return LibraryClip(1, path.name, None, 1.0, has, "ok", "", path.name, path, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("work", "seconds", "why"), [(Sleeps(), 1.0, "longer than 1 s"), (Crashes(), 60.0, "crashed")]
+)
+def test_what_takes_too_long_or_crashes_is_ended_and_the_next_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: object, seconds: float, why: str
+) -> None:
+    clip = make_clip(tmp_path / "a.mp4")
+    with reading(frame=seconds, sound=60.0) as reader, monkeypatch.context() as patch:
+        patch.setattr(faces_module.glimpse, "picture", work)
+        with pytest.raises(MediaError, match=why):
+            reader.picture(clip, 0.0)
+        heights, length = reader.peaks(clip, 10)
+    assert len(heights) == 10 and max(heights) == 1 and length == pytest.approx(1, abs=0.1)
+    with reading() as reader:
+        assert reader.picture(clip, 0.0).startswith(b"\xff\xd8")
+        with pytest.raises(MediaError, match="no such file"):
+            reader.picture(tmp_path / "gone.mp4", 0.0)
+
+
+def test_a_sound_that_is_read_for_long_keeps_no_frame_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = make_clip(tmp_path / "a.mp4")
+    monkeypatch.setattr(faces_module.glimpse, "peaks", Sleeps())
+    with reading(sound=60.0, waiting=0.2) as reader, ThreadPoolExecutor(1) as pool:
+        begun = pool.submit(reader.peaks, clip, 10)
+        until(lambda: reader._listening.locked())
+        with pytest.raises(BusyError, match="Other clips are being looked at"):
+            reader.peaks(clip, 10)
+        assert reader.picture(clip, 0.0).startswith(b"\xff\xd8")
+        assert not begun.done()
+        reader.close()
+        with pytest.raises(MediaError):
+            begun.result(60)
+
+
+class Slow(FaceReader):
+    """Takes until it is let go, and then fails."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+        self.calls = 0
+
+    def picture(self, clip: Path, at: float) -> bytes:
+        self.calls += 1
+        assert self.go_on.wait(60)
+        raise MediaError("Reading it took longer than 10 s.")
+
+
+def test_who_comes_when_many_wait_is_refused_at_once(tmp_path: Path) -> None:
+    clip = clip_of(make_clip(tmp_path / "a.mp4"))
+    slow = Slow()
+    faces = Faces(FaceBounds(asking=3), slow)
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(faces.thumbnail, clip, tmp_path, None) for _ in range(3)]
+        until(lambda: faces._asking["thumbnail"]._value == 0)
+        with pytest.raises(BusyError, match="try again"):
+            faces.thumbnail(clip, tmp_path, None)
+        assert len(faces.waveform(clip, tmp_path)["peaks"]) == 200  # those have room of their own
+        slow.go_on.set()
+        for one in waiting:
+            with pytest.raises(NotServedError, match="longer than 10 s"):
+                one.result(60)
+    assert slow.calls == 1  # the others were told what the first had found
+    with pytest.raises(NotServedError, match=r"longer than 10 s\. It is tried again"):
+        faces.thumbnail(clip, tmp_path, 0.7)  # another second of the same clip
+    assert slow.calls == 1
+    with pytest.raises(NotServedError):
+        faces.thumbnail(replace(clip, content="another"), tmp_path, None)
+    assert slow.calls == 2
+    faces.close()
+
+
+def test_who_awaits_the_same_for_too_long_is_refused(tmp_path: Path) -> None:
+    clip = clip_of(make_clip(tmp_path / "a.mp4"))
+    slow = Slow()
+    faces = Faces(FaceBounds(waiting=0.1), slow)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(faces.thumbnail, clip, tmp_path, None)
+        until(lambda: slow.calls == 1)
+        with pytest.raises(BusyError):
+            faces.thumbnail(clip, tmp_path, None)
+        slow.go_on.set()
+        with pytest.raises(NotServedError):
+            first.result(60)
+    assert not faces._turns and faces._asking["thumbnail"]._value == 14
+
+
+def test_what_failed_is_tried_again_after_a_while(tmp_path: Path) -> None:
+    clip = clip_of(make_clip(tmp_path / "a.mp4"))
+    slow = Slow()
+    slow.go_on.set()
+    faces = Faces(FaceBounds(again=0.0, failures=1), slow)
+    for number in range(3):
+        with pytest.raises(NotServedError):
+            faces.thumbnail(replace(clip, content=str(number // 2)), tmp_path, None)
+    assert slow.calls == 3 and list(faces._failed) == [("thumbnail", "1")]
+
+
+def test_a_server_with_a_clip_that_takes_for_ever_answers_the_others(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty-five ask for it, more than the server has threads."""
+    monkeypatch.setattr(faces_module.glimpse, "peaks", Sleeps())
+    monkeypatch.setattr(
+        app_state, "Faces", lambda: Faces(FaceBounds(), FaceReader(Patience(sound=8.0)))
+    )
+    with serving(made) as served, ThreadPoolExecutor(45) as pool:
+        clips = served.get("/api/clips").json["clips"]
+        id = next(clip["id"] for clip in clips if clip["path"] == "red/a.mp4")
+        slow = [pool.submit(served.get, f"/api/clips/{id}/waveform") for _ in range(45)]
+        until(lambda: sum(one.done() for one in slow) >= 45 - 14)  # refused at once
+        assert not all(one.done() for one in slow)
+        assert_answers(served, id)
+        replies = [one.result(60) for one in slow]
+        again = served.get(f"/api/clips/{id}/waveform")
+    assert [reply.status for reply in replies].count(429) == 45 - 14
+    assert {reply.headers.get("retry-after") for reply in replies if reply.status == 429} == {"10"}
+    assert {reply.status for reply in replies} == {404, 429}
+    assert again.status == 404 and "longer than 8 s" in again.error
+
+
+def assert_answers(served: Served, id: int) -> None:
+    for path in ("/api/clips", f"/api/clips/{id}/thumbnail", f"/api/clips/{id}/media"):
+        assert served.get(path).status == 200
