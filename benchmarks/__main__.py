@@ -131,15 +131,18 @@ def section(name: str, record: dict[str, Any], alike: bool) -> str:
         return "\n".join([*lines, f"It did not run: {record['failed']}\n"])
     if "absent" in record:
         return "\n".join([*lines, f"Not measured here: {record['absent']}\n"])
-    if record.get("results"):
-        lines += [*_table(record["results"]), ""]
+    results = record.get("results", {})
+    rounds = {row.pop("rounds", None) for row in results.values()} if _alike(results) else set()
+    if results:
+        lines += [*_table(results), ""]
     aims = record.get("aims", ())
     for met, word in ((False, "**aims not met**"), (True, "aims met")):
         told = [a["told"] for a in aims if a["met"] is met]
         lines += [f"- {word}: {'; '.join(told)}"] if told else []
     facts = {key: value for key, value in record.get("facts", {}).items() if key != "threads"}
     lines += [f"- {key.replace('_', ' ')}: {value}" for key, value in facts.items()]
-    lines += [f"- {_conditions(record, alike)}"] if "measured" in record else []
+    told = ", ".join(f"{n} rounds" for n in rounds)
+    lines += [f"- {_conditions(record, alike, told)}"] if "measured" in record else []
     lines.append("")
     for curve in record.get("growth", ()):
         lines += _growth(curve)
@@ -173,12 +176,18 @@ def _machine(of: dict[str, Any]) -> str:
     )
 
 
-def _conditions(record: dict[str, Any], alike: bool) -> str:
+def _alike(results: dict[str, dict[str, Any]]) -> bool:
+    """Whether all rows were timed as often."""
+    return len({row.get("rounds") for row in results.values()} - {None}) == 1
+
+
+def _conditions(record: dict[str, Any], alike: bool, rounds: str) -> str:
     """Say where the numbers come from."""
     of, threads = record["measured"], record["facts"].get("threads")
     told = "" if alike else f"{_machine(of)}; "
     told += f"commit {of['commit']}, "
     told += f"{threads} thread{'s' if threads != 1 else ''}, " if threads else ""
+    told += f"{rounds}, " if rounds else ""
     return f"{told}load {of['load']}, {record.get('minutes', 0)} minutes"
 
 

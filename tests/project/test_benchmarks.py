@@ -198,7 +198,7 @@ def test_a_benchmark_that_fails_is_told_on_the_page_and_stops_no_other(tmp_path:
     assert "It did not run: the disk is full" in page
     assert "It did not run: it wrote nothing" in page
     assert "Not measured here: there are no clips" in page
-    assert "- aims met: ratio 2.50 (≤ 9)\n- seen: 3\n" in page
+    assert "- aims met: ratio: 2.50 (≤ 9)\n- seen: 3\n" in page
     assert "| ours | " in page and "commit unknown" in page and "numpy" in page
     record = json.loads((tmp_path / "build" / "benchmarks" / "good.json").read_text())
     assert record["results"]["ours"]["rounds"] == 2

@@ -166,8 +166,7 @@ def compare(
     if markdown is not None:
         from earsight.experiments.document import write_page
 
-        written = write_page(markdown, comparison, described, log if official_test else None)
-        say(f"Written into {markdown}: {', '.join(written)}.")
+        say(f"Written into {markdown}: {write_page(markdown, comparison, described)}.")
     _end(comparison.failed, warn if printed else out)
 
 
