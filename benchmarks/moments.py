@@ -3,12 +3,12 @@
 Drawn clips of ten classes (3 to 4 s, a seed that nothing was chosen on) and the real clips of a
 folder, 10 s each, in random order. Each clip asks, by its sound for sights and by its sight for
 sounds; its own place in the recording and all that the smoothing draws from there is taken out, of
-what is ranked and of the query expansion (`library/search/query_expansion.py`). A moment is right
-if its middle lies in another clip of the query's class. Ten minutes are a media file, encoded and
-indexed: alone, and in a folder with a hundred other drawn clips by class, from which the library
-learns what stands beside the words. An hour is joined from the sequences of its clips, to spare its
-encoding; so are ten minutes once more, to show what difference that makes. Of the hour's further
-clips only the frames that the networks look at are painted, two a second.
+what is ranked and of the query expansion (library/search). A moment is right if its
+middle lies in another clip of the query's class. Ten minutes are a media file, encoded and indexed:
+alone, and in a folder with a hundred other drawn clips by class, from which the library learns what
+stands beside the words. An hour is joined from the sequences of its clips, to spare its encoding;
+so are ten minutes once more, to show what difference that makes. Of the hour's further clips only
+the frames that the networks look at are painted, two a second.
 
 Beside it, on the joined seconds: the query alone, without company; that with each second by itself
 (no smoothing), and with vectors as they are (no centring); and chance. "Cut by hand" is what the

@@ -1,6 +1,7 @@
 """Fixtures that several files of tests share."""
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from _needs import left_out, mark
 from _received import precious  # noqa: F401 - a fixture
 from _s3 import s3, s3_over_all_tests  # noqa: F401 - fixtures
 from earsight.library.indexing.pipeline import index
+
+# `python -m pytest` puts the project's folder on the path, `pytest` does not. Without it a class of
+# a test's own never gets into another process by chance; such work lies in `_work`.
+ROOT = Path(__file__).parents[1]
+sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != ROOT]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

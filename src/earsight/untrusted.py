@@ -96,7 +96,7 @@ def read_whole(path: Path, most: int) -> bytes:
     """Return the bytes of a file.
 
     Raises:
-        OSError: It cannot be read, or is no regular file.
+        OSError: It cannot be read, or is not a regular file.
         ValueError: It has more than `most` bytes.
     """
     with open_regular(path) as file:
@@ -110,13 +110,23 @@ def open_regular(path: Path) -> BufferedReader:
     """Open a file for reading; a pipe or a device, which may have no end, is not waited for.
 
     Raises:
-        OSError: It cannot be opened, or is no regular file.
+        OSError: It cannot be opened, or is not a regular file.
     """
     file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
+        raise OSError(errno.EINVAL, "it is not a regular file", os.fspath(path))
     return file
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a file could not be read: no number or path of an `OSError`, no full stop.
+
+    >>> reason_of(OSError(errno.EINVAL, "it is not a regular file", "model.json"))
+    'it is not a regular file'
+    """
+    why = error.strerror if isinstance(error, OSError) else None
+    return why or str(error).rstrip(".")
 
 
 def memory_limit() -> int:

@@ -180,9 +180,9 @@ def test_no_word_of_a_file_that_is_none_of_labels_is_told(tmp_path, content):
 def test_what_is_no_file_is_no_label_file(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "pipe.csv")
     for path, message in [
-        (tmp_path / "pipe.csv", "no regular file"),
+        (tmp_path / "pipe.csv", "it is not a regular file"),
         (tmp_path, "Is a directory"),
-        ("/dev/zero", "no regular file"),
+        ("/dev/zero", "it is not a regular file"),
         ("nul\0", "null"),
     ]:
         with pytest.raises(LabelError, match=message):

@@ -80,6 +80,18 @@ def test_what_is_ended_leaves_no_temporary_files(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_process_apart_that_is_ended_leaves_no_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    apart = engine.Apart()
+    assert Path(apart.call(hold_a_folder, 0.0, 60)).is_relative_to(tmp_path)
+    with pytest.raises(engine.TookTooLong):
+        apart.call(hold_a_folder, 600.0, 1)
+    assert list(tmp_path.iterdir()) == []
+    apart.close()
+
+
 def test_items_are_drawn_only_as_fast_as_they_are_taken() -> None:
     drawn = []
 

@@ -30,8 +30,12 @@ def refuse_three(x: int) -> int:
     return x
 
 
-def crash(_: object) -> None:
+def crash(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def never_done(*_: object) -> None:
+    time.sleep(600)
 
 
 def sleep(seconds: float) -> str:

@@ -1,12 +1,10 @@
 """Clips that take for ever, or crash what reads them, keep nobody else from being answered."""
 
-import os
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,29 +12,13 @@ import pytest
 from _clips import make_clip
 from _folders import until
 from _server import Served, serving
+from _work import crash, never_done
 from earsight.errors import BusyError, MediaError
 from earsight.library.catalog.clips import LibraryClip
-from earsight.library.reports import preview_worker as faces_module
+from earsight.library.reports import preview_worker
 from earsight.library.reports.preview_worker import FaceReader, Patience
 from earsight.web import app_state
 from earsight.web.media import FaceBounds, Faces, NotServedError
-
-
-@dataclass(frozen=True)
-class Sleeps:
-    """Work for a process that is never done."""
-
-    def __call__(self, *_: object) -> bytes:
-        time.sleep(600)
-        return b""
-
-
-@dataclass(frozen=True)
-class Crashes:
-    """Work that ends its process."""
-
-    def __call__(self, *_: object) -> bytes:
-        os._exit(3)
 
 
 @contextmanager
@@ -54,14 +36,14 @@ def clip_of(path: Path) -> LibraryClip:
 
 
 @pytest.mark.parametrize(
-    ("work", "seconds", "why"), [(Sleeps(), 1.0, "longer than 1 s"), (Crashes(), 60.0, "crashed")]
+    ("work", "seconds", "why"), [(never_done, 1.0, "longer than 1 s"), (crash, 60.0, "crashed")]
 )
 def test_what_takes_too_long_or_crashes_is_ended_and_the_next_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: object, seconds: float, why: str
 ) -> None:
     clip = make_clip(tmp_path / "a.mp4")
     with reading(frame=seconds, sound=60.0) as reader, monkeypatch.context() as patch:
-        patch.setattr(faces_module.glimpse, "picture", work)
+        patch.setattr(preview_worker.preview, "picture", work)
         with pytest.raises(MediaError, match=why):
             reader.picture(clip, 0.0)
         heights, length = reader.peaks(clip, 10)
@@ -76,7 +58,7 @@ def test_a_sound_that_is_read_for_long_keeps_no_frame_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = make_clip(tmp_path / "a.mp4")
-    monkeypatch.setattr(faces_module.glimpse, "peaks", Sleeps())
+    monkeypatch.setattr(preview_worker.preview, "peaks", never_done)
     with reading(sound=60.0, waiting=0.2) as reader, ThreadPoolExecutor(1) as pool:
         begun = pool.submit(reader.peaks, clip, 10)
         until(lambda: reader._listening.locked())
@@ -157,7 +139,7 @@ def test_a_server_with_a_clip_that_takes_for_ever_answers_the_others(
     made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Forty-five ask for it, more than the server has threads."""
-    monkeypatch.setattr(faces_module.glimpse, "peaks", Sleeps())
+    monkeypatch.setattr(preview_worker.preview, "peaks", never_done)
     monkeypatch.setattr(
         app_state, "Faces", lambda: Faces(FaceBounds(), FaceReader(Patience(sound=8.0)))
     )

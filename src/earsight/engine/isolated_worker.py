@@ -1,8 +1,11 @@
 """One process apart, for what may crash it or take too long; and several, for many such things."""
 
 import queue
+import shutil
+import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from multiprocessing.connection import Connection
@@ -16,6 +19,8 @@ from earsight.errors import BusyError
 class Apart:
     """One process that works on one item at a time, stays warm, and may die or be ended.
 
+    Its temporary files lie in a folder of their own, which goes with it.
+
     Args:
         start: Called once in each new process.
     """
@@ -25,6 +30,7 @@ class Apart:
         self._lock = threading.Lock()
         self._process: Any = None
         self._pipe: Connection | None = None
+        self._clear: Callable[[], Any] | None = None  # removes its temporary files
 
     def call(
         self,
@@ -56,6 +62,7 @@ class Apart:
 
     def _call(self, work: Callable[[Item], Result], item: Item, seconds: float) -> Result:
         if self._process is None or not self._process.is_alive():
+            self._end()
             self._begin()
         pipe = self._pipe  # another thread may close all meanwhile
         assert pipe is not None
@@ -81,16 +88,20 @@ class Apart:
         self._end()
 
     def _begin(self) -> None:
-        self._process, self._pipe = _worker.spawn(_serve, self._start, daemon=True)
+        scratch = tempfile.mkdtemp(prefix="earsight-work-")
+        self._clear = weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)
+        self._process, self._pipe = _worker.spawn(_serve, self._start, scratch, daemon=True)
 
     def _end(self) -> None:
-        process, pipe = self._process, self._pipe
-        self._process = self._pipe = None
+        process, pipe, clear = self._process, self._pipe, self._clear
+        self._process = self._pipe = self._clear = None
         if process is not None:
             process.kill()
             process.join()
         if pipe is not None:
             pipe.close()
+        if clear is not None:
+            clear()
 
 
 def run_within(
@@ -145,8 +156,8 @@ def run_within(
                 apart.close()
 
 
-def _serve(pipe: Connection, start: Callable[[], None] | None) -> None:
-    _worker.begin(start)
+def _serve(pipe: Connection, start: Callable[[], None] | None, scratch: str) -> None:
+    _worker.begin(start, scratch)
     while True:
         try:
             work, item = pipe.recv()

@@ -6,7 +6,7 @@ from typing import Any
 
 from earsight.errors import InputError
 from earsight.experiments.results import Result
-from earsight.untrusted import parse_json, read_whole
+from earsight.untrusted import parse_json, read_whole, reason_of
 
 _LOG_BYTES = 64 << 20
 
@@ -81,4 +81,4 @@ def read_looks(log: Path) -> list[dict[str, Any]]:
             raise ValueError("a line is not one look")
         return looks
     except (OSError, ValueError) as error:
-        raise InputError(f"{log} is not a log of official tests: {error}.") from error
+        raise InputError(f"{log} is not a log of official tests: {reason_of(error)}.") from error

@@ -20,7 +20,7 @@ from earsight.errors import FeatureFileError, InputError
 from earsight.experiments.provenance import commit, digest_of, versions
 from earsight.experiments.runs import Run, main_figure
 from earsight.features import read_arrays
-from earsight.untrusted import parse_json, read_whole
+from earsight.untrusted import parse_json, read_whole, reason_of
 
 _CERTAIN = ("queries", "gallery", "map_chance")  # the same for all seeds and methods: no spread
 
@@ -210,7 +210,8 @@ class ResultFile:
             bases = {record["base"] for record in found.values()}
         except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
             raise InputError(
-                f"{path} is not the result of a comparison, so it is not written over ({error})."
+                f"{path} is not the result of a comparison, so it is not written over "
+                f"({reason_of(error)})."
             ) from error
         if bases <= {base}:
             self._records = found

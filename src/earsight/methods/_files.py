@@ -23,7 +23,7 @@ from earsight import discovery
 from earsight.errors import InputError, LibraryError, ModelFileError
 from earsight.features import StepTable
 from earsight.methods._base import JointEmbedding
-from earsight.untrusted import check_memory, memory_limit, parse_json, read_whole
+from earsight.untrusted import check_memory, memory_limit, parse_json, read_whole, reason_of
 
 KIND, VERSION = "earsight-model", 1
 HEADER = "model.json"
@@ -149,7 +149,9 @@ def _read(read: Read, name: str, where: str) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError, LookupError):
         return None
     except (OSError, ValueError) as error:  # a name that is none, or more than memory
-        raise ModelFileError(f"{name} of the model in {where} cannot be read: {error}") from error
+        raise ModelFileError(
+            f"{name} of the model in {where} cannot be read: {reason_of(error)}."
+        ) from error
 
 
 def _read_header(read: Read, where: str) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def _inside(file: Path, shown: str, root: Path) -> Path:
     if not inside:
         raise NotServedError(403, f"{shown} is a link out of the clips folder.")
     if not regular:
-        raise NotServedError(403, f"{shown} is no regular file.")
+        raise NotServedError(403, f"{shown} is not a regular file.")
     return real
 
 
