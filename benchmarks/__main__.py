@@ -29,8 +29,7 @@ OTHER_WEIGHTS = "has the wrong "  # checksum, or git blob id: they were had, and
 HEAD = """# Benchmarks
 
 `make bench` writes this page; `python -m benchmarks NAME` runs one section again. No figure is
-typed by hand. (`alignment` compares two with delays that were read from the clips by hand; its
-script lists them.)
+typed by hand.
 
 Read the **ratio** first: above 1, Earsight is faster than that contender. Below 1 are floors: a
 part of the work, done alone. A ratio is the median over rounds of a contender's time divided by the
