@@ -13,6 +13,7 @@ from earsight.library.embedding.cross_validation import fit_bridge
 from earsight.library.embedding.extraction import MODALITIES
 from earsight.library.embedding.feature_tables import Tables, embedding_table
 from earsight.library.embedding.joint_space import Space
+from earsight.library.embedding.model_files import save_space
 from earsight.library.embedding.settings import Settings
 from earsight.vectors import Row, StoredSequence
 
@@ -29,10 +30,10 @@ def synthetic_library(clips: Path, n: int, seed: int = 0, *, seconds: int = 0) -
     folder = clips / FOLDER
     folder.mkdir(parents=True)
     space = Space(fit_bridge({}, settings.sources))
-    space.save(folder / "models" / "1")
+    kept = save_space(folder, 1, space)
     contents = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(n)]
     with Store.create(folder, clips) as store:
-        report = {"message": "", "rows": dict.fromkeys(MODALITIES, 1)}
+        report = {"message": "", "again": False, "rows": dict.fromkeys(MODALITIES, 1)}
         read = [
             Content(c, "ok", float(seconds or 5 + i % 20), report, 1)
             for i, c in enumerate(contents)
@@ -57,6 +58,7 @@ def synthetic_library(clips: Path, n: int, seed: int = 0, *, seconds: int = 0) -
             "space": space.name,
             "decision": {},
             "sources": {"audio": settings.audio, "visual": settings.visual},
+            **kept,
         }
         store.switch(Embedding(1, features, "synthetic", 2 * n, now(), info))
 
