@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+METHODS = HERE.parents[1] / "src" / "earsight" / "methods"
 FIXTURES = {
     "browser": "browser",
     "s3": "network",
@@ -64,10 +65,22 @@ def needs(file: Path, fixtures: set[str]) -> set[str]:
     return made
 
 
+@cache
+def trains_a_network(method: str) -> bool:
+    """Whether there is a method of this name, or `name:hyper-parameters`, that needs torch."""
+    file = METHODS / f"{method.partition(':')[0]}.py"
+    return file.is_file() and any("_deep" in name for name in imported(file))
+
+
 def mark(items: list[pytest.Item]) -> None:
-    """Mark each test with what it needs."""
+    """Mark each test with what it needs; one that is given a method's name, by that method too."""
     for item in items:
-        for marker in needs(item.path, {*getattr(item, "fixturenames", ())}):
+        made = needs(item.path, {*getattr(item, "fixturenames", ())})
+        given = getattr(item, "callspec", None)
+        values = given.params.values() if given else ()
+        if any(isinstance(value, str) and trains_a_network(value) for value in values):
+            made.add("slow")
+        for marker in made:
             item.add_marker(marker)
 
 
