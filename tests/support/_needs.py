@@ -66,10 +66,10 @@ def needs(file: Path, fixtures: set[str]) -> set[str]:
 
 
 @cache
-def trains_a_network(method: str) -> bool:
-    """Whether there is a method of this name, or `name:hyper-parameters`, that needs torch."""
-    file = METHODS / f"{method.partition(':')[0]}.py"
-    return file.is_file() and any("_deep" in name for name in imported(file))
+def networks() -> frozenset[str]:
+    """Return the names of the methods that train a network, which takes torch and time."""
+    files = [file for file in METHODS.glob("*.py") if any("_deep" in x for x in imported(file))]
+    return frozenset(file.stem for file in files)
 
 
 def mark(items: list[pytest.Item]) -> None:
@@ -78,8 +78,8 @@ def mark(items: list[pytest.Item]) -> None:
         made = needs(item.path, {*getattr(item, "fixturenames", ())})
         given = getattr(item, "callspec", None)
         values = given.params.values() if given else ()
-        if any(isinstance(value, str) and trains_a_network(value) for value in values):
-            made.add("slow")
+        names = {value.partition(":")[0] for value in values if isinstance(value, str)}
+        made |= {"slow"} if names & networks() else set()
         for marker in made:
             item.add_marker(marker)
 
