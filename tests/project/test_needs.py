@@ -16,11 +16,11 @@ FAST = "not browser and not network and not slow"
         ("test_metrics.py", set(), set()),
         ("test_metrics.py", {"browser"}, {"browser"}),
         ("test_metrics.py", {"made", "s3"}, {"slow", "network"}),
-        ("distributed/test_ray.py", set(), {"network", "slow"}),
+        (next((TESTS / "distributed").glob("test_*.py")), set(), {"network"}),
         ("project/test_docs.py", set(), {"slow"}),  # starts commands
     ],
 )
-def test_what_a_test_needs(file: str, fixtures: set[str], expected: set[str]) -> None:
+def test_what_a_test_needs(file: str | Path, fixtures: set[str], expected: set[str]) -> None:
     assert needs(TESTS / file, fixtures) >= expected
     if not expected:
         assert needs(TESTS / file, fixtures) == set()
