@@ -21,8 +21,8 @@ from earsight.vectors import Row, StoredSequence
 def synthetic_library(clips: Path, n: int, seed: int = 0, *, seconds: int = 0) -> None:
     """Write a library of `n` clips of ten classes into the folder `clips`, which must be empty.
 
-    The bridge is the real one, so that typed words are embedded as ever. With `seconds`, each clip
-    has so many, and its sight has a step for each of them.
+    The zero-shot space is the real one, so that typed words are embedded as ever. With `seconds`,
+    each clip has so many, and its sight has a step for each of them.
     """
     rng = np.random.default_rng(seed)
     settings = Settings()

@@ -213,7 +213,7 @@ def test_a_benchmark_that_fails_is_told_on_the_page_and_stops_no_other(tmp_path:
 
 
 MAY_LACK = {  # what is not on every machine: clips, weights
-    "bridge": "there are no folders of real clips",
+    "zero_shot": "there are no folders of real clips",
     **dict.fromkeys(
         ("extraction", "indexing", "moments", "plan", "rhythm", "short_files", "sights", "sounds"),
         "earsight.errors.WeightsError: ",

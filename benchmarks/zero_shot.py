@@ -6,7 +6,7 @@ interval is a paired bootstrap over the queries of both directions, a clip's two
 the differences of MAP to the default. A difference whose interval holds 0 decides nothing, and ten
 clips decide next to nothing.
 
-    python benchmarks/bridge.py --clips FOLDER      (a folder of folders; each is a class)
+    python benchmarks/zero_shot.py --clips FOLDER      (a folder of folders; each is a class)
 
 Speed is not measured here.
 """
@@ -117,7 +117,7 @@ def main() -> None:
     report(
         f"MAP of the zero-shot space by naming network, {len(labels)} real clips",
         results,
-        options.out / "bridge.json",
+        options.out / "zero_shot.json",
         classes=len(set(labels)),
         **facts,
     )
