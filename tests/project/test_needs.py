@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from _needs import HERE, left_out, needs, networks
+from _needs import HERE, left_out, needs, slow_methods
 
 TESTS = HERE.parent
 FAST = "not browser and not network and not slow"
@@ -30,8 +30,9 @@ def test_a_doctest_of_the_source_needs_nothing() -> None:
     assert needs(TESTS.parent / "src" / "earsight" / "metrics.py", set()) == set()
 
 
-def test_methods_with_networks_are_found() -> None:
-    assert {"tnn", "dcca"} <= networks() and not {"cca", "concord"} & networks()
+def test_methods_that_take_time_are_found() -> None:
+    assert {"tnn", "dcca", "concord"} <= slow_methods()
+    assert not {"cca", "cluster_cca", "semantic"} & slow_methods()
 
 
 def test_a_file_is_left_out_only_where_the_expression_says_so() -> None:

@@ -56,9 +56,10 @@ def needs(file: Path, fixtures: set[str]) -> set[str]:
     if file.is_relative_to(HERE.parent):
         folder = file.relative_to(HERE.parent).parts[0]
     else:
-        return set()  # a doctest of the source
+        return {"slow"} if file.parent == METHODS and file.stem in slow_methods() else set()
     made = {marker for name, marker in FIXTURES.items() if name in fixtures}
     made |= {FOLDERS[folder]} if folder in FOLDERS else set()
+    made |= {"slow"} if file.stem.removeprefix("test_") in slow_methods() else set()
     for name, marker in IMPORTS.items():
         if any(one == name or one.startswith(f"{name}.") for one in imported(file)):
             made.add(marker)
@@ -66,10 +67,13 @@ def needs(file: Path, fixtures: set[str]) -> set[str]:
 
 
 @cache
-def networks() -> frozenset[str]:
-    """Return the names of the methods that train a network, which takes torch and time."""
-    files = [file for file in METHODS.glob("*.py") if any("_deep" in x for x in imported(file))]
-    return frozenset(file.stem for file in files)
+def slow_methods() -> frozenset[str]:
+    """Return the methods that take seconds: networks, `concord` with its folds, and `auto`."""
+    return frozenset(
+        file.stem
+        for file in METHODS.glob("*.py")
+        if any("_deep" in name for name in imported(file))
+    ) | {"concord", "auto"}
 
 
 def mark(items: list[pytest.Item]) -> None:
@@ -79,7 +83,7 @@ def mark(items: list[pytest.Item]) -> None:
         given = getattr(item, "callspec", None)
         values = given.params.values() if given else ()
         names = {value.partition(":")[0] for value in values if isinstance(value, str)}
-        made |= {"slow"} if names & networks() else set()
+        made |= {"slow"} if names & slow_methods() else set()
         for marker in made:
             item.add_marker(marker)
 
