@@ -16,7 +16,7 @@ import pytest
 from earsight.errors import WeightsError
 from earsight.weights.catalogue import CATALOGUE
 from earsight.weights.checks import check, nowhere
-from earsight.weights.net import UnavailableError
+from earsight.weights.entries import UnavailableError
 
 HERE = Path(__file__).parents[2] / "benchmarks"
 

@@ -27,9 +27,9 @@ from earsight.weights.entries import (
     Download,
     Installed,
     Member,
+    Timeouts,
     Weights,
 )
-from earsight.weights.network import Timeouts
 from earsight.weights.store import Store
 
 
@@ -136,6 +136,19 @@ def test_a_download_cut_short_is_neither_used_nor_pinned(
     assert files_in(here.home) == set() and here.pins("net") == {}
 
 
+def test_a_transfer_that_breaks_off_is_tried_once_more(site: Site, tmp_path: Path) -> None:
+    def first(request: BaseHTTPRequestHandler) -> None:
+        site.put("/net.pth", NET)
+        request.send_response(503)
+        request.end_headers()
+
+    site.pages["/net.pth"] = first
+    here = store(tmp_path, download(member(site)))
+    seen: list[int] = []
+    here.obtain("net", progress=lambda what, done, total: seen.append(done))
+    assert site.hits["/net.pth"] == 2 and seen[-1] == len(NET)
+
+
 def test_a_server_that_says_nothing_is_left(site: Site, tmp_path: Path) -> None:
     over = threading.Event()
     site.pages["/net.pth"] = lambda request: over.wait(30) and None
@@ -143,6 +156,23 @@ def test_a_server_that_says_nothing_is_left(site: Site, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"sent nothing for 0\.3 s"):
         here.obtain("net")
     over.set()
+    assert site.hits["/net.pth"] == 1
+
+
+@pytest.mark.parametrize("when", ["at once", "half way"])
+def test_a_lost_connection_is_told(site: Site, tmp_path: Path, when: str) -> None:
+    def lost(request: BaseHTTPRequestHandler) -> None:
+        if when == "half way":
+            request.send_response(200)
+            request.send_header("Transfer-Encoding", "chunked")
+            request.end_headers()
+            request.wfile.write(b"10\r\nhalf a")
+        request.connection.close()
+
+    site.pages["/net.pth"] = lost
+    with pytest.raises(WeightsError, match=r"there: http://127\.0\.0\.1:\d+/net\.pth: \S"):
+        store(tmp_path, download(member(site))).obtain("net")
+    assert files_in(tmp_path / "home") == set()
 
 
 def test_connecting_has_its_own_shorter_patience(
@@ -150,11 +180,11 @@ def test_connecting_has_its_own_shorter_patience(
 ) -> None:
     patience = []
 
-    def never(_: object, timeout: float, *__: object) -> socket.socket:
+    def never(_: object, timeout: float, **__: object) -> socket.socket:
         patience.append(timeout)
         raise TimeoutError("timed out")
 
-    monkeypatch.setattr(socket, "create_connection", never)
+    monkeypatch.setattr("urllib3.util.connection.create_connection", never)
     monkeypatch.setenv("no_proxy", "*")
     here = store(tmp_path, download(member(site)))
     with pytest.raises(WeightsError, match="no connection within 5 s"):
