@@ -23,13 +23,7 @@ from earsight.errors import InputError, UnknownNameError, WeightsError
 from earsight.weights import conversion
 from earsight.weights.cache import git_blob
 from earsight.weights.catalogue import CATALOGUE
-from earsight.weights.entries import (
-    Download,
-    Installed,
-    Member,
-    Timeouts,
-    Weights,
-)
+from earsight.weights.entries import Download, Installed, Member, Timeouts, Weights
 from earsight.weights.store import Store
 
 
@@ -109,6 +103,16 @@ def test_a_download_is_kept_and_the_network_is_not_asked_again(site: Site, tmp_p
     assert here.obtain("net").files == held.files
     assert conversion.local(here, "net") and conversion.checksum(here, "net") == sha(NET)
     assert site.hits["/net.pth"] == 1
+
+
+def test_files_of_one_source_are_told_apart(site: Site, tmp_path: Path) -> None:
+    site.put("/net.pth", NET)
+    other = member(site, name="names.txt", sha256=sha(OTHER), url=site.put("/names.txt", OTHER))
+    seen: list[str] = []
+    store(tmp_path, download(member(site), other)).obtain(
+        "net", progress=lambda what, done, total: seen.append(what)
+    )
+    assert list(dict.fromkeys(seen)) == ["net, net.pth", "net, names.txt"]
 
 
 def test_a_wrong_checksum_leaves_nothing_and_says_both(site: Site, tmp_path: Path) -> None:
@@ -389,11 +393,7 @@ def test_a_package_is_read_where_it_is_installed(tmp_path: Path) -> None:
         key="numpy",
         distribution="numpy",
         members=(
-            Member(
-                name="version.py",
-                sha256=sha(blob.read_bytes()),
-                inside=("numpy/version.py",),
-            ),
+            Member(name="version.py", sha256=sha(blob.read_bytes()), inside=("numpy/version.py",)),
         ),
         size=1,
         licence="BSD-3-Clause",

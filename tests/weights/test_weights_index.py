@@ -16,13 +16,7 @@ import pytest
 
 from _weights import NET, OTHER, Site, files_in, serving, sha, store
 from earsight.errors import WeightsError
-from earsight.weights.entries import (
-    Member,
-    SourceArchive,
-    Timeouts,
-    UnavailableError,
-    Wheel,
-)
+from earsight.weights.entries import Member, SourceArchive, Timeouts, UnavailableError, Wheel
 from earsight.weights.index import Index
 
 
@@ -267,9 +261,17 @@ def test_pips_settings_are_read_as_pip_reads_them(
     assert found.pages == (index, "https://b.example/simple", "https://c.example/simple")
     assert found.trusted_hosts == ("b.example",) and found.cert == "/some/ca.pem"
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    assert Index.configured().pages == ()
+    without = Index.configured()
+    assert without.pages == ()
     with pytest.raises(UnavailableError, match="without any index"):
-        Index.configured().link("giver", "giver-1.0.tar.gz", Timeouts())
+        without.link("giver", "giver-1.0.tar.gz", Timeouts())
+
+
+def test_hosts_are_held_against_what_pip_holds_them_against() -> None:
+    index = Index(("https://b.example/simple",), cert="/ca.pem", trusted_hosts=("b.example",))
+    assert index.certificates("https://me:secret@b.example:8443/x") is False
+    assert index.certificates("https://a.example/x") == "/ca.pem"
+    assert Index(()).certificates("https://a.example/x") is None
 
 
 def test_without_settings_the_index_is_the_one_pip_itself_names(

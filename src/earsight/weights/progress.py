@@ -27,21 +27,6 @@ def terminal_bar() -> Iterator[Progress]:
         yield _lines()
 
 
-def named(name: str, several: bool, progress: Progress) -> Progress:
-    """Return a callback that calls what is read by the name that was asked for.
-
-    Args:
-        name: Of the weights.
-        several: Whether they come as several files, which are told apart.
-        progress: Is called.
-    """
-
-    def show(what: str, done: int, total: int | None) -> None:
-        progress(f"{name}, {what}" if several else name, done, total)
-
-    return show
-
-
 def _lines() -> Progress:
     told_at = time.monotonic()
 

@@ -33,7 +33,7 @@ from earsight.weights.entries import (
     UnavailableError,
     Weights,
 )
-from earsight.weights.progress import Progress, named, terminal_bar
+from earsight.weights.progress import Progress, terminal_bar
 from earsight.weights.sources import deliver, gather, installed_files
 
 
@@ -309,7 +309,10 @@ class Store:
             return held
         with nullcontext(progress) if progress else terminal_bar() as report:
             several = isinstance(source, Download) and len(source.members) > 1
-            told = named(entry.name, several, report)
+
+            def told(what: str, done: int, total: int | None) -> None:
+                report(f"{entry.name}, {what}" if several else entry.name, done, total)
+
             bring = partial(deliver, source, timeouts=self.timeouts, progress=told)
             return self._install(entry, source, bring)
 
