@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: browser screenshots demo test test-all check format bench clean
+.PHONY: browser screenshots demo test test-all test-fast check count format bench clean
 
 demo: .venv/.user            ## install, then draw clips, index, evaluate and search them
 	$(BIN)/earsight demo demo
@@ -10,8 +10,15 @@ demo: .venv/.user            ## install, then draw clips, index, evaluate and se
 test: check browser          ## format, lint, types, tests and doctests
 	$(BIN)/pytest -n auto --dist worksteal -m "not long and not online"
 
-test-all: check browser      ## the same, with the long repetitions
+test-fast: .venv/.dev        ## most of it in two minutes, without a network and a browser
+	$(BIN)/pytest -n auto --dist worksteal \
+		-m "not long and not online and not browser and not network and not slow"
+
+test-all: check browser      ## the same as test, with the long repetitions
 	$(BIN)/pytest -n auto --dist worksteal -m "not online"
+
+count:                       ## lines, files a folder, import circles, long functions
+	@$(PYTHON) tools/count.py
 
 browser:                     ## Chromium for the tests of the page, where it can be installed
 	@sh tests/install_browser.sh

@@ -28,14 +28,15 @@ OTHER_WEIGHTS = "has the wrong "  # checksum, or git blob id: they were had, and
 
 HEAD = """# Benchmarks
 
-Made by `make bench`; no figure here is typed by hand, though `alignment` holds two against delays
-that were read by hand from the clips, which its script lists. Contenders run in one process, in
-turns, with the same number of threads, after a round that does not count. A ratio is the median
-over rounds of a contender's time over that of Earsight's own row above it, the one with 1.00, in
-the same round: above 1, Earsight is faster. Below 1 are floors: a part of the work, done alone.
-Seconds are medians and depend on the machine; ratios much less. Peak MiB is what Python and numpy
-allocate at most beside the data, unless a section says otherwise. Aims were set before; met or not,
-they stand.
+`make bench` writes this page; `python -m benchmarks NAME` runs one section again. No figure is
+typed by hand.
+
+Read the **ratio** first: above 1, Earsight is faster than that contender. Below 1 are floors: a
+part of the work, done alone. A ratio is the median over rounds of a contender's time divided by the
+time of the Earsight row above it (the one with 1.00) in the same round. Contenders run in one
+process, in turns, with the same number of threads, after a round that does not count. Seconds are
+medians and depend on the machine; ratios depend on it much less. Peak MiB is the most that Python
+and numpy allocate beside the data. Aims were set before measuring, and stay whether met or not.
 """
 
 
@@ -52,6 +53,12 @@ def main(words: list[str]) -> int:
     if unknown:
         print(f"There is no benchmark {unknown[0]!r}. There are: {', '.join(names())}.")
         return 2
+    if not quick and (changed := changes()):
+        print(
+            "A published page must come from a commit; these files differ from it:\n"
+            f"{changed}\nCommit or stash them, or look with --quick."
+        )
+        return 2
     out = OUT / "quick" if quick else OUT
     failed = [name for name in wanted if not run(name, out, quick)]
     if not quick:
@@ -61,6 +68,15 @@ def main(words: list[str]) -> int:
     if failed:
         print(f"failed: {', '.join(failed)}")
     return 1 if failed else 0
+
+
+def changes() -> str:
+    """Return what differs from the commit in the code that is measured; nothing outside git."""
+    command = ["git", "-C", str(ROOT), "status", "--porcelain", "--", "src", "benchmarks"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.rstrip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def run(name: str, out: Path, quick: bool) -> bool:
@@ -115,7 +131,7 @@ def _read(file: Path) -> dict[str, Any]:
 def page(records: dict[str, dict[str, Any]]) -> str:
     """Return the text of docs/benchmarks.md."""
     minutes = sum(record.get("minutes", 0) for record in records.values())
-    told = f"All together they ran {minutes:.0f} minutes.\n"
+    told = f"All sections together ran {minutes:.0f} minutes.\n"
     of = [record["measured"] for record in records.values() if "measured" in record]
     alike = len({_machine(one) for one in of}) == 1
     told += f"\nMeasured on: {_machine(of[0])}\n" if alike else ""
@@ -124,19 +140,23 @@ def page(records: dict[str, dict[str, Any]]) -> str:
 
 def section(name: str, record: dict[str, Any], alike: bool) -> str:
     """Return the part of the page about one benchmark; the machine is told where it was another."""
-    lines = [f"## {record['title']}\n", f"`python -m benchmarks {name}`\n"]
+    lines = [f"## `{name}`: {record['title']}\n"]
     if "failed" in record:
         return "\n".join([*lines, f"It did not run: {record['failed']}\n"])
     if "absent" in record:
         return "\n".join([*lines, f"Not measured here: {record['absent']}\n"])
-    if record.get("results"):
-        lines += [*_table(record["results"]), ""]
-    lines += [
-        f"- {'met' if a['met'] else '**not met**'}: {a['told']}" for a in record.get("aims", ())
-    ]
+    results = record.get("results", {})
+    rounds = {row.pop("rounds", None) for row in results.values()} if _alike(results) else set()
+    if results:
+        lines += [*_table(results), ""]
+    aims = record.get("aims", ())
+    for met, word in ((False, "**aims not met**"), (True, "aims met")):
+        told = [a["told"] for a in aims if a["met"] is met]
+        lines += [f"- {word}: {'; '.join(told)}"] if told else []
     facts = {key: value for key, value in record.get("facts", {}).items() if key != "threads"}
     lines += [f"- {key.replace('_', ' ')}: {value}" for key, value in facts.items()]
-    lines += [f"- {_conditions(record, alike)}"] if "measured" in record else []
+    told = ", ".join(f"{n} rounds" for n in rounds)
+    lines += [f"- {_conditions(record, alike, told)}"] if "measured" in record else []
     lines.append("")
     for curve in record.get("growth", ()):
         lines += _growth(curve)
@@ -166,27 +186,34 @@ def _machine(of: dict[str, Any]) -> str:
     """Say on what it was measured, and what of."""
     versions = ", ".join(f"{name} {number}" for name, number in of["versions"].items())
     return (
-        f"{of['processor']}, {of['cores']} cores, {of['system']}; Python {of['python']}, "
-        f"{versions}; commit {of['commit']}"
+        f"{of['processor']}, {of['cores']} cores, {of['system']}; Python {of['python']}, {versions}"
     )
 
 
-def _conditions(record: dict[str, Any], alike: bool) -> str:
+def _alike(results: dict[str, dict[str, Any]]) -> bool:
+    """Whether all rows were timed as often."""
+    return len({row.get("rounds") for row in results.values()} - {None}) == 1
+
+
+def _conditions(record: dict[str, Any], alike: bool, rounds: str) -> str:
     """Say where the numbers come from."""
     of, threads = record["measured"], record["facts"].get("threads")
     told = "" if alike else f"{_machine(of)}; "
+    told += f"commit {of['commit']}, "
     told += f"{threads} thread{'s' if threads != 1 else ''}, " if threads else ""
-    return f"{told}load {of['load']} at the end, took {record.get('minutes', 0)} minutes"
+    told += f"{rounds}, " if rounds else ""
+    return f"{told}load {of['load']}, {record.get('minutes', 0)} minutes"
 
 
 def _growth(curve: dict[str, Any]) -> list[str]:
     title = curve["name"].replace("-", " ")
-    rows = {f"{row['size']:,} {curve['unit']}": {k: v for k, v in row.items() if k != "size"}
-            for row in curve["rows"]}  # fmt: skip
+    ends = [
+        f"{row['size']:,} ({_cell('seconds', row['seconds'])} s, {row['peak_mib']:.1f} MiB)"
+        for row in (curve["rows"][0], curve["rows"][-1])
+    ]
     return [
-        f"Growth, {title}: time ~ n^{curve['time']:.2f}, memory ~ n^{curve['memory']:.2f}\n",
-        *_table(rows),
-        "",
+        f"Growth with {curve['unit']}, from {ends[0]} to {ends[1]}: "
+        f"time ~ n^{curve['time']:.2f}, memory ~ n^{curve['memory']:.2f}\n",
         f"![{title}](pictures/{curve['picture']})\n",
     ]
 

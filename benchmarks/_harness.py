@@ -288,4 +288,4 @@ def report(
 
 
 def _told(aim: Aim) -> str:
-    return f"{aim.what}: {aim.got:.2f} (aim {'≥' if aim.at_least else '≤'} {aim.limit:g})"
+    return f"{aim.what}: {aim.got:.2f} ({'≥' if aim.at_least else '≤'} {aim.limit:g})"

@@ -13,8 +13,8 @@ import earsight
 from _harness import Task, sized
 from _synthetic import synthetic_library
 from earsight.arrays import unit_rows
-from earsight.library.search.moments import Peak, alike, best_peaks
-from earsight.library.search.query_expansion import drawn_to
+from earsight.library.search.peaks import Peak, best_peaks
+from earsight.library.search.query_expansion import expand_query, similar_seconds
 from earsight.library.search.time_points import Block
 
 
@@ -29,9 +29,9 @@ def scan(hours: int) -> Task:
     query = heard.points[n // 2]
 
     def best() -> list[Peak]:
-        like = alike(heard.scores(query), heard.bounds)
+        like = similar_seconds(heard.scores(query), heard.bounds)
         weights = np.array([score for _, _, score in like])
-        vector = drawn_to(query, weights, seen.points[[second for _, second, _ in like]])
+        vector = expand_query(query, weights, seen.points[[second for _, second, _ in like]])
         return best_peaks(seen.scores(vector), seen.bounds, 10)
 
     return best

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from earsight.features import FeatureSequence
-from earsight.library.catalog.base import Store, now
+from earsight.library.catalog.base import now
 from earsight.library.catalog.location import FOLDER
-from earsight.library.catalog.records import Content, Embedding
-from earsight.library.embedding.cross_validation import fit_bridge
-from earsight.library.embedding.extraction import MODALITIES
-from earsight.library.embedding.feature_tables import Tables, embedding_table
-from earsight.library.embedding.joint_space import Space
+from earsight.library.catalog.records import MODALITIES, Content, Embedding
+from earsight.library.catalog.sqlite import Catalog
+from earsight.library.embedding.cross_validation import fit_zero_shot
+from earsight.library.embedding.feature_tables import FeatureTables, embedding_table
+from earsight.library.embedding.joint_space import JointSpace
+from earsight.library.embedding.model_files import save_model
 from earsight.library.embedding.settings import Settings
 from earsight.vectors import Row, StoredSequence
 
@@ -20,19 +21,19 @@ from earsight.vectors import Row, StoredSequence
 def synthetic_library(clips: Path, n: int, seed: int = 0, *, seconds: int = 0) -> None:
     """Write a library of `n` clips of ten classes into the folder `clips`, which must be empty.
 
-    The bridge is the real one, so that typed words are embedded as ever. With `seconds`, each clip
-    has so many, and its sight has a step for each of them.
+    The zero-shot space is the real one, so that typed words are embedded as ever. With `seconds`,
+    each clip has so many, and its sight has a step for each of them.
     """
     rng = np.random.default_rng(seed)
     settings = Settings()
     features = settings.sources.fingerprint
     folder = clips / FOLDER
     folder.mkdir(parents=True)
-    space = Space(fit_bridge({}, settings.sources))
-    space.save(folder / "models" / "1")
+    space = JointSpace(fit_zero_shot({}, settings.sources))
+    kept = save_model(folder, 1, space)
     contents = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(n)]
-    with Store.create(folder, clips) as store:
-        report = {"message": "", "rows": dict.fromkeys(MODALITIES, 1)}
+    with Catalog.made(folder) as store:
+        report = {"again": False, "message": "", "rows": dict.fromkeys(MODALITIES, 1)}
         read = [
             Content(c, "ok", float(seconds or 5 + i % 20), report, 1)
             for i, c in enumerate(contents)
@@ -52,17 +53,20 @@ def synthetic_library(clips: Path, n: int, seed: int = 0, *, seconds: int = 0) -
             table.upsert(rows, x / np.linalg.norm(x, axis=1, keepdims=True))
         table.optimize()
         if seconds:
-            _write_steps(Tables(folder, features, settings.sources.roles), contents, seconds, rng)
+            _write_steps(
+                FeatureTables(folder, features, settings.sources.roles), contents, seconds, rng
+            )
         info = {
             "space": space.name,
             "decision": {},
             "sources": {"audio": settings.audio, "visual": settings.visual},
+            **kept,
         }
         store.switch(Embedding(1, features, "synthetic", 2 * n, now(), info))
 
 
 def _write_steps(
-    tables: Tables, contents: list[str], seconds: int, rng: np.random.Generator
+    tables: FeatureTables, contents: list[str], seconds: int, rng: np.random.Generator
 ) -> None:
     """Write sequences of the words that are seen, some contents at a time."""
     tables.folder.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ import earsight
 from _growth import peak_resident_mib
 from _harness import Aim, Task, compare, report, sized, with_peers
 from earsight.datasets import synthetic
-from earsight.methods._base import Rows
+from earsight.methods import Rows
 from earsight.methods._deep.base import standardisation, standardised
 
 N, P, Q, K, HIDDEN, BATCH = sized(20_000, 2000), 128, 1024, 10, 1024, 1000
@@ -42,26 +42,25 @@ def ours(name: str, trivial: bool = False) -> Task:
     import torch
 
     from earsight.methods._deep.deep_cca import _Problem
-    from earsight.methods._deep.distributed import Alone
-    from earsight.methods._deep.trainer import _Steps
+    from earsight.methods._deep.trainer import Training
 
     class Trivial(_Problem):
         def loss(self, batch: Any) -> torch.Tensor:
-            f, g = (self.networks[name](x) for name, x in batch.views.items())
+            f, g = self.branches(batch).values()
             return (f - g).square().mean()
 
     given = synthetic(N, (P, Q))
     start = {"start": "random"} if name == "dcca" else {}
     model: Any = earsight.method(
         name, n_components=K if name == "dcca" else CLASSES - 1, hidden=(HIDDEN, HIDDEN),
-        dropout=0.0, batch_size=BATCH, learning_rate=1e-3, epochs=100, **start,
+        dropout=0.0, device="cpu", batch_size=BATCH, learning_rate=1e-3, epochs=100, **start,
     )  # fmt: skip
     labels = None if name == "dcca" else dict.fromkeys(given.views, np.asarray(given.labels))
-    checked = Rows(rows(), labels)
+    checked = Rows(views=rows(), labels=labels)
 
     def epoch() -> object:
         problem = (Trivial if trivial else _Problem)(model, checked, model.n_components, None)
-        return _Steps(model, checked, problem, "cpu", False, Alone()).epoch(1)
+        return Training(model, problem, checked).epoch(1)
 
     return epoch
 

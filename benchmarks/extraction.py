@@ -2,7 +2,7 @@
 
 The clips are made on the spot: 640×360 at 25 fps in H.264, 48 kHz stereo in AAC, 10 s each. Each
 round times decoding alone (the same sound and frames, nothing done with them) and then the default
-pair with both bridges on top, one after the other on the same clip, so that a busy machine slows
+pair with both namings on top, one after the other on the same clip, so that a busy machine slows
 both. Medians over rounds.
 
     python benchmarks/extraction.py --clips 3 --rounds 5

@@ -26,8 +26,8 @@ from _harness import Aim, report, sized
 from earsight import engine
 from earsight.demo import draw
 from earsight.extractors import _base, extract_all
+from earsight.extractors.runtime.threads import use_one_thread
 from earsight.library.embedding.extraction import Sources
-from earsight.library.indexing.ingest import _start_worker
 from earsight.library.indexing.pipeline import index
 from earsight.media import Report
 
@@ -87,7 +87,7 @@ def networks(clip: Path) -> None:
 def all_of(work: Callable[[Path], None], clips: list[Path], skip: int = 0) -> float:
     """Return the seconds that work takes on the clips, all cores, after the first `skip`."""
     begun = time.perf_counter()
-    done = engine.run(work, clips, workers=engine.default_workers(), start=_start_worker)
+    done = engine.run(work, clips, workers=engine.default_workers(), start=use_one_thread)
     for n_done, _ in enumerate(done, 1):
         if n_done == skip:
             begun = time.perf_counter()

@@ -20,7 +20,7 @@ from sklearn.metrics import average_precision_score
 import earsight
 from _growth import grow
 from _harness import Aim, Task, compare, report, sized
-from earsight.retrieval import _BLOCK
+from earsight.similarity import _BLOCK
 
 K, CLASSES = 10, 10
 PEER, FLOOR = 250, 100  # one in so many queries is given to scikit-learn and to argsort

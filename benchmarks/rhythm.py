@@ -111,7 +111,7 @@ WAYS: dict[str, Callable[[Sequence[Pair]], tuple[Scores, Scores]]] = {
 
 
 def places(scores: Scores) -> np.ndarray:
-    """Return the place of each query's own half, from 1; of equal scores the mean place."""
+    """Return the rank of each query's paired item, from 1; of equal scores the mean place."""
     own = np.diag(scores)[:, None]
     return 1 + (scores > own).sum(axis=1) + ((scores == own).sum(axis=1) - 1) / 2
 
@@ -183,8 +183,8 @@ def through_a_library(per_class: int) -> dict[str, dict[str, str]]:
                     clips.append(clip.path)
                     for name, results in orders(answer.results).items():
                         asked.setdefault(name, []).append(_firsts(results, clip.label))
-    columns = ("own half first, of all", "own half first, of its class",
-               "right class first, own taken out")  # fmt: skip
+    columns = ("paired item first, of all", "paired item first, of its class",
+               "right class first, paired item left out")  # fmt: skip
     return {
         f"drawn, through a library: {name}": {"queries": f"{len(clips)}"}
         | {
@@ -198,7 +198,7 @@ def through_a_library(per_class: int) -> dict[str, dict[str, str]]:
 def orders(results: Sequence[Result]) -> dict[str, list[Result]]:
     """Return the same results as a search answers, by meaning alone, and by timing alone."""
     return {
-        "meaning, raised by timing": list(results),
+        "meaning, re-ranked by timing": list(results),
         "meaning alone": sorted(results, key=lambda one: -one.score),
         "timing alone": sorted(results, key=_by_timing),
     }

@@ -25,10 +25,9 @@ import torch
 
 import earsight
 from _harness import Aim, Task, compare, report, sized
+from _torch_networks import I3DNetwork, Lite0
 from earsight import weights
 from earsight.extractors import efficientnet, extract_all, i3d, inception
-from earsight.extractors.networks.efficientnet_lite0 import Lite0
-from earsight.extractors.networks.i3d import I3DNetwork
 from earsight.extractors.preprocessing.frames import centre
 from earsight.media import Decoder, FrameRequest
 from extraction import SECONDS, make_clip

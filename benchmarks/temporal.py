@@ -2,8 +2,8 @@
 
 Drawn sets, two modalities at 4 and 2.5 steps a second, each through a map of its own, with noise.
 "orders": three kinds of events in one of six orders, at random times; the class is the order, so
-that a mean holds nothing of it. "content": the class, and the clip's own half, are in every step,
-and times mean nothing. Each seed draws a set anew and trains anew; half is learned from, the other
+that a mean holds nothing of it. "content": the class, and the paired item, are in every step, and
+times mean nothing. Each seed draws a set anew and trains anew; half is learned from, the other
 half asked.
 "digits": 600 of scikit-learn's, left and right half, read from top to bottom, a row of pixels a
 second; their mean is the picture squashed flat. In two folds.
@@ -13,7 +13,7 @@ its own class, caused this sound? `contrastive` is asked, which learns from pair
 against the plain correlation of loudness and motion within 200 ms, which learns nothing. And MAP by
 class, where order is no more than a hint.
 
-Found: MAP by class for methods that learn classes, MRR of the own half for `contrastive`, both
+Found: MAP by class for methods that learn classes, MRR of the paired item for `contrastive`, both
 directions. Brackets: 95 % interval (Student) of the difference to the mean over units, which are
 seeds for drawn sets, so that data and training vary, and clips elsewhere. Order decides in
 "orders", "digits" and in which sight caused a sound, by onsets and motion; elsewhere nothing should
@@ -162,7 +162,7 @@ def by_class(points: dict[str, np.ndarray], labels: np.ndarray) -> np.ndarray:
 
 
 def own_half(points: dict[str, np.ndarray], labels: np.ndarray) -> np.ndarray:
-    """One over the rank of the own half, mean of both directions."""
+    """One over the rank of the paired item, mean of both directions."""
     both = evaluate(points, labels=labels, ks=()).values()
     n = len(labels)
     chance = np.mean(1 / np.arange(1, n + 1))
@@ -240,7 +240,10 @@ def sets(seeds: range) -> list[Line]:
     lines = []
     for kind, specs in SETS.items():
         data = [drawn(kind, CLIPS, seed) for seed in seeds]
-        trials = [(one, Protocol(2, 1).cut(one)[0], s) for one, s in zip(data, seeds, strict=True)]
+        trials = [
+            (one, Protocol(folds=2, seeds=1).cut(one)[0], s)
+            for one, s in zip(data, seeds, strict=True)
+        ]
         for spec in specs:
             figure = "MRR" if spec.startswith("contrastive") else "MAP"
             matters = kind != "content"
@@ -249,7 +252,7 @@ def sets(seeds: range) -> list[Line]:
 
 
 def halves(data: PairedFeatures, seed: int) -> list[Trial]:
-    return [(data, fold, seed) for fold in Protocol(2, 1).cut(data)]
+    return [(data, fold, seed) for fold in Protocol(folds=2, seeds=1).cut(data)]
 
 
 def extracted(folder: Path, audio: str, visual: str) -> PairedFeatures:

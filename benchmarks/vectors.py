@@ -31,12 +31,13 @@ import numpy as np
 
 from _harness import Aim, answered, percentiles, report, sized, with_peers
 from disk import forget
-from earsight.nearest import top
-from earsight.vectors import HeldIndex, LanceIndex, Row
+from earsight.similarity import top
+from earsight.vectors import InMemoryIndex, LanceIndex, Row
 
 K, BATCH, QUESTIONS = 10, sized(50_000, 500), sized(100, 5)
+PART = 50_000  # items compared at a time
 CASES = sized(
-    [(n, width, True) for n in (100_000, 1_000_000) for width in (10, 384, 394)]
+    [(n, width, True) for n in (100_000, 1_000_000) for width in (10, 384)]
     + [(300_000, 384, False)],
     [(1_000, 10, True), (2_000, 10, False)],
 )
@@ -77,7 +78,7 @@ def case(n: int, width: int, grouped: bool) -> str:
 
 
 def contenders(
-    index: HeldIndex | LanceIndex, folder: Path, items: np.ndarray, threads: int
+    index: InMemoryIndex | LanceIndex, folder: Path, items: np.ndarray, threads: int
 ) -> tuple[dict[str, Ask], dict[str, str]]:
     """Return what gives the keys of the best for a question, and which peers are missing."""
     table = lancedb.connect(str(folder)).open_table("vectors")
@@ -107,14 +108,24 @@ def contenders(
     return with_peers(tasks, {"FAISS flat": flat})
 
 
+def best_of(items: np.ndarray, questions: np.ndarray) -> np.ndarray:
+    """Return the K best of all items for each question, exactly; a part at a time, for memory."""
+    found = []
+    for start in range(0, len(items), PART):
+        rows, scores = top(questions, items[start : start + PART], K)
+        found.append((rows + start, scores))
+    rows, scores = (np.hstack(parts) for parts in zip(*found, strict=True))
+    return np.take_along_axis(rows, np.lexsort((rows, -scores))[:, :K], axis=1)
+
+
 def of_table(
     folder: Path, n: int, width: int, grouped: bool, threads: int
-) -> tuple[Table, dict[str, str]]:
-    """Return the rows of one case, and which peers are missing."""
+) -> tuple[Table, float, dict[str, str]]:
+    """Return the rows of one case, our median ms over LanceDB bare, and the missing peers."""
     items, questions, written = build(folder, n, width, grouped)
-    truth = [{f"{i:08d}" for i in row} for row in top(questions, items, K)[0]]
+    truth = [{f"{i:08d}" for i in row} for row in best_of(items, questions)]
     begun = time.perf_counter()
-    held = HeldIndex.of(LanceIndex(folder, "vectors"))
+    held = InMemoryIndex.of(LanceIndex(folder, "vectors"))
     opened = time.perf_counter() - begun
     tasks, missing = contenders(held or LanceIndex(folder, "vectors"), folder, items, threads)
     right: dict[str, list[float]] = {name: [] for name in tasks}
@@ -130,13 +141,11 @@ def of_table(
             "recall": round(float(np.mean(right[name])), 4)
         }
     ours, bare, *_ = rows.values()
-    ours["over bare ms"] = round(
-        1000 * float(np.median(np.subtract(times["earsight"], times["LanceDB bare"]))), 2
-    )
+    over = 1000 * float(np.median(np.subtract(times["earsight"], times["LanceDB bare"])))
     ours["cold ms"], bare["cold ms"] = (cold(folder, questions[0], code) for code in COLD)
     ours["held"] = f"in {opened:.1f} s" if held else "no"
     ours["written in s"] = round(written)
-    return rows, missing
+    return rows, over, missing
 
 
 COLD = (
@@ -172,18 +181,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/benchmarks"))
     options = parser.parse_args()
     results: Table = {}
-    aims = []
+    aims, recalls, over = [], [], []
     missing: dict[str, str] = {}
     for n, width, grouped in CASES:
         with tempfile.TemporaryDirectory() as folder:
-            rows, missing = of_table(Path(folder), n, width, grouped, options.threads)
+            rows, slower, missing = of_table(Path(folder), n, width, grouped, options.threads)
         results |= rows
         ours, name = next(iter(rows.values())), case(n, width, grouped)
-        if grouped:
-            aims.append(Aim(f"ms over LanceDB bare, {name}", 1.0, ours["over bare ms"]))
-        aims.append(Aim(f"recall, {name}", 0.99, ours["recall"], at_least=True))
+        recalls.append(ours["recall"])
+        over += [slower] if grouped else []
         if width in P50:
             aims.append(Aim(f"ms, median, {name}", P50[width], ours["p50 ms"]))
+    aims.append(Aim("recall, the least", 0.99, min(recalls), at_least=True))
+    aims.append(Aim("ms over LanceDB bare where there are groups, the most", 1.0, max(over)))
     report(
         f"the {K} best of a table on disk, one question at a time",
         results,

@@ -68,12 +68,14 @@ def _join(clips: list[Path], out: Path) -> None:
 def _photograph_time(page: Page) -> None:
     page.open("#search?text=an+ambulance+siren&for=visual", height=830)
     page.asked(lambda: page.click("#moments"))
-    page.click("#answers .closer-go")
-    page.until(lambda: page.all("#closer-chart .moment"))
-    page.until(lambda: page.js("return document.querySelector('#closer video').readyState >= 2"))
-    page.click("#insync-go")
-    page.until(lambda: "…" not in page.text("#insync-said") and page.text("#insync-said"))
-    page.js("document.querySelector('#closer video').controls = false")
+    page.click("#results .clip-dialog-open")
+    page.until(lambda: page.all("#clip-dialog-chart .moment"))
+    page.until(
+        lambda: page.js("return document.querySelector('#clip-dialog video').readyState >= 2")
+    )
+    page.click("#sync-check")
+    page.until(lambda: "…" not in page.text("#sync-said") and page.text("#sync-said"))
+    page.js("document.querySelector('#clip-dialog video').controls = false")
     _until_drawn(page.until, page.js)
     picture = Image.open(io.BytesIO(page.driver.get_screenshot_as_png())).convert("RGB")
     _keep("time", picture)
@@ -81,19 +83,19 @@ def _photograph_time(page: Page) -> None:
 
 def _photograph(page: Page) -> None:
     _keep("start", _taken(page, "#search", "#starter-list img", height=620))
-    _keep("search", _taken(page, "#search?text=a+bird+in+a+tree&for=visual", "#answers img"))
+    _keep("search", _taken(page, "#search?text=a+bird+in+a+tree&for=visual", "#results img"))
     drums = page.js("return fetch('/api/clips?label=drum').then(r => r.json())")["clips"]
     asked = f"#search?clip={drums[3]['id']}&by=visual&for=audio"
-    _keep("sounds", _taken(page, asked, "#answers .card", dark=True))
-    _keep("map", _taken(page, asked, "#answers .card", then="#map", height=830))
+    _keep("sounds", _taken(page, asked, "#results .card", dark=True))
+    _keep("map", _taken(page, asked, "#results .card", then="#map", height=830))
     page.open("#quality")
     page.click("#measure-go")
     page.until(lambda: page.all(".heat td"), 600)
     _keep("trust", _taken(page, "#quality", ".case img", height=2300))
     phones = [
         _taken(page, "#search", "#starter-list img", width=360, height=720),
-        _taken(page, asked, "#answers .card", width=360, height=720, dark=True),
-        _taken(page, asked, "#answers .card", then="#map", width=360, height=720),
+        _taken(page, asked, "#results .card", width=360, height=720, dark=True),
+        _taken(page, asked, "#results .card", then="#map", width=360, height=720),
     ]
     _keep("phone", _side_by_side(phones))
 

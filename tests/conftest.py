@@ -11,6 +11,7 @@ from _browser import asked_with, browser, page  # noqa: F401 - fixtures
 from _clips import make_clip
 from _folders import ODD, fill
 from _milvus import milvus, own_milvus  # noqa: F401 - fixtures
+from _needs import left_out, mark
 from _received import precious  # noqa: F401 - a fixture
 from _s3 import s3, s3_over_all_tests  # noqa: F401 - fixtures
 from earsight.library.indexing.pipeline import index
@@ -19,6 +20,16 @@ from earsight.library.indexing.pipeline import index
 # a test's own never gets into another process by chance; such work lies in `_work`.
 ROOT = Path(__file__).parents[1]
 sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != ROOT]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Spare the import of files that `-m "not slow"` and its like leave out as a whole."""
+    return left_out(collection_path, config.getoption("markexpr")) or None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by what they use, so that `make test-fast` can leave the slow ones out."""
+    mark(items)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -68,7 +68,7 @@ def test_ranks_and_precision_are_expectations_over_the_orders_of_ties(seed: int)
     own = np.array([0, 3, 5])
     ks = [1, 2, 4, 6]
     precision = metrics.class_figures(distance, relevant, ks).precision
-    ranks = metrics.own_ranks(distance, own)
+    ranks = metrics.paired_ranks(distance, own)
     for row in range(3):
         orders = random_orders(distance[row])
         positions = np.array([np.flatnonzero(order == own[row])[0] + 1 for order in orders])
@@ -83,7 +83,7 @@ def test_ranks_and_precision_are_expectations_over_the_orders_of_ties(seed: int)
 def test_a_rank_that_is_not_shared_is_inverted_exactly() -> None:
     distance = np.arange(1000, dtype=np.int32)[None]
     for own in (0, 2, 999):
-        assert metrics.own_ranks(distance, np.array([own])).reciprocal()[0] == 1 / (own + 1)
+        assert metrics.paired_ranks(distance, np.array([own])).reciprocal()[0] == 1 / (own + 1)
 
 
 @pytest.mark.parametrize(("n_relevant", "n_gallery"), [(0, 4), (1, 1), (1, 5), (2, 5), (5, 5)])

@@ -7,8 +7,7 @@ import pytest
 
 import earsight
 from earsight.errors import InputError, LabelError, NotAvailableError, UnknownPairError
-from earsight.nearest import top
-from earsight.retrieval import GRID
+from earsight.similarity import GRID, top
 
 
 def embeddings(n: int = 80, k: int = 6, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -3,11 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from earsight.extractors._base import FeatureExtractor
-    from earsight.library.catalog.consent import trust_library
+    from earsight.extractors import FeatureExtractor
     from earsight.library.client import Library
-    from earsight.methods._base import JointEmbedding
-    from earsight.methods._files import load_model
+    from earsight.library.embedding.settings import trust_library
+    from earsight.methods import JointEmbedding, load_model
     from earsight.retrieval import evaluate
 
 __version__ = "0.1.0"
@@ -24,13 +23,13 @@ __all__ = [
 _LAZY = {
     "Library": "earsight.library.client",
     "evaluate": "earsight.retrieval",
-    "load_model": "earsight.methods._files",
-    "trust_library": "earsight.library.catalog.consent",
+    "load_model": "earsight.methods",
+    "trust_library": "earsight.library.embedding.settings",
 }
 
 
 def method(name: str, **hyperparameters: Any) -> "JointEmbedding":
-    """Return a learner by its name, such as "cca" or "auto", with its hyper-parameters.
+    """Return a method by its name, such as "cca" or "auto", with its hyper-parameters.
 
     Raises:
         UnknownNameError: No such method; the names are listed.
@@ -68,5 +67,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Name what is public, also what is not imported yet."""
-    return sorted({*globals(), *__all__})
+    """Name what is public."""
+    return sorted(__all__)

@@ -9,7 +9,7 @@ is imported.
 import dataclasses
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -23,15 +23,15 @@ from earsight.errors import InputError, UnknownNameError
 
 
 @cache
-def names(floor: str) -> dict[str, str]:
-    """Return the kinds of one floor ("methods" or "extractors") as name → where to import it."""
-    package = importlib.import_module(f"earsight.{floor}")
+def names(package: str) -> dict[str, str]:
+    """Return the kinds of one package ("methods" or "extractors") as name → where to import it."""
+    path = importlib.import_module(f"earsight.{package}").__path__
     found = {
-        module.name: f"earsight.{floor}.{module.name}"
-        for module in pkgutil.iter_modules(package.__path__)
+        module.name: f"earsight.{package}.{module.name}"
+        for module in pkgutil.iter_modules(path)
         if not module.ispkg and not module.name.startswith("_")
     }
-    for point in entry_points(group=f"earsight.{floor}"):
+    for point in entry_points(group=f"earsight.{package}"):
         found.setdefault(point.name, point.module)
     return dict(sorted(found.items()))
 
@@ -51,15 +51,15 @@ def checking_plugins(check: Callable[[str, str], None]) -> Iterator[None]:
         _check_plugin.reset(token)
 
 
-def load(floor: str, name: str) -> type[Any]:
+def load(package: str, name: str) -> type[Any]:
     """Import and return the class of one kind.
 
     Raises:
         UnknownNameError: No file and no entry point has that name; the names are listed.
     """
-    known = names(floor)
+    known = names(package)
     if not isinstance(name, str) or name not in known:
-        raise UnknownNameError(floor.removesuffix("s"), name, known)
+        raise UnknownNameError(package.removesuffix("s"), name, known)
     if not known[name].startswith("earsight."):
         _check_plugin.get()(name, known[name])
     module = importlib.import_module(known[name])
@@ -79,7 +79,26 @@ def load(floor: str, name: str) -> type[Any]:
     return kind
 
 
-def make(floor: str, name: str, parameters: dict[str, Any]) -> Any:
+def exported(package: str, name: str, others: Mapping[str, str]) -> Any:
+    """Return what `earsight.methods` or `earsight.extractors` exports, importing it now.
+
+    Args:
+        package: "methods" or "extractors".
+        name: The class of a kind, such as "ClusterCCA" in `cluster_cca.py`; or one of `others`.
+        others: What else is exported → the module of the package in which it stands.
+
+    Raises:
+        AttributeError: There is no such name.
+    """
+    if name in others:
+        return getattr(importlib.import_module(f"earsight.{package}.{others[name]}"), name)
+    for kind in names(package) if not name.startswith("_") else ():
+        if kind.replace("_", "") == name.lower() and load(package, kind).__name__ == name:
+            return load(package, kind)
+    raise AttributeError(f"module 'earsight.{package}' has no attribute {name!r}")
+
+
+def make(package: str, name: str, parameters: dict[str, Any]) -> Any:
     """Make one kind with checked hyper-parameters.
 
     Strings are read as the field's type, so that the command line's `soundnet:layer=conv5` and a
@@ -90,7 +109,7 @@ def make(floor: str, name: str, parameters: dict[str, Any]) -> Any:
         UnknownNameError: Unknown kind.
         InputError: Unknown hyper-parameter, or a value that its type refuses.
     """
-    kind = load(floor, name)
+    kind = load(package, name)
     fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
     checked = {}
     for key, value in parameters.items():

@@ -16,8 +16,7 @@ EarsightError                   everything below; the command line prints it and
 ├── EngineError                 a cluster cannot be reached or used, or work on it was lost
 ├── StorageError                an object on S3 cannot be reached, read or written
 └── LibraryError                a library is missing, locked, newer, read-only or out of disk
-    ├── NoRowsError             no clip can be in a feature file
-    └── OvertakenError          another machine was faster
+    └── NoRowsError             no clip can be in a feature file
 """
 
 from collections.abc import Iterable
@@ -103,10 +102,6 @@ class LibraryError(EarsightError):
 
 class NoRowsError(LibraryError):
     """There is no clip, or none that can be in a feature file."""
-
-
-class OvertakenError(LibraryError):
-    """Another machine changed meanwhile what was to be changed, so it was not."""
 
 
 def _again(kind: type[EarsightError], args: tuple[Any, ...], state: dict[str, Any]) -> object:

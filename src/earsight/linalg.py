@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg
 
 from earsight.arrays import FloatArray, IntArray
 
@@ -75,7 +74,7 @@ def cca(
     return CanonicalPair((a * signs, b * signs), np.minimum(rho[:rank], 1.0))  # 1 + 1e-16 is 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Whitener:
     """W (p, r) with Wᵀ(Σ + γI)W = I over the range of Σ, as the factors W = D⁻¹ V L⁻ᵀ.
 
@@ -96,6 +95,8 @@ class Whitener:
 
     def apply(self, matrix: FloatArray) -> FloatArray:
         """Return WᵀM (r, n) for M (p, n)."""
+        from scipy import linalg
+
         kept = matrix if len(self.kept) == len(matrix) else matrix[self.kept]
         scaled = kept / self.scale[:, None]  # (d, n)
         turned = scaled if self.basis is None else self.basis.T @ scaled  # (r, n)
@@ -105,6 +106,8 @@ class Whitener:
 
     def weights(self, directions: FloatArray) -> FloatArray:
         """Return WU (p, k) for U (r, k); columns that do not vary get 0."""
+        from scipy import linalg
+
         solved = linalg.solve_triangular(
             self.factor, directions, lower=True, trans="T", check_finite=False
         )
@@ -129,6 +132,8 @@ def whitener(
         ridge: γ ≥ 0, in the units of Σ.
         eps: Relative precision in which the rows behind Σ were multiplied.
     """
+    from scipy import linalg
+
     p = len(covariance)
     kept = np.flatnonzero(np.diag(covariance) > 0)
     scale = np.sqrt(np.diag(covariance)[kept])  # (d,)
@@ -139,7 +144,7 @@ def whitener(
     diagonal += ridge / scale**2
     factor, floor = _cholesky(correlation)
     if floor >= 10 * tolerance:
-        return Whitener(p, kept, scale, None, factor, floor)
+        return Whitener(n_columns=p, kept=kept, scale=scale, basis=None, factor=factor, floor=floor)
     below = np.tril(correlation, -1)  # LAPACK took what is above
     correlation = below + below.T
     np.fill_diagonal(correlation, variances)
@@ -147,7 +152,7 @@ def whitener(
     basis = vectors[:, values > tolerance]  # (d, r)
     np.fill_diagonal(correlation, variances + ridge / scale**2)
     factor, floor = _cholesky(basis.T @ correlation @ basis)
-    return Whitener(p, kept, scale, basis, factor, floor)
+    return Whitener(n_columns=p, kept=kept, scale=scale, basis=basis, factor=factor, floor=floor)
 
 
 def rescaled(
@@ -171,6 +176,8 @@ def add_square(rows: FloatArray, square: FloatArray, *, keep: bool = True) -> No
             not touched.
         keep: False: write XᵀX over what was there.
     """
+    from scipy import linalg
+
     syrk = linalg.blas.ssyrk if rows.dtype == np.float32 else linalg.blas.dsyrk
     # BLAS reads column by column: both transposes, so the triangle that it calls the upper one.
     syrk(1.0, rows.T, 1.0 if keep else 0.0, square.T, overwrite_c=1)
@@ -225,6 +232,8 @@ def _cholesky(matrix: FloatArray) -> tuple[FloatArray, float]:
     The factor takes the memory of `matrix` on and above its diagonal. 1/‖M⁻¹‖₁ bounds the smallest
     eigenvalue from below, and LAPACK estimates it cheaply.
     """
+    from scipy import linalg
+
     if not len(matrix):
         return matrix, 1.0
     symmetric = np.ascontiguousarray(matrix).T  # the same matrix, in the order that LAPACK reads
@@ -243,6 +252,8 @@ def _svd(
 
     The long side is brought to the short one's length first, and only the vectors wanted go back.
     """
+    from scipy import linalg
+
     if matrix.shape[0] < matrix.shape[1]:
         values, left, right = _svd(matrix.T)
         return values, right, left

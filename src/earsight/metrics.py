@@ -26,7 +26,7 @@ Distances = npt.NDArray[np.int32]
 Relevance = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassFigures:
     """Figures by class of a number of queries.
 
@@ -77,7 +77,12 @@ def class_figures(distance: Distances, relevant: Relevance, ks: Sequence[int]) -
         best = np.maximum.reduceat(precision, cuts.reshape(-1)).reshape(cuts.shape)
         curve[has] = np.maximum.accumulate(best[:, ::-1], axis=1)[:, ::-1]
     at_k = [_hits_at(keys, k) / k for k in ks]
-    return ClassFigures(ap, np.array(at_k).reshape(len(at_k), n).T, curve, n_relevant)
+    return ClassFigures(
+        ap=ap,
+        precision=np.array(at_k).reshape(len(at_k), n).T,
+        curve=curve,
+        n_relevant=n_relevant,
+    )
 
 
 def _precision_at_hits(
@@ -113,12 +118,12 @@ def _hits_at(keys: Distances, k: int) -> FloatVector:
     return hits
 
 
-@dataclass(frozen=True)
-class OwnRanks:
-    """Where each query's own other half stands.
+@dataclass(frozen=True, kw_only=True)
+class PairedRanks:
+    """Where each query's paired item stands.
 
     Attributes:
-        nearer: (n,) items nearer than the own half.
+        nearer: (n,) items nearer than the paired item.
         tied: (n,) items as near as it, itself included.
     """
 
@@ -139,20 +144,20 @@ class OwnRanks:
         )
 
     def recall(self, k: int) -> FloatVector:
-        """Probability that the own half is among the first k, (n,)."""
+        """Probability that the paired item is among the first k, (n,)."""
         return np.clip((k - self.nearer) / self.tied, 0.0, 1.0)
 
 
-def own_ranks(distance: Distances, own: IntVector) -> OwnRanks:
+def paired_ranks(distance: Distances, own: IntVector) -> PairedRanks:
     """Find where item `own[i]` stands in the ranking of query i.
 
-    >>> ranks = own_ranks(np.array([[5, 0, 5, 9]], dtype=np.int32), np.array([2]))
+    >>> ranks = paired_ranks(np.array([[5, 0, 5, 9]], dtype=np.int32), np.array([2]))
     >>> ranks.rank(), ranks.recall(2)
     (array([2.5]), array([0.5]))
     """
     reference = np.take_along_axis(distance, own[:, None], axis=1)
     nearer = np.count_nonzero(distance < reference, axis=1)
-    return OwnRanks(nearer, np.count_nonzero(distance == reference, axis=1))
+    return PairedRanks(nearer=nearer, tied=np.count_nonzero(distance == reference, axis=1))
 
 
 def chance_average_precision(n_relevant: npt.ArrayLike, n_gallery: int) -> FloatVector:
@@ -180,6 +185,7 @@ def paired_bootstrap(
     better: npt.ArrayLike,
     worse: npt.ArrayLike,
     groups: npt.ArrayLike | None = None,
+    *,
     n: int = 10_000,
     seed: int = 0,
 ) -> float:

@@ -1,4 +1,4 @@
-"""Pictures for people: what was asked, and the best answers beside it.
+"""Pictures for people: queries, and the best answers beside them.
 
 Plain arrays come in, a PNG goes out; nothing here knows of libraries or models.
 """
@@ -89,10 +89,11 @@ def contact_sheet(rows: Sequence[tuple[Tile, Sequence[Tile]]], out: Path, title:
         y = top + number * step
         if number:
             ink.line([(EDGE, y - GAP // 2), (width - EDGE, y - GAP // 2)], LINE, 1)
-        _query(sheet, ink, query, answers, y)
+        _query(sheet, ink, query, answers, y=y)
         for rank, answer in enumerate(answers):
             x = EDGE + QUERY[0] + ARROW + rank * (TILE[0] + GAP)
-            _answer(sheet, ink, answer, rank + 1, answer.label == query.label, x, y)
+            right = answer.label == query.label
+            _answer(sheet, ink, answer, rank=rank + 1, right=right, x=x, y=y)
     _save(sheet, out)
 
 
@@ -174,7 +175,7 @@ def _picture(tile: Tile, size: tuple[int, int]) -> "Image.Image":
 
 
 def _paste(
-    sheet: "Image.Image", picture: "Image.Image", x: int, y: int, frame: Color, thick: int
+    sheet: "Image.Image", picture: "Image.Image", x: int, y: int, *, frame: Color, thick: int
 ) -> None:
     """Put a picture on the sheet with round corners and a frame around it."""
     from PIL import Image, ImageDraw
@@ -189,9 +190,14 @@ def _paste(
 
 
 def _query(
-    sheet: "Image.Image", ink: "ImageDraw.ImageDraw", query: Tile, answers: Sequence[Tile], y: int
+    sheet: "Image.Image",
+    ink: "ImageDraw.ImageDraw",
+    query: Tile,
+    answers: Sequence[Tile],
+    *,
+    y: int,
 ) -> None:
-    _paste(sheet, _picture(query, QUERY), EDGE, y, INK, 2)
+    _paste(sheet, _picture(query, QUERY), EDGE, y, frame=INK, thick=2)
     baseline = y + QUERY[1] + 6
     name = _fit(ink, query.label, _font(17), QUERY[0] - 70)
     ink.text((EDGE + 2, baseline), name, INK, _font(17))
@@ -210,13 +216,15 @@ def _answer(
     sheet: "Image.Image",
     ink: "ImageDraw.ImageDraw",
     tile: Tile,
+    *,
     rank: int,
     right: bool,
     x: int,
     y: int,
 ) -> None:
     y += (QUERY[1] - TILE[1]) // 2
-    _paste(sheet, _picture(tile, TILE), x, y, RIGHT if right else LINE, 4 if right else 1)
+    frame, thick = (RIGHT, 4) if right else (LINE, 1)
+    _paste(sheet, _picture(tile, TILE), x, y, frame=frame, thick=thick)
     ink.rounded_rectangle([x + 7, y + 7, x + 29, y + 29], 11, RIGHT if right else (74, 77, 86))
     ink.text((x + 18, y + 18), str(rank), CARD, _font(14), anchor="mm")
     baseline = y + TILE[1] + 8

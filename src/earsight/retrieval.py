@@ -1,6 +1,5 @@
-"""Similarity, and `evaluate`: how well one modality finds another."""
+"""`evaluate`: how well one modality finds another."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
@@ -20,63 +19,14 @@ from earsight.arrays import (
 from earsight.errors import InputError, NotAvailableError, UnknownPairError
 from earsight.metrics import (
     ClassFigures,
-    Distances,
-    OwnRanks,
+    PairedRanks,
     chance_average_precision,
     class_figures,
-    own_ranks,
+    paired_ranks,
 )
+from earsight.similarity import distance_blocks, to_unit
 
-_Figures = TypeVar("_Figures", ClassFigures, OwnRanks)
-
-GRID = 2.0**20  # similarities are whole multiples of 1/GRID
-_FAR = 400  # exponents up to this have squares, and sums of them, within the range of float64
-_BLOCK = 1 << 17  # similarities held at a time: they stay in the cache from product to score
-_CACHED = 1 << 16  # numbers brought to unit length at a time, 512 KiB
-
-
-def distance_blocks(queries: FloatArray, items: FloatArray) -> Iterator[tuple[slice, Distances]]:
-    """Yield −2²⁰ times the cosine similarities, as whole numbers, some queries at a time.
-
-    Rows are of unit length in float64 (or zero, which gives 0 with everything). A matrix product
-    gives last bits that depend on where a vector stands; what lies within that error of a
-    rounding border is summed again exactly, so that the numbers depend on the two vectors alone.
-    """
-    step = max(1, _BLOCK // len(items))
-    border = near_border(queries.shape[1])
-    for start in range(0, len(queries), step):
-        rows = slice(start, min(start + step, len(queries)))
-        scaled = queries[rows] @ items.T  # (rows, gallery)
-        scaled *= -GRID
-        rounded = np.rint(scaled)
-        distance = rounded.astype(np.int32)
-        scaled -= rounded
-        doubtful = np.abs(scaled, out=scaled) > border
-        for i, j in np.argwhere(doubtful) if doubtful.any() else ():
-            distance[i, j] = round(-GRID * math.fsum(queries[start + i] * items[j]))
-        yield rows, distance
-
-
-def near_border(width: int) -> float:
-    """Return how far from a whole number 2²⁰ times a cosine may lie and be rounded as it is."""
-    return 0.5 - GRID * 2 * (width + 2) * float(np.finfo(np.float64).eps)
-
-
-def to_unit(x: FloatArray) -> FloatArray:
-    """Return rows of length 1 in float64, whatever their length was; zeros stay zeros."""
-    rows: FloatArray = np.empty(x.shape)
-    few = max(1, _CACHED // rows.shape[1])
-    for start in range(0, len(rows), few):  # in the processor's cache from first to last
-        part = rows[start : start + few]
-        part[...] = x[start : start + few]
-        _, exponent = np.frexp(np.maximum(part.max(axis=1), -part.min(axis=1)))
-        if np.abs(exponent).max() > _FAR:
-            # A power of two brings each row near 1: its squares neither overflow nor vanish.
-            np.ldexp(part, -exponent[:, None], out=part)
-        norm = np.linalg.norm(part, axis=1, keepdims=True)
-        norm[norm == 0] = 1.0
-        part /= norm
-    return rows
+_Figures = TypeVar("_Figures", ClassFigures, PairedRanks)
 
 
 class AtK(Mapping[int, float]):
@@ -108,11 +58,11 @@ class AtK(Mapping[int, float]):
         return repr(self._values)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Direction:
     """How well one modality finds another.
 
-    Figures by class need labels, figures by the query's own other half need paired rows; reading
+    Figures by class need labels, figures by the query's paired item need paired rows; reading
     one whose input was not given raises NotAvailableError. Conventions are those of `metrics`.
 
     Attributes:
@@ -125,7 +75,7 @@ class Direction:
     ks: tuple[int, ...]
     _query_labels: Labels | None
     _by_class: ClassFigures | None
-    _own: OwnRanks | None
+    _own: PairedRanks | None
 
     def __repr__(self) -> str:
         return f"Direction({self._told()})"
@@ -177,42 +127,42 @@ class Direction:
 
     @property
     def recall(self) -> AtK:
-        """recall[k]: share of queries whose own other half is among the first k."""
-        own = self._own_ranks("recall")
+        """recall[k]: share of queries whose paired item is among the first k."""
+        own = self._paired_ranks("recall")
         return self._at_k("recall", [float(own.recall(k).mean()) for k in self._allowed_ks()])
 
     @property
     def recall_chance(self) -> AtK:
         """recall_chance[k]: what random rankings of this gallery would reach, k/N."""
-        self._own_ranks("recall_chance")
+        self._paired_ranks("recall_chance")
         return self._at_k("recall_chance", [k / self.n_gallery for k in self._allowed_ks()])
 
     @property
     def reciprocal_ranks(self) -> FloatArray:
-        """1/rank of each query's own other half, (n_queries,)."""
-        return self._own_ranks("reciprocal_ranks").reciprocal()
+        """1/rank of each query's paired item, (n_queries,)."""
+        return self._paired_ranks("reciprocal_ranks").reciprocal()
 
     @property
     def mrr(self) -> float:
-        """Mean reciprocal rank of the own other half."""
-        return float(self._own_ranks("mrr").reciprocal().mean())
+        """Mean reciprocal rank of the paired item."""
+        return float(self._paired_ranks("mrr").reciprocal().mean())
 
     @property
     def ranks(self) -> FloatArray:
-        """Rank of each query's own other half, (n_queries,), best 1; ties get their mean rank."""
-        return self._own_ranks("ranks").rank()
+        """Rank of each query's paired item, (n_queries,), best 1; ties get their mean rank."""
+        return self._paired_ranks("ranks").rank()
 
     @property
     def median_rank(self) -> float:
-        """Median rank of the own other half, best 1."""
-        return float(np.median(self._own_ranks("median_rank").rank()))
+        """Median rank of the paired item, best 1."""
+        return float(np.median(self._paired_ranks("median_rank").rank()))
 
     def _class_figures(self, what: str) -> ClassFigures:
         if self._by_class is None:
             raise NotAvailableError(f"`{what}` needs labels; `evaluate` was given none.")
         return self._by_class
 
-    def _own_ranks(self, what: str) -> OwnRanks:
+    def _paired_ranks(self, what: str) -> PairedRanks:
         if self._own is None:
             raise NotAvailableError(
                 f"`{what}` needs paired rows; `evaluate` was given `labels` as a mapping, which "
@@ -263,7 +213,7 @@ def evaluate(
 ) -> Evaluation:
     """Rank every modality by every other, and score the rankings.
 
-    Query: each row of one modality; gallery: all rows of another, the query's own other half
+    Query: each row of one modality; gallery: all rows of another, the query's paired item
     included; ranked by cosine similarity in float64, rounded to multiples of 2⁻²⁰, so that equal
     vectors tie; relevant: same class. Memory: blocks of queries, never the whole matrix.
 
@@ -311,7 +261,7 @@ def evaluate(
     directions = {}
     for query, gallery in permutations(views, 2):
         pair = None if classes is None else (classes[query], classes[gallery])
-        directions[query, gallery] = _rank(units[query], units[gallery], pair, paired, ks)
+        directions[query, gallery] = _rank(units[query], units[gallery], pair, paired=paired, ks=ks)
     return Evaluation(directions)
 
 
@@ -319,19 +269,20 @@ def _rank(
     queries: FloatArray,
     items: FloatArray,
     labels: tuple[Labels, Labels] | None,
+    *,
     paired: bool,
     ks: tuple[int, ...],
 ) -> Direction:
     """Score every figure of one direction in one pass over its similarities."""
     allowed = [k for k in ks if k <= len(items)]
     by_class: list[ClassFigures] = []
-    own: list[OwnRanks] = []
+    own: list[PairedRanks] = []
     if labels is not None:
         _, codes = np.unique(np.concatenate(labels), return_inverse=True)
         of_queries, of_items = np.split(codes, [len(queries)])
     for rows, distance in distance_blocks(queries, items):
         if paired:
-            own.append(own_ranks(distance, np.arange(rows.start, rows.stop)))
+            own.append(paired_ranks(distance, np.arange(rows.start, rows.stop)))
         if labels is not None:
             relevant = of_queries[rows, None] == of_items
             by_class.append(class_figures(distance, relevant, allowed))
@@ -341,7 +292,7 @@ def _rank(
         ks=ks,
         _query_labels=None if labels is None else labels[0],
         _by_class=_joined(ClassFigures, by_class),
-        _own=_joined(OwnRanks, own),
+        _own=_joined(PairedRanks, own),
     )
 
 
@@ -349,5 +300,5 @@ def _joined(kind: type[_Figures], parts: list[_Figures]) -> _Figures | None:
     """Put the figures of consecutive queries together; None where there are none."""
     if not parts:
         return None
-    columns = zip(*(vars(part).values() for part in parts), strict=True)
-    return kind(*map(np.concatenate, columns))
+    names = vars(parts[0])
+    return kind(**{name: np.concatenate([vars(part)[name] for part in parts]) for name in names})

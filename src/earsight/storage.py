@@ -13,9 +13,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from earsight.errors import InputError, StorageError
+from earsight.untrusted import check_memory
 
 _SCHEME = "s3://"
 _CONNECT, _REQUEST = 5, 60  # seconds; a server that is not there is told within a few
@@ -78,8 +80,10 @@ class Remote:
             StorageError: From this and every other method: nothing listens, no such bucket, access
                 is refused, or the object is not there.
         """
+        from pyarrow.fs import FileType
+
         with self._guard("reached") as files:
-            if not _exists(files.get_file_info(self.bucket)):
+            if files.get_file_info(self.bucket).type == FileType.NotFound:
                 raise StorageError(_no_bucket(self.bucket))
 
     def info(self) -> Info | None:
@@ -106,7 +110,7 @@ class Remote:
         """Write the object to a local file."""
         with self._guard("read") as files:
             source = files.open_input_stream(self._path)
-        # Apart, so that a full disk here is not taken for trouble over there.
+        # IsolatedWorker, so that a full disk here is not taken for trouble over there.
         with source, to.open("wb") as file:
             while True:
                 with self._guard("read"):
@@ -124,19 +128,33 @@ class Remote:
         from pyarrow.fs import LocalFileSystem, copy_files
 
         with self._guard("written") as files:
-            copy_files(
-                str(path),
-                self._path,
-                LocalFileSystem(),
-                files,
-                chunk_size=_BLOCK,
-                use_threads=False,
-            )
+            how = {"chunk_size": _BLOCK, "use_threads": False}
+            copy_files(str(path), self._path, LocalFileSystem(), files, **how)
 
-    def mark(self) -> None:
-        """Make an empty object."""
-        with self._guard("written") as files, files.open_output_stream(self._path):
-            pass
+    def tag(self) -> str | None:
+        """Return the entity tag, which differs between any two contents; None for no object."""
+        with self._guard("reached") as files:
+            try:
+                found = files.open_input_stream(self._path).metadata()
+            except FileNotFoundError:
+                return None
+        return str(found["ETag"], "ascii")
+
+    def read(self) -> bytes:
+        """Return what the object holds.
+
+        Raises:
+            InputError: It is larger than `untrusted.memory_limit` allows.
+        """
+        with self._guard("read") as files, files.open_input_file(self._path) as source:
+            check_memory(f"The file {self}", source.size())
+            return bytes(source.read())
+
+    def write(self, data: bytes) -> None:
+        """Let the object hold `data`, once all of it is there."""
+        with TemporaryDirectory(prefix="earsight-") as folder:
+            (Path(folder) / "file").write_bytes(data)
+            self.upload(Path(folder) / "file")
 
     def delete(self) -> None:
         """Remove the object; nothing happens where there is none."""
@@ -248,15 +266,20 @@ class Ranged(io.RawIOBase):
         return found
 
 
-Place = Path | Remote
+Location = Path | Remote
 
 
-def place(text: str) -> Place:
-    """Return where a name of the command line points: an s3:// address, or else a local path.
+def parse_location(place: str | Location) -> Location:
+    """Return what a name means: an address on S3, or a local path.
 
-    >>> place("s3://bucket/clips"), place("my-clips").name
+    >>> parse_location("s3://bucket/clips"), parse_location("my-clips").name
     (Remote(bucket='bucket', key='clips'), 'my-clips')
     """
+    if isinstance(place, Remote):
+        return place
+    text = str(place)
+    if isinstance(place, Path) and text.startswith("s3:/"):  # pathlib makes one slash of two
+        text = text.replace("s3:/", _SCHEME, 1)
     return Remote.parse(text) if text.startswith(_SCHEME) else Path(text)
 
 
@@ -294,12 +317,6 @@ def _files(server: str, region: str, *_: str | None) -> Any:
     )
 
 
-def _exists(found: Any) -> bool:
-    from pyarrow.fs import FileType
-
-    return bool(found.type != FileType.NotFound)
-
-
 def _info(found: Any) -> Info:
     return Info(int(found.size), int(found.mtime_ns))
 
@@ -326,13 +343,7 @@ def _advice(remote: Remote, error: OSError) -> str:
 
 
 _REFUSALS = (
-    "ACCESS_DENIED",
-    "INVALID_ACCESS_KEY_ID",
-    "INVALID_CLIENT_TOKEN_ID",
-    "INVALID_SIGNATURE",
-    "SIGNATURE_DOES_NOT_MATCH",
-    "MISSING_AUTHENTICATION_TOKEN",
-    "UNRECOGNIZED_CLIENT",
-    "HTTP status 403",
-    "HTTP status 401",
+    *("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "INVALID_CLIENT_TOKEN_ID", "INVALID_SIGNATURE"),
+    *("SIGNATURE_DOES_NOT_MATCH", "MISSING_AUTHENTICATION_TOKEN", "UNRECOGNIZED_CLIENT"),
+    *("HTTP status 403", "HTTP status 401"),
 )

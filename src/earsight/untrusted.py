@@ -4,6 +4,7 @@ A library, a model or a feature file may be a received one. What reads one says 
 """
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -167,3 +168,13 @@ def check_memory(what: str, asked: int) -> None:
 
 def _next_size(asked: int) -> str:
     return f"{-(-asked // (1 << 30))}GiB"
+
+
+def content_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, as hex.
+
+    Raises:
+        OSError: It cannot be read, or is a pipe or a device, which might have no end.
+    """
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -45,7 +45,7 @@ def test_help_tells_codes_and_variables() -> None:
     words = " ".join(earsight("--help").stdout.split())
     for code in ("0 fine", "1 error", "2 usage", "3 finished but some", "130 interrupted"):
         assert code in words
-    for variable in ("HOME", "WEIGHTS", "THREADS", "MILVUS_TOKEN", "MACHINE", "RANK_TIMEOUT"):
+    for variable in ("HOME", "WEIGHTS", "THREADS", "MILVUS_TOKEN", "RANK_TIMEOUT"):
         assert f"EARSIGHT_{variable}," in words
 
 

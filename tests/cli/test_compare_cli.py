@@ -13,17 +13,18 @@ import pytest
 from PIL import Image
 
 from _clips import make_clip
+from earsight.cli.compare import compare as command
 from earsight.datasets import synthetic
 from earsight.datasets.ave import FILES as AVE_FILES
 from earsight.errors import FeatureFileError, InputError
-from earsight.experiments import plots, reproduce, runs
-from earsight.experiments.compare import Wishes, compare
+from earsight.experiments import plots, provenance, reproduce, results, runs
+from earsight.experiments.compare import Options, compare
 from earsight.experiments.official import read_looks
 from earsight.experiments.protocol import Protocol
 from earsight.features import PairedFeatures, write_features
 from earsight.library.embedding.training_rows import paired_features
 from earsight.library.indexing.pipeline import index
-from earsight.methods._deep import trainer
+from earsight.methods._deep import network
 
 WIKIPEDIA = Path(__file__).parents[3] / "shared" / "data" / "wikipedia"
 QUICK = Protocol(folds=2, seeds=1)
@@ -47,12 +48,10 @@ def feature_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_comparison_with_all_its_files(feature_file: Path, tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("Mine.\n<!-- ours cross-validation -->\n<!-- /ours cross-validation -->\n")
     done = earsight(
         *("compare", feature_file, "--methods", "cca:n_components=3,ridge=0.1,cluster_cca"),
         *("--folds", 3, "--seeds", 2, "--json", "out.json", "--per-query", "q.csv"),
-        *("--trec", "trec", "--plot", "plots", "--sizes", "2,3", "--markdown", page),
+        *("--trec", "trec", "--plot", "plots", "--sizes", "2,3"),
         where=tmp_path,
     )
     text, told = done.stdout.decode(), done.stderr.decode()
@@ -63,11 +62,29 @@ def test_a_comparison_with_all_its_files(feature_file: Path, tmp_path: Path) -> 
         "cca:n_components=3,ridge=0.1",
         "cluster_cca",
     }
-    assert page.read_text().startswith("Mine.\n") and "| cluster_cca |" in page.read_text()
     made = {path.name for path in tmp_path.rglob("*") if path.is_file()}
     assert {"q.csv", "audio-visual.qrels", "cluster_cca.visual-audio.run"} <= made
     assert {"precision-recall.png", "map-by-size.png"} <= made
     assert not (tmp_path / "earsight-official-test.log").exists()
+
+
+def test_a_table_goes_into_a_page_unless_the_code_was_changed(
+    feature_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "page.md"
+    empty = "Mine.\n<!-- ours cross-validation -->\n<!-- /ours cross-validation -->\n"
+    page.write_text(empty)
+    monkeypatch.chdir(tmp_path)
+    how = {"methods": "cluster_cca", "folds": 2, "seeds": 1, "markdown": page}
+    for module in (provenance, results):
+        monkeypatch.setattr(module, "commit", lambda: "0123456789ab-dirty")
+    with pytest.raises(InputError, match="must come from a commit"):
+        command(str(feature_file), **how)
+    assert page.read_text() == empty
+    for module in (provenance, results):
+        monkeypatch.setattr(module, "commit", lambda: "0123456789ab")
+    command(str(feature_file), **how)
+    assert page.read_text().startswith("Mine.\n") and "| cluster_cca |" in page.read_text()
 
 
 @pytest.mark.parametrize("ending", ["npz", "h5"])
@@ -190,7 +207,7 @@ def test_pictures_are_drawn(tmp_path: Path, kind: str) -> None:
         "many classes": drawn(200, classes=25),
         "no labels": PairedFeatures(drawn().views),
     }[kind]
-    found = compare(data, ["cca", "cca:ridge=1"], QUICK, wishes=Wishes(sizes=(2, 4, 40)))
+    found = compare(data, ["cca", "cca:ridge=1"], QUICK, options=Options(sizes=(2, 4, 40)))
     files = plots.plot(tmp_path / "deep" / "plots", found, data, QUICK)
     expected = {"precision-recall.png", "map-by-size.png", f"space-{found.ranked()[0].method}.png"}
     expected = {name.replace(":", "_").replace("=", "-") for name in expected}
@@ -251,8 +268,8 @@ def test_table_2_from_the_authors_file_and_from_ave(tmp_path: Path) -> None:
     vegas_file(tmp_path / "vegas_feature.h5")
     ave_files(tmp_path)
     log = tmp_path / "log"
-    wishes = Wishes(log=log, json=tmp_path / "json")
-    lines, missing = reproduce.reproduce("table2", tmp_path, seeds=2, wishes=wishes)
+    options = Options(log=log, json=tmp_path / "json")
+    lines, missing = reproduce.reproduce("table2", tmp_path, seeds=2, options=options)
     assert missing == []
     assert [(line.data, line.result.method) for line in lines] == [
         ("VEGAS", "cca"),
@@ -266,7 +283,7 @@ def test_table_2_from_the_authors_file_and_from_ave(tmp_path: Path) -> None:
     assert lines[2].result.directions["audio->visual"]["queries"] == 15
     assert "15 rows, learned from the other 45" in lines[2].protocol
     assert [look["data"] for look in read_looks(log)] == ["vegas"] * 2 + ["ave"] * 2
-    assert {path.name for path in wishes.json.glob("*.json")} == {  # type: ignore[union-attr]
+    assert {path.name for path in options.json.glob("*.json")} == {  # type: ignore[union-attr]
         "vegas_vggish_inception.json",
         "ave_vggish_vgg19.json",
     }
@@ -278,7 +295,7 @@ def test_table_1_by_features(tmp_path: Path) -> None:
         x = synthetic(n=90, dims=(dim, dim), classes=4)
         view = {"audio": x.views["audio"]} if name != "inception" else {"it": x.views["visual"]}
         write_features(tmp_path / f"{name}.npz", PairedFeatures(view, labels=x.labels))
-    lines, missing = reproduce.reproduce("table1", tmp_path, wishes=Wishes(log=tmp_path / "log"))
+    lines, missing = reproduce.reproduce("table1", tmp_path, options=Options(log=tmp_path / "log"))
     assert [line.features for line in lines] == ["soundnet / inception", "vggish / inception"]
     assert [line.published for line in lines] == [(0.4982, 0.4863), (0.7034, 0.6927)]
     assert "5 folds of 90 rows" in lines[0].protocol and not (tmp_path / "log").exists()
@@ -309,7 +326,7 @@ def test_the_papers_own_methods_on_a_small_set(tmp_path: Path) -> None:
 
 def test_a_fit_is_timed_without_the_start_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
-    monkeypatch.setattr(trainer, "start", lambda: done.append("torch"))
+    monkeypatch.setattr(network, "warm_up", lambda: done.append("torch"))
     clock = SimpleNamespace(perf_counter=lambda: float(bool(done.append("clock"))))
     monkeypatch.setattr(runs, "time", clock)
     data = synthetic(n=60, dims=(8, 9), classes=3)

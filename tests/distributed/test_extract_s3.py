@@ -7,19 +7,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_partition import QUICK, here, same
 
 from _clips import make_clip
-from _folders import fill
+from _extracting import QUICK, here
+from _folders import fill, same
 from _s3 import REFUSING, Server, s3_server
 from earsight import engine
 from earsight.errors import FeatureFileError, InputError, StorageError
-from earsight.extraction import remote_output
 from earsight.extraction.extract import Extraction, extract
+from earsight.extraction.remote_output import RemoteWorkingCopy
 from earsight.extraction.sharding import Part, join
 from earsight.extraction.sources import Below
 from earsight.features import read_features
-from earsight.storage import Remote, place
+from earsight.storage import Remote, parse_location
 
 NAMES = ["red/a.mp4", "red/b.mp4", "blue/c.mp4", "blue/d.mp4"]
 CLIPS = Remote("clips", "mine")
@@ -161,15 +161,15 @@ def test_a_file_that_another_run_wrote_meanwhile_stays(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     put(folder)
-    real = remote_output.Workplace.send
+    real = RemoteWorkingCopy.send
 
-    def late(self: remote_output.Workplace, *, changed: bool) -> bool:
+    def late(self: RemoteWorkingCopy) -> None:
         (tmp_path / "another").write_bytes(b"another's")
         OUTPUT.upload(tmp_path / "another")
-        return real(self, changed=changed)
+        real(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(remote_output.Workplace, "send", late)
+        patch.setattr(RemoteWorkingCopy, "send", late)
         with pytest.raises(StorageError, match=r"by another run meanwhile.*left as it is"):
             run(CLIPS, OUTPUT)
     assert got(OUTPUT, tmp_path).read_bytes() == b"another's"
@@ -186,51 +186,22 @@ def test_what_was_read_for_a_file_that_could_not_be_sent_is_not_read_again(
 ) -> None:
     """Another machine, which saw fewer clips, was faster."""
     put(folder)
-    real = remote_output.Workplace.send
+    real = RemoteWorkingCopy.send
 
-    def late(self: remote_output.Workplace, *, changed: bool) -> bool:
+    def late(self: RemoteWorkingCopy) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(remote_output.Workplace, "send", real)
+            patch.setattr(RemoteWorkingCopy, "send", real)
             patch.setenv("EARSIGHT_HOME", str(tmp_path / "another home"))
             extract(CLIPS, OUTPUT, QUICK, exclude=["blue"])
-        return real(self, changed=changed)
+        real(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(remote_output.Workplace, "send", late)
+        patch.setattr(RemoteWorkingCopy, "send", late)
         with pytest.raises(StorageError, match=r"nothing is read twice"):
             run(CLIPS, OUTPUT)
     report = run(CLIPS, OUTPUT)
     assert (report.n_read, report.n_rows, report.written) == (0, 5, True)
     assert list((tmp_path / "home" / "s3").iterdir()) == []
-
-
-def test_of_two_that_send_at_once_the_last_stays_and_what_it_lacks_is_read(
-    folder: Path,
-    s3: Server,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """One that saw fewer clips has asked whether the file is as it was; another sends all of them.
-
-    Nothing but time is lost.
-    """
-    put(folder)
-    real = Remote.upload
-
-    def late(self: Remote, path: Path) -> None:
-        with monkeypatch.context() as patch:
-            patch.setattr(Remote, "upload", real)
-            patch.setenv("EARSIGHT_HOME", str(tmp_path / "another home"))
-            assert run(CLIPS, OUTPUT).n_rows == 5
-        real(self, path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Remote, "upload", late)
-        assert extract(CLIPS, OUTPUT, QUICK, exclude=["blue"]).n_rows == 2
-    assert len(read_features(got(OUTPUT, tmp_path)).views["audio"]) == 2
-    report = run(CLIPS, OUTPUT)
-    assert (report.n_read, report.n_rows, report.written) == (2, 5, True)
-    assert len(arrays(got(OUTPUT, tmp_path))["ids"]) == 5
 
 
 def test_a_clip_that_is_gone_when_it_is_read(
@@ -264,7 +235,7 @@ def test_what_is_wrong_with_an_address_is_told_before_anything_is_read(
     with pytest.raises(FeatureFileError, match=r"\.h5"):
         run(folder, Remote("clips", "f.parquet"))
     with pytest.raises(InputError, match="s3://bucket/key; got 's3:///x'"):
-        place("s3:///x")
+        parse_location("s3:///x")
 
 
 def test_nothing_listens_and_nobody_is_known(

@@ -8,22 +8,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lancedb.db import LanceDBConnection
 
 import earsight
+from _day import Day
 from _far import LIBRARY, answering, believed, opened, quick, sounds  # noqa: F401 - fixtures
 from _folders import QUICK, fill, nothing_to_read
 from _server import serving
 from earsight import engine
 from earsight.cli import app
 from earsight.errors import InputError, LibraryError
-from earsight.library.catalog.location import FOLDER
-from earsight.library.catalog.s3 import SharedStore
-from earsight.library.indexing.forget import forget, forgotten, take_back
+from earsight.library.catalog.trust import NotTrustedError
+from earsight.library.indexing.forget import forget_clips, list_forgotten, undo_forget
 from earsight.library.indexing.pipeline import index
 from earsight.library.reports.doctor import check_library
 from earsight.library.reports.evaluate import evaluate_library
-from earsight.library.reports.export import export
-from earsight.library.reports.status import status
+from earsight.library.reports.export import export_library
+from earsight.library.reports.status import library_status
 from earsight.library.search.searcher import search
 from earsight.storage import Remote
 
@@ -49,12 +50,11 @@ def test_answers_are_those_of_a_library_on_a_disk(tmp_path: Path) -> None:
                 (r.score, r.path, r.label, r.start, r.end) for r in two
             ]
         assert there.labels() == {"blue": 2, "red": 2}
-        assert repr(there).startswith(f"Library({LIBRARY!r}, 4 clips, ")
+        assert repr(there).startswith(f"Library({str(folder)!r}, 4 clips, ")
         assert len({clip.id for clip in there.clips()}) == 4
         assert [clip.text is not None for clip in there.clips()] == [False, False, True, False]
         points = [library.embeddings("audio") for library in (near, there)]
         assert sorted(map(bytes, points[0].vectors)) == sorted(map(bytes, points[1].vectors))
-    assert not (folder / FOLDER / "vectors" / "state").exists()
     assert evaluate_library(LIBRARY) == evaluate_library(folder)
 
 
@@ -63,11 +63,11 @@ def test_a_second_run_reads_nothing_and_writes_nothing(
 ) -> None:
     folder = sounds(tmp_path / "clips", 300, 400)
     index(folder, library=LIBRARY, **QUICK)
-    version = opened().version
+    before = (Remote.parse(LIBRARY) / "library.db").info()
     monkeypatch.setattr(engine, "run", nothing_to_read)
     report = index(folder, library=LIBRARY)  # by the settings of the first
     assert not report.rebuilt and report.changes.unchanged == 2
-    assert opened().version == version
+    assert (Remote.parse(LIBRARY) / "library.db").info() == before
 
 
 def test_what_changes_in_the_folder_changes_in_the_library(tmp_path: Path) -> None:
@@ -85,103 +85,62 @@ def test_what_changes_in_the_folder_changes_in_the_library(tmp_path: Path) -> No
     assert kept[b"moved.wav"] == number[b"300.wav"]
 
 
-def test_two_folders_with_clips_of_one_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, two = sounds(tmp_path / "one", 300, 400), sounds(tmp_path / "two", 400)
-    (two / "400.wav").rename(two / "300.wav")
-    index(one, library=LIBRARY, **QUICK)
-    monkeypatch.setenv("EARSIGHT_MACHINE", "another")
-    monkeypatch.setattr(engine, "run", nothing_to_read)
-    report = index(two, library=LIBRARY)  # its one content is known: nothing is decoded
-    assert report.n_clips == 1 and report.changes.added == 1
-    found = status(LIBRARY)
-    assert sorted(found.folders.values()) == [1, 2] and found.n_contents == 2
-    assert f"another:{two}" in found.folders
-    # What a folder lacks is no business of the other.
-    monkeypatch.delenv("EARSIGHT_MACHINE")
-    (one / "400.wav").unlink()
-    index(one, library=LIBRARY)
-    files = {str(opened().file_of(clip)) for clip in opened().everything()}
-    assert files == {f"{one}/300.wav", f"another:{two}/300.wav"}
-    assert believed() == answering() == {"300.wav"}
-
-
-def test_two_names_with_one_path_and_one_cache_are_two_machines(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As containers are that mount their own clips at one path, and share their weights."""
-    folder = sounds(tmp_path / "clips", 300)
-    monkeypatch.setenv("EARSIGHT_MACHINE", "one")
-    index(folder, library=LIBRARY, **QUICK)
-    shutil.rmtree(folder)
-    sounds(folder, 400, 500)
-    monkeypatch.setenv("EARSIGHT_MACHINE", "two")
-    index(folder, library=LIBRARY)
-    assert status(LIBRARY).folders == {f"one:{folder}": 1, f"two:{folder}": 2}
-    monkeypatch.setenv("EARSIGHT_MACHINE", "one")  # again, where its clips are gone
-    with pytest.raises(LibraryError):
-        index(tmp_path / "nothing", library=LIBRARY)
-    assert len(status(LIBRARY).folders) == 2
-
-
-def test_clips_of_another_machine_are_named_and_not_opened(
+def test_a_machine_that_does_not_know_the_clips_names_them_and_opens_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = clips(tmp_path / "clips")
     index(folder, library=LIBRARY, **QUICK)
-    another = tmp_path / "another home"
-    another.mkdir()
-    for one in (tmp_path / "home").iterdir():
-        if one.is_symlink():  # weights are there as well
-            (another / one.name).symlink_to(one.resolve())
-    monkeypatch.setenv("EARSIGHT_HOME", str(another))
+    with earsight.Library(LIBRARY) as here:
+        assert here.name == "clips" and here.clips()[0].root == folder
+    monkeypatch.setenv("EARSIGHT_CONFIG", str(tmp_path / "another user"))
     with earsight.Library(LIBRARY) as library, serving(LIBRARY) as page:  # type: ignore[arg-type]
         answer = library.search(clip=library.clips()[0].id)
         assert len(answer) == 3
         for one in answer:
             assert one.clip is not None and one.clip.root is None
-            machine, _, path = one.path.partition(":")
-            assert machine and Path(path).is_relative_to(folder)
+            assert one.path == f"library:/{one.clip.path}"
         reply = page.get(f"/api/clips/{answer.results[0].id}/media")
         assert reply.status == 404 and "does not know where" in reply.error
         info = page.get("/api/library").json
         assert info["n_clips"] == 4 and info["name"] == "library"
-    found = status(LIBRARY)
-    assert found.pending is not None and found.pending.nothing
-    assert found.index_command == f"earsight index CLIPS --library {LIBRARY}"
-    odd = SharedStore(Remote("clips", "my $library"), Path("/my clips"))
-    assert odd.index_command == "earsight index '/my clips' --library 's3://clips/my $library'"
+    assert library_status(LIBRARY).index_command == f"earsight index CLIPS --library {LIBRARY}"
+    other = sounds(tmp_path / "other", 300)
+    with pytest.raises(NotTrustedError, match="take these clips for those that it was made of"):
+        index(other, library=LIBRARY)
+    assert believed() == {"a.mp4", "b.mp4", "c.mp4", "copy.mp4"}
 
 
-@pytest.mark.long
-def test_forgetting_reaches_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one, two = sounds(tmp_path / "one", 300, 400), sounds(tmp_path / "two", 300, 500)
-    index(one, library=LIBRARY, **QUICK)
-    index(two, library=LIBRARY, **QUICK)
-    monkeypatch.chdir(one)
-    done = forget(LIBRARY, ["300.wav"])
-    assert len(done.paths) == 2 and done.copies == 1 and done.n_clips == 2
-    assert believed() == {"400.wav", "500.wav"}
-    for folder in (one, two):
-        assert index(folder, library=LIBRARY).forgotten == 1
-    assert answering() == {"400.wav", "500.wav"}
+def test_forgetting_and_taking_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = sounds(tmp_path / "clips", 300, 400)
+    index(folder, library=LIBRARY, **QUICK)
+    monkeypatch.chdir(folder)
+    assert forget_clips(LIBRARY, ["300.wav"]).n_clips == 1 and believed() == {"400.wav"}
+    assert index(folder, library=LIBRARY).forgotten == 1 and answering() == {"400.wav"}
     with pytest.raises(InputError, match="no clip of the library"):
-        forget(LIBRARY, ["300.wav"])
-    assert len(forgotten(LIBRARY)) == 1  # by content, as last seen
-    take_back(LIBRARY, [forgotten(LIBRARY)[0]])
-    for folder in (one, two):
-        index(folder, library=LIBRARY)
-    assert answering() == {"300.wav", "400.wav", "500.wav"} and len(opened().clips()) == 4
+        forget_clips(LIBRARY, ["300.wav"])
+    undo_forget(LIBRARY, list_forgotten(LIBRARY))
+    index(folder, library=LIBRARY)
+    assert answering() == {"300.wav", "400.wav"}
+
+
+def test_a_folder_is_followed_into_a_library_on_s3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = sounds(tmp_path / "clips", 300)
+    index(folder, library=LIBRARY, **QUICK)
+    day = Day(folder, monkeypatch, LIBRARY)
+    day.watch(lambda: sounds(folder, 310), None, None, None, None)
+    assert [report.changes.added for report in day.reports] == [0, 1]
+    assert answering() == believed() == {"300.wav", "310.wav"}
 
 
 def test_export_and_doctor(tmp_path: Path) -> None:
     folder = clips(tmp_path / "clips")
     index(folder, library=LIBRARY, **QUICK)
-    done = export(LIBRARY, tmp_path / "out.npz")
+    done = export_library(LIBRARY, tmp_path / "out.npz")
     assert (done.n_clips, done.n_rows) == (4, 8)
     with np.load(tmp_path / "out.npz") as kept:
-        assert all(path.endswith(".mp4") and f":{folder}/" in path for path in kept["path"])
+        assert set(kept["path"]) == {"red/a.mp4", "red/b.mp4", "blue/c.mp4", "blue/copy.mp4"}
     assert {finding.state for finding in check_library(LIBRARY)} == {"fine"}
 
 
@@ -203,23 +162,22 @@ def test_the_command_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
 
 def test_a_warm_search_asks_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A question needs to know whether the library changed; nothing else is asked of S3."""
-    from lancedb.db import LanceDBConnection
-
     folder = sounds(tmp_path / "clips", 300, 400)
     index(folder, library=LIBRARY, **QUICK)
-    opens: list[str] = []
-    real = LanceDBConnection.open_table
+    asked: list[str] = []
+    real = Remote._guard
 
-    def counted(self: LanceDBConnection, name: str, **more: Any) -> Any:
-        opens.append(name)
-        return real(self, name, **more)
+    def counted(self: Remote, done: str) -> Any:
+        asked.append(str(self))
+        return real(self, done)
 
     with earsight.Library(LIBRARY) as library:
         number = library.clips()[0].id
         library.search(clip=number, for_="audio")
-        monkeypatch.setattr(LanceDBConnection, "open_table", counted)
+        monkeypatch.setattr(Remote, "_guard", counted)
+        monkeypatch.setattr(LanceDBConnection, "open_table", None)
         library.search(clip=number, for_="audio")
-        assert opens == ["library"]
+        assert asked == [f"{LIBRARY}/library.db"]
 
 
 def test_a_name_that_pathlib_shortened_is_the_same_library(tmp_path: Path) -> None:

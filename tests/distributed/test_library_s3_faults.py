@@ -14,9 +14,10 @@ from _far import LIBRARY, answering, believed, opened, quick, sounds  # noqa: F4
 from _folders import QUICK
 from _s3 import REFUSING, Server, s3_server
 from earsight.errors import EarsightError, LibraryError, ModelFileError, StorageError
+from earsight.library.catalog.open import open_for_writing
 from earsight.library.indexing import pipeline
 from earsight.library.indexing.pipeline import index
-from earsight.library.reports.status import status
+from earsight.library.reports.status import library_status
 from earsight.library.search.searcher import search
 from earsight.storage import Remote
 
@@ -92,7 +93,7 @@ def test_missing_credentials(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_no_library_there(folder: Path) -> None:
-    for way in (lambda: search(LIBRARY, folder / "300.wav"), lambda: status(LIBRARY)):
+    for way in (lambda: search(LIBRARY, folder / "300.wav"), lambda: library_status(LIBRARY)):
         with pytest.raises(LibraryError, match=f"no library at {LIBRARY}. Make one: earsight"):
             way()
 
@@ -115,11 +116,22 @@ def test_an_unmounted_disk_empties_nothing(folder: Path) -> None:
 
 def test_a_newer_library_and_an_older_one(folder: Path) -> None:
     index(folder, library=LIBRARY, **QUICK)
-    store = opened()
-    store.set("format", 99)
-    everywhere(folder, LIBRARY, match="format 99; .* reads format 2. Update", kind=LibraryError)
-    store.set("format", 1)
-    everywhere(folder, LIBRARY, match="format 1; .* format 2. Delete s3://", kind=LibraryError)
+    with open_for_writing(LIBRARY) as catalog:
+        catalog.set("format", 99)
+    everywhere(folder, LIBRARY, match="format 99; .* reads format 3. Update", kind=LibraryError)
+
+
+def test_a_database_that_says_more_than_ours_is_refused(folder: Path) -> None:
+    """As on a disk: SQLite does what a file says."""
+    index(folder, library=LIBRARY, **QUICK)
+    with open_for_writing(LIBRARY) as catalog, catalog.writing() as db:
+        db.execute("CREATE TRIGGER t AFTER DELETE ON clips BEGIN DELETE FROM contents; END")
+        db.execute("UPDATE clips SET label = 'a change of a row, which is what is sent'")
+    told = "holds 'CREATE TRIGGER t AFTER"
+    everywhere(folder, LIBRARY, match=told, kind=LibraryError)
+    kept = Remote.parse(LIBRARY) / "library.db"
+    kept.write(b"not a database at all, but long enough to be read")
+    everywhere(folder, LIBRARY, match="is not a readable library", kind=LibraryError)
 
 
 def test_the_server_dies_in_the_middle(
@@ -173,9 +185,8 @@ def test_a_damaged_copy_of_a_model_is_fetched_again(folder: Path, tmp_path: Path
 
 def test_paths_that_lead_out_of_a_folder_are_refused(folder: Path) -> None:
     index(folder, library=LIBRARY, **QUICK)
-    store = opened()
-    store._root = folder.resolve()
-    store.put_clips([(b"../secret.wav", 1, 2, store.clips()[0].content)])
+    with open_for_writing(LIBRARY) as catalog:
+        catalog.put_clips([(b"../secret.wav", 1, 2, catalog.clips()[0].content)])
     with pytest.raises(LibraryError, match=r"a clip lies at b'\.\./secret\.wav'"):
         search(LIBRARY, folder / "300.wav", for_="audio")
 

@@ -13,23 +13,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits
 from typer.testing import CliRunner
 
 import earsight
+from _extracting import QUICK
 from _folders import fill, same, until
 from _ray import Nodes, ray_nodes
 from _s3 import Server
 from earsight.cli import app
 from earsight.engine import connected
 from earsight.errors import EngineError, FeatureFileError, InputError
-from earsight.experiments.partitions import Span, fit_files, matching, spans
+from earsight.experiments.partitions import fit_files, matching
 from earsight.extraction.extract import extract
-from earsight.extraction.ray import _Shared
+from earsight.extraction.sharding import Part, join
 from earsight.features import PairedFeatures, read_features, write_features
 from earsight.storage import Remote
 
-QUICK = {"audio": "log_mel", "visual": "colour_edges"}
 HOW = ("--audio", "log_mel", "--visual", "colour_edges")
 
 
@@ -73,44 +72,42 @@ def test_a_node_is_killed_and_the_file_is_that_of_one_process(
     nodes: Nodes, clips: Path, tmp_path: Path
 ) -> None:
     whole = extract(clips, tmp_path / "whole.h5", QUICK, workers=1)
-    output, parts = tmp_path / "f.h5", tmp_path / "f.h5.parts"
-    command = ("extract", clips, "-o", output, *HOW, *on(nodes), "--parts", 6, "--json")
+    output, staged = tmp_path / "f.h5", tmp_path / ".f.h5.parts"
+    command = ("extract", clips, "-o", output, *HOW, *on(nodes), "--json")
     running = start(nodes, *command)
-    until(lambda: running.poll() is not None or any(parts.glob("*-of-6.h5")))
+    until(lambda: running.poll() is not None or any(staged.glob("*.npz")))
     nodes.kill()
     said, trouble = running.communicate(timeout=200)
     assert running.returncode == 3, trouble  # for text.mp4
     report = json.loads(said.splitlines()[0])
     assert (report["n_rows"], report["n_clips"]) == (whole.n_rows, whole.n_clips) == (11, 12)
     same(read_features(output), read_features(tmp_path / "whole.h5"))
-    held = [name for part in parts.glob("*.h5") for name in np.asarray(read_features(part).ids)]
-    assert sorted(held) == sorted(np.asarray(read_features(output).ids))
-    assert not [path for path in parts.iterdir() if path.name.startswith(".")]
-    again = start(nodes, *command[:-3], "--json")  # without --parts: they are counted
-    said, trouble = again.communicate(timeout=200)
+    assert sorted(tmp_path.iterdir()) == [output, tmp_path / "whole.h5"]
+    said, trouble = start(nodes, *command).communicate(timeout=200)
     report = json.loads(said.splitlines()[0])
-    assert report["n_read"] <= 2 and report["n_rows"] == 11, trouble
+    assert (report["n_read"], report["written"]) == (0, False), trouble
 
 
-def test_parts_and_file_on_s3(nodes: Nodes, clips: Path, s3: Server, tmp_path: Path) -> None:
-    output = Remote.parse("s3://clips/features.h5")
-    running = start(nodes, "extract", clips, "-o", output, *HOW, *on(nodes), "--parts", 2)
+def test_clips_file_and_parts_on_s3(nodes: Nodes, clips: Path, s3: Server, tmp_path: Path) -> None:
+    below, output = Remote.parse("s3://clips/mine"), Remote.parse("s3://clips/features.h5")
+    for path in clips.rglob("*.mp4"):
+        (below / str(path.relative_to(clips))).upload(path)
+    running = start(nodes, "extract", below, "-o", output, *HOW, *on(nodes))
     _, trouble = running.communicate(timeout=200)
     assert running.returncode == 3, trouble
-    names = [name for name, _ in Remote.parse("s3://clips").walk()]
-    assert names == ["features.h5", "features.h5.parts/1-of-2.h5", "features.h5.parts/2-of-2.h5"]
-    extract(clips, tmp_path / "whole.h5", QUICK, workers=1)
     output.download(tmp_path / "f.h5")
-    same(read_features(tmp_path / "f.h5"), read_features(tmp_path / "whole.h5"))
-    pattern = "s3://clips/features.h5.parts/*.h5"
+    parts = [tmp_path / f"part-{number}.h5" for number in (1, 2)]
+    for number, part in enumerate(parts, 1):
+        extract(below, part, QUICK, workers=1, part=Part(number, 2))
+        Remote.parse(f"s3://clips/parts/{part.name}").upload(part)
+    join(parts, tmp_path / "joined.h5")
+    same(read_features(tmp_path / "f.h5"), read_features(tmp_path / "joined.h5"))
+    pattern = "s3://clips/parts/*.h5"
     running = start(nodes, "train", pattern, tmp_path / "model", "-m", "mean_cca", *on(nodes))
     said, trouble = running.communicate(timeout=200)
     assert running.returncode == 0, trouble
     assert "mean_cca: fitted to 11 audio and 11 visual rows" in trouble + said
-    local = [tmp_path / f"{number}.h5" for number in (1, 2)]
-    for name, file in zip(names[1:], local, strict=True):
-        (Remote.parse("s3://clips") / name).download(file)
-    assert_same_bits(earsight.load_model(tmp_path / "model"), whole("mean_cca", local))
+    assert_same_model(earsight.load_model(tmp_path / "model"), whole("mean_cca", parts))
 
 
 # Sums that are merged on the cluster
@@ -120,7 +117,7 @@ def test_parts_and_file_on_s3(nodes: Nodes, clips: Path, s3: Server, tmp_path: P
     scope="module", params=[np.float32, pytest.param(np.float64, marks=pytest.mark.long)]
 )
 def files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Rows of three files that end where no block does."""
+    """Rows of three files."""
     folder, rng = tmp_path_factory.mktemp("files"), np.random.default_rng(0)
     found = []
     for number, n in enumerate((9_000, 5_001, 21_345)):
@@ -141,41 +138,24 @@ def whole(name: str, files: list[Path]) -> Any:
     read = [read_features(file) for file in files]
     views = {m: np.concatenate([one.views[m] for one in read]) for m in ("audio", "visual")}
     labels = np.concatenate([np.asarray(one.labels) for one in read])
-    with threadpool_limits(1):  # as a process of Ray has it: two threads round another way
-        return earsight.method(name).fit(views, labels=labels)
+    return earsight.method(name).fit(views, labels=labels)
 
 
-def assert_same_bits(found: Any, expected: Any) -> None:
-    assert found.ridge_ == expected.ridge_
-    assert np.array_equal(found.correlations_, expected.correlations_)
+def assert_same_model(found: Any, expected: Any) -> None:
+    """Parts are multiplied apart: float32 rows agree to 1e-6, in directions that are no noise."""
+    assert found.ridge_ == pytest.approx(expected.ridge_, rel=1e-5)
+    np.testing.assert_allclose(found.correlations_, expected.correlations_, atol=1e-6)
     for name in expected.dims_:
-        assert np.array_equal(found.weights_[name], expected.weights_[name])
-        assert np.array_equal(found.mean_[name], expected.mean_[name])
+        np.testing.assert_allclose(found.mean_[name], expected.mean_[name], atol=1e-6)
+        ours, theirs = (model.weights_[name][:, :3] for model in (found, expected))
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["cca", "cluster_cca", "mean_cca"])
-def test_files_in_parts_are_fitted_to_the_bits_of_one_fit(name: str, files: list[Path]) -> None:
+def test_files_in_parts_are_fitted_as_one(name: str, files: list[Path]) -> None:
     model = earsight.method(name)
-    with threadpool_limits(1):
-        n_rows = fit_files(model, files)
-    assert n_rows == {"audio": 35_346, "visual": 35_346}
-    assert_same_bits(model, whole(name, files))
-    counts = [{"audio": n, "visual": n} for n in (9_000, 5_001, 21_345)]
-    cut = spans(files, counts, 9)
-    assert [sum(stop - start for _, start, stop in span.pieces) for span in cut[:-1]] == 8 * [4096]
-    with threadpool_limits(1):
-        assert_same_bits(earsight.method(name).fit_parts(cut), whole(name, files))
-
-
-@pytest.mark.parametrize("name", ["cca", "cluster_cca"])
-def test_other_cuts_agree_to_rounding(name: str, files: list[Path]) -> None:
-    """Each file by itself."""
-    cut = [Span(((file, 0, 10**6),)) for file in files]
-    found, expected = earsight.method(name).fit_parts(cut), whole(name, files)
-    atol = 1e-6 if read_features(files[0]).views["audio"].dtype == np.float32 else 1e-10
-    np.testing.assert_allclose(found.correlations_, expected.correlations_, atol=atol)
-    for modality in expected.dims_:
-        np.testing.assert_allclose(found.mean_[modality], expected.mean_[modality], atol=atol)
+    assert fit_files(model, files) == {"audio": 35_346, "visual": 35_346}
+    assert_same_model(model, whole(name, files))
 
 
 def test_a_fit_on_the_cluster_though_a_node_is_killed(
@@ -184,12 +164,12 @@ def test_a_fit_on_the_cluster_though_a_node_is_killed(
     code = (
         "import sys, earsight; from pathlib import Path; from _work import SlowPart\n"
         "from earsight import engine\n"
-        "from earsight.experiments.partitions import Span, spans, _counts\n"
+        "from earsight.experiments.partitions import parts_of, _counts\n"
         "address, marks, model, *files = sys.argv[1:]\n"
         "files = [Path(file) for file in files]\n"
         "with engine.connected(address) as cluster:\n"
-        "    cut = spans(files, _counts(files, cluster), 9)\n"
-        "    parts = [SlowPart(span, Path(marks)) for span in cut]\n"
+        "    cut = parts_of(files, _counts(files, cluster), 9)\n"
+        "    parts = [SlowPart(part, Path(marks)) for part in cut]\n"
         "    earsight.method('cluster_cca').fit_parts(parts, cluster.merged).save(model)\n"
     )
     marks = tmp_path / "marks"
@@ -199,7 +179,7 @@ def test_a_fit_on_the_cluster_though_a_node_is_killed(
     until(lambda: running.poll() is not None or len(list(marks.iterdir())) > 5)
     nodes.kill()
     assert running.wait(timeout=200) == 0
-    assert_same_bits(earsight.load_model(tmp_path / "model"), whole("cluster_cca", files))
+    assert_same_model(earsight.load_model(tmp_path / "model"), whole("cluster_cca", files))
 
 
 # Work, and its errors
@@ -264,15 +244,21 @@ def test_results_are_merged_in_order_and_a_death_again_and_again_is_told(
 
 
 @pytest.mark.long
-def test_a_cluster_that_is_lost_as_a_whole(clips: Path, tmp_path: Path) -> None:
+def test_a_cluster_that_is_lost_as_a_whole(tmp_path: Path) -> None:
+    code = (
+        "import sys, _work; from pathlib import Path; from earsight import engine\n"
+        "with engine.connected(sys.argv[1]) as cluster:\n"
+        "    list(cluster.run(_work.Slowly(Path(sys.argv[2])), range(400)))\n"
+    )
     with ray_nodes() as nodes:
-        output, parts = tmp_path / "f.h5", tmp_path / "f.h5.parts"
-        running = start(nodes, "extract", clips, "-o", output, *HOW, *on(nodes), "--parts", 8)
-        until(lambda: running.poll() is not None or any(parts.glob("*-of-8.h5")))
+        command = [sys.executable, "-c", code, nodes.address, str(tmp_path)]
+        running = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, env=nodes.environment
+        )
+        until(lambda: running.poll() is not None or any(tmp_path.iterdir()))
         nodes.kill_head()
         _, trouble = running.communicate(timeout=200)
     assert running.returncode == 1 and "is gone: nothing has answered there" in trouble
-    assert not output.exists() and any(parts.glob("*-of-8.h5"))
 
 
 @pytest.mark.long
@@ -327,7 +313,6 @@ def test_ray_is_not_here_or_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--engine", "spark"], "must be local or ray"),
         (["--engine", "ray"], "go together"),
         (["--address", "a:1"], "go together"),
-        (["--parts", "3"], "--parts for --engine ray"),
         (["--engine", "ray", "--address", "a:1", "--part", "1/3"], "--part is for --engine local"),
     ],
 )
@@ -345,13 +330,3 @@ def test_files_that_cannot_be_fitted_in_parts(tmp_path: Path) -> None:
     write_features(tmp_path / "a.h5", PairedFeatures(rows, split=split))
     with pytest.raises(FeatureFileError, match="keeps rows for testing"):
         fit_files(earsight.method("cca"), matching(f"{tmp_path}/*.h5"))
-
-
-def test_the_number_of_parts_stays(tmp_path: Path) -> None:
-    shared = _Shared.beside(tmp_path / "f.h5")
-    with shared.locked():
-        assert shared.count(None) is None and shared.count(5) == 5
-        (tmp_path / "f.h5.parts" / "2-of-7.h5").touch()
-        assert shared.count(None) == shared.count(7) == 7
-        with pytest.raises(InputError, match="must be the number of parts in"):
-            shared.count(5)

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -45,18 +44,23 @@ def test_an_upload_that_is_interrupted_leaves_no_half_object(
     assert [key for key, _ in Remote("clips").walk()] == ["a/file.h5"]
 
 
-def test_several_machines_may_remove_one_object_at_once(s3: Server) -> None:
-    for number in range(10):
-        remote, ready = Remote("clips", f"a/{number}"), threading.Barrier(4)
-        remote.mark()
-
-        def remove(_: int, remote: Remote = remote, ready: threading.Barrier = ready) -> None:
-            ready.wait(60)
-            remote.delete()
-
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(remove, range(4)))
-        assert remote.info() is None
+def test_a_tag_tells_contents_apart_and_removing_twice_is_no_error(
+    s3: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = Remote("clips", "a/b")
+    assert remote.tag() is None
+    tags = []
+    for data in (b"one", b"two", b"one"):
+        remote.write(data)
+        assert remote.read() == data
+        tags.append(remote.tag())
+    assert tags[0] == tags[2] != tags[1]
+    monkeypatch.setenv("EARSIGHT_MAX_BYTES", "2")
+    with pytest.raises(InputError, match="s3://clips/a/b"):
+        remote.read()
+    remote.delete()
+    remote.delete()
+    assert remote.info() is None
 
 
 UPLOAD = """
@@ -101,7 +105,7 @@ def test_a_star_stays_in_its_folder_as_on_a_disk(
 def test_a_fit_moves_the_rows_that_it_reads(
     tmp_path: Path, s3: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each pass once, and a block to begin with, though four parts are cut from the file."""
+    """Each pass once, though four parts are cut from the file."""
     rng, far, near = np.random.default_rng(0), Remote("clips", "rows.h5"), tmp_path / "rows.h5"
     labels = rng.integers(0, 5, 40_000)
     views = {m: rng.normal(size=(len(labels), d)).astype("f4") for m, d in (("a", 50), ("b", 99))}

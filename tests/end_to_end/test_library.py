@@ -12,8 +12,8 @@ from _clips import make_clip, sine
 from _folders import ODD, fill, names, rows
 from earsight import engine
 from earsight.errors import InputError, LibraryError
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.location import FOLDER
+from earsight.library.catalog.open import open_library
 from earsight.library.indexing.pipeline import index
 from earsight.library.reports.evaluate import evaluate_library
 from earsight.library.search.searcher import search
@@ -21,7 +21,7 @@ from earsight.paths import as_text
 
 
 def test_what_was_indexed(made: Path) -> None:
-    with Store.open(made / FOLDER) as store:
+    with open_library(made / FOLDER) as store:
         clips = {as_text(clip.path): clip for clip in store.clips()}
         contents = store.contents(store.current().features)  # type: ignore[union-attr]
         status = {name: contents[clip.content].status for name, clip in clips.items()}
@@ -135,7 +135,7 @@ def test_only_what_changed_is_read(library: Path, monkeypatch: pytest.MonkeyPatc
     found = names(library, "sound.wav")
     assert "moved.mp4" in found and "new.mp4" in found
     assert "c.mp4" not in found and "b.mp4" not in found
-    with Store.open(library / FOLDER) as store:
+    with open_library(library / FOLDER) as store:
         labels = {as_text(clip.path): clip.label for clip in store.clips()}
     assert labels["blue/moved.mp4"] == "blue"
     monkeypatch.setattr(engine, "run", None)

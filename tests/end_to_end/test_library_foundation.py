@@ -83,7 +83,7 @@ def test_clip_ranks_pictures_by_words(
 def test_models_of_two_spaces_meet_in_words(models: Path) -> None:
     clap, clip = (f"{name}:model={models / name}" for name in ("clap", "clip"))
     both = Sources(clap, clip)
-    assert both.bridge == "words" and {"words.audio", "audio"} <= set(both.roles)
-    assert Sources(clap, "none").bridge == "clap" and Sources("none", clip).bridge == "clip"
+    assert both.zero_shot == "words" and {"words.audio", "audio"} <= set(both.roles)
+    assert Sources(clap, "none").zero_shot == "clap" and Sources("none", clip).zero_shot == "clip"
     with pytest.raises(InputError, match="visual"):
         Sources("none", clap).extractors()

@@ -12,8 +12,8 @@ from _folders import names, nothing_to_read, rows
 from earsight import engine
 from earsight.library.catalog.location import FOLDER
 from earsight.library.indexing.pipeline import index
-from earsight.library.reports.export import export
-from earsight.library.reports.status import status
+from earsight.library.reports.export import export_library
+from earsight.library.reports.status import library_status
 from earsight.library.search.searcher import search
 
 REBUILDS = (
@@ -24,15 +24,15 @@ REBUILDS = (
 
 def test_readers_during_rebuilds_are_answered_as_before(library: Path, tmp_path: Path) -> None:
     expected = names(library, "sound.wav")
-    made = status(library).made
+    made = library_status(library).made
     writer = subprocess.Popen([sys.executable, "-c", REBUILDS, str(library)])
     answers = 0
     while writer.poll() is None:
         assert names(library, "sound.wav") == expected
-        assert export(library, tmp_path / "out.npz", force=True).n_rows == 14
+        assert export_library(library, tmp_path / "out.npz", force=True).n_rows == 14
         answers += 1
     assert writer.returncode == 0 and answers > 0
-    assert status(library).made != made and names(library, "sound.wav") == expected
+    assert library_status(library).made != made and names(library, "sound.wav") == expected
 
 
 def test_clips_and_library_carried_elsewhere(

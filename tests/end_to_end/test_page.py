@@ -20,15 +20,15 @@ def test_typed_words_find_sights_and_sounds_by_keys_alone(page: Page) -> None:
     assert typed.get_attribute("id") == "text"
     page.asked(lambda: typed.send_keys("an ambulance siren", Keys.ENTER))
     assert page.labels()[:2] == ["siren", "siren"]
-    assert "sights, best first" in page.text("#said")
-    scores = [float(e.text.replace("−", "-")) for e in page.all("#answers .score")]
+    assert "video results, best first" in page.text("#said")
+    scores = [float(e.text.replace("−", "-")) for e in page.all("#results .score")]
     assert scores == sorted(scores, reverse=True)
-    assert len(page.all("#answers img")) == len(scores)
+    assert len(page.all("#results img")) == len(scores)
     page.asked(lambda: page.all('input[value="visual"]')[0].send_keys(Keys.ARROW_RIGHT))
-    assert "sounds, best first" in page.text("#said")
-    assert len(page.all("#answers canvas.wave")) == len(page.all("#answers .card"))
-    page.one("#answers .face").send_keys(Keys.ARROW_RIGHT)
-    second = page.all("#answers .face")[1]
+    assert "sound results, best first" in page.text("#said")
+    assert len(page.all("#results canvas.wave")) == len(page.all("#results .card"))
+    page.one("#results .face").send_keys(Keys.ARROW_RIGHT)
+    second = page.all("#results .face")[1]
     assert page.driver.switch_to.active_element == second
     second.send_keys(Keys.ENTER)
     page.until(lambda: page.js("return document.querySelector('audio')?.currentTime > 0.1"))
@@ -47,15 +47,15 @@ def test_a_dropped_file_is_answered_by_either_side(page: Page, asked_with: Path)
         assert page.labels()[0] == "siren"
     assert page.all('input[name="for"][value="visual"]')[0].is_selected()
     page.click("#start-over")
-    assert page.one("#starter-list .card") and not page.all("#answers .card")
+    assert page.one("#starter-list .card") and not page.all("#results .card")
 
 
 def test_a_sight_plays_in_place_by_click_and_again_stops(page: Page) -> None:
     page.asked(lambda: page.one("#starter-list .sides button").click())
-    page.click("#answers .face")
+    page.click("#results .face")
     page.until(lambda: page.js("return document.querySelector('.face video')?.currentTime > 0.1"))
     assert page.js("return document.querySelector('.face video').muted") is False
-    other = page.all("#answers .face")[1]
+    other = page.all("#results .face")[1]
     other.click()
     page.until(lambda: other.get_attribute("aria-pressed") == "true")
     assert len(page.all("video")) == 1
@@ -67,7 +67,7 @@ def test_resting_on_a_card_plays_it_unless_motion_is_unwanted(page: Page) -> Non
     from selenium.webdriver import ActionChains
 
     page.asked(lambda: page.one("#starter-list .sides button").click())
-    face = page.one("#answers .face")
+    face = page.one("#results .face")
     page.js("window.seen = 0; addEventListener('play', () => { window.seen += 1 }, true)")
     ActionChains(page.driver).move_to_element(face).pause(0.4).perform()
     assert page.js("return window.seen") == 0
@@ -91,19 +91,19 @@ def test_answers_are_narrowed_by_class_and_by_length(page: Page) -> None:
     assert page.labels() == ["guitar", "guitar"]
     page.asked(lambda: classes.select_by_visible_text("any"))
     page.asked(lambda: page.one("#max").send_keys("2"))
-    assert [e.get_attribute("title") for e in page.all("#answers .name")] == [ODD]
+    assert [e.get_attribute("title") for e in page.all("#results .name")] == [ODD]
     page.one("#min").send_keys("1.9")
-    page.says("#said", "No sights answer that")
+    page.says("#said", "No video found")
 
 
 def test_one_answer_leads_to_the_next_and_back(page: Page) -> None:
     page.open("#search?text=a+guitar&for=visual")
-    first = page.one("#answers .card").get_attribute("data-id")
-    page.asked(lambda: page.one("#answers .like").click())
+    first = page.one("#results .card").get_attribute("data-id")
+    page.asked(lambda: page.one("#results .like").click())
     assert f"clip={first}&by=visual&for=visual" in page.driver.current_url
-    assert "the query itself" in page.text("#answers .card")
-    page.click("#answers .menu summary")
-    page.asked(lambda: page.one('#answers [data-do="by-visual"]').click())
+    assert "the query itself" in page.text("#results .card")
+    page.click("#results .menu summary")
+    page.asked(lambda: page.one('#results [data-do="by-visual"]').click())
     assert page.all('input[name="for"][value="audio"]')[0].is_selected()  # a sight finds sounds
     page.driver.back()
     page.until(lambda: "by=visual&for=visual" in page.driver.current_url)
@@ -114,7 +114,7 @@ def test_one_answer_leads_to_the_next_and_back(page: Page) -> None:
 
 def test_a_clip_that_comes_late_does_not_push_aside_what_was_asked_since(page: Page) -> None:
     page.open("#search?text=a+guitar&for=visual")
-    first = page.one("#answers .card").get_attribute("data-id")
+    first = page.one("#results .card").get_attribute("data-id")
     page.js(
         """
         const [at, real] = [location.hash, window.fetch];
@@ -159,7 +159,7 @@ def test_a_recording_asks(page: Page) -> None:
 def test_what_is_no_media_is_refused_with_a_reason(page: Page, asked_with: Path) -> None:
     page.drop(asked_with / "letter.mp4")
     page.says("#failed", "letter.mp4")
-    assert not page.all("#answers .card")
+    assert not page.all("#results .card")
     page.asked(lambda: page.drop(asked_with / "another siren.mp4"))
     assert not page.one("#main").find_elements("css selector", "#failed:not([hidden])")
 
@@ -186,7 +186,7 @@ def test_two_gigabytes_are_refused_by_the_page_and_by_the_server(
 
 def test_the_list_is_taken_away_as_csv_and_json(page: Page, asked_with: Path) -> None:
     page.open("#search?text=a+clock&for=visual")
-    page.one("#answers .card")
+    page.one("#results .card")
     page.click("#csv")
     rows = list(csv.DictReader(io.StringIO(page.downloaded("earsight.csv"))))
     assert [row["label"] for row in rows] == [
@@ -200,8 +200,8 @@ def test_the_list_is_taken_away_as_csv_and_json(page: Page, asked_with: Path) ->
     page.cdp(
         "Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"]
     )
-    page.click("#answers .menu summary")
-    page.click('#answers [data-do="copy"]')
+    page.click("#results .menu summary")
+    page.click('#results [data-do="copy"]')
     page.says("#toasts", "Copied: ")
     copied = page.driver.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
     assert Path(copied) == asked_with / "clips" / rows[0]["path"] and Path(copied).is_file()
@@ -209,7 +209,7 @@ def test_the_list_is_taken_away_as_csv_and_json(page: Page, asked_with: Path) ->
 
 def test_names_of_files_are_words_and_never_markup(page: Page) -> None:
     page.open("#search?text=red&for=visual")
-    page.until(lambda: ODD in page.text("#answers"))
+    page.until(lambda: ODD in page.text("#results"))
     page.click("#pick")
     page.until(lambda: ODD in page.text("#picker-list"))
     assert page.driver.title == "Search · Earsight"
@@ -218,7 +218,7 @@ def test_names_of_files_are_words_and_never_markup(page: Page) -> None:
 
 def test_a_click_on_the_map_plays_that_clip(page: Page) -> None:
     page.open("#search?text=a+bird&for=visual")
-    page.one("#answers .card")
+    page.one("#results .card")
     page.click('a[href="#map"]')
     page.says("#map-note", "18 points")
     points = page.js("return fetch('/api/map').then(r => r.json())")["points"]
@@ -287,5 +287,5 @@ def test_quality_is_measured_and_shown(page: Page) -> None:
     shares = [int(cell.text or 0) for cell in rows[0].find_elements("css selector", "td")]
     assert sum(shares) == pytest.approx(100, abs=len(shares))
     assert page.all(".case .strip .face")
-    page.click(".asker .face")
+    page.click(".query-clip .face")
     page.until(lambda: page.js("return document.querySelector('video, audio')?.currentTime > 0.1"))

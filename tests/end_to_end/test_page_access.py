@@ -17,8 +17,8 @@ VIEWS = {
 }
 SETTLED = {
     "start": "#starter-list img",
-    "answers": "#answers .card",
-    "clip": "#answers .card",
+    "answers": "#results .card",
+    "clip": "#results .card",
     "map": "#classes .check",
     "quality": "#measure-go",
     "library": "#trouble table",
@@ -87,7 +87,7 @@ def test_the_focus_is_seen_and_stays_on_the_page(page: Page) -> None:
         found = page.js("""const e = document.activeElement, s = getComputedStyle(
             e.type === 'radio' ? e.nextElementSibling : e);
             return [e.id || e.dataset.view || e.className || e.value, s.outlineStyle,
-                    e.closest('.askline') !== null]""")
+                    e.closest('.query-line') !== null]""")
         reached.append(found[0])
         assert found[1] != "none" or found[2], found
     assert reached[0] == "skip" and {"text", "go", "choose", "record", "pick"} <= set(reached)
@@ -122,11 +122,11 @@ def test_indexing_from_the_page_shows_what_is_new_and_what_had_trouble(
 def test_twenty_thousand_points_are_all_there_to_be_pointed_at(page: Page) -> None:
     found = page.driver.execute_async_script("""
         const done = arguments[0];
-        import('/plane.js').then(({ Plane }) => {
+        import('/page/projection.js').then(({ Projection }) => {
           const canvas = document.createElement('canvas');
           canvas.style.cssText = 'display:block;width:900px;height:600px';
           document.body.append(canvas);
-          const n = 20000, plane = new Plane(canvas, { hover() {}, choose() {} });
+          const n = 20000, plane = new Projection(canvas, { hover() {}, choose() {} });
           const all = (T, f) => T.from({ length: n }, (_, i) => f(i));
           const points = { n, x: all(Float32Array, (i) => Math.cos(i * 2.4) * Math.sqrt(i / n)),
             y: all(Float32Array, (i) => Math.sin(i * 2.4) * Math.sqrt(i / n)), reach: [1, 1],

@@ -28,15 +28,15 @@ def test_clips_that_this_machine_does_not_have(browser: Page, made: Path, tmp_pa
     received = shutil.copytree(made / FOLDER, tmp_path / "received")
     with opened(browser, received) as page:
         page.open("#search?clip=1&by=visual&for=visual")
-        page.says("#answers .face", "its picture cannot be shown here")
+        page.says("#results .face", "no picture available here")
         page.until(lambda: not page.all(".face img"))  # each is asked for by itself
-        assert page.all("#answers .card")
+        assert page.all("#results .card")
         assert "does not know where the clips of the library" in page.text("#asked")
-        page.click("#answers .face")
+        page.click("#results .face")
         page.says("#toasts", UNKNOWN)
-        assert not page.all("#answers video")
-        page.click("#answers [aria-label^='A closer look']")
-        page.says("#closer-failed", UNKNOWN)
+        assert not page.all("#results video")
+        page.click("#results [aria-label^='Details of']")
+        page.says("#clip-dialog-failed", UNKNOWN)
 
 
 def test_a_library_whose_extractors_ask_for_a_file(
@@ -51,6 +51,6 @@ def test_a_library_whose_extractors_ask_for_a_file(
         page.drop(library / "red/a.mp4")
         page.says("#failed", "To agree to that: --trust-library")
         page.open("#search?clip=1&by=visual&for=visual")
-        page.until(lambda: page.all("#answers .card"))
+        page.until(lambda: page.all("#results .card"))
         page.open("#library")
-        page.says("#facts", "cannot be typed. The library")
+        page.says("#facts", "not available. The library")

@@ -1,4 +1,4 @@
-"""Time, texts and copies on the page: a closer look, moments, what is in step."""
+"""Time, texts and copies on the page: the clip dialog, moments, sync."""
 
 import os
 import shutil
@@ -53,19 +53,21 @@ def api(page: Page, path: str) -> Any:
 
 
 def card(page: Page, name: str) -> Any:
-    page.one("#answers .card")
-    found = [e for e in page.all("#answers .card") if e.text and name in e.text]
+    page.one("#results .card")
+    found = [e for e in page.all("#results .card") if e.text and name in e.text]
     return found[0]
 
 
-def look_at(page: Page, name: str) -> None:
-    card(page, name).find_element("css selector", ".closer-go").click()
-    page.one("#closer[open]")
+def open_dialog(page: Page, name: str) -> None:
+    card(page, name).find_element("css selector", ".clip-dialog-open").click()
+    page.one("#clip-dialog[open]")
 
 
 def at(page: Page) -> float:
     return float(
-        page.js("return document.querySelector('#closer video, #closer audio').currentTime")
+        page.js(
+            "return document.querySelector('#clip-dialog video, #clip-dialog audio').currentTime"
+        )
     )
 
 
@@ -73,18 +75,18 @@ def test_the_similarity_over_time_leads_to_its_seconds(page: Page) -> None:
     from selenium.webdriver.common.keys import Keys
 
     page.open(QUERY)
-    look_at(page, "long.mp4")
-    page.until(lambda: page.all("#closer-chart .curve"))
+    open_dialog(page, "long.mp4")
+    page.until(lambda: page.all("#clip-dialog-chart .curve"))
     clips = api(page, "/api/clips")["clips"]
     number = next(clip["id"] for clip in clips if clip["path"] == "long.mp4")
     found = api(page, f"/api/clips/{number}/timeline?text=red&for=visual")
     assert len(found["scores"]) == 20 and len(set(found["scores"])) > 2
     best = found["times"][int(np.argmax(found["scores"]))]
     told = f"Best at {best:.1f} s" if best < 10 else "Best at "
-    assert told in page.text("#closer-best")
-    assert f"with {max(found['scores']):.2f}" in page.text("#closer-best")
-    assert page.text("#closer-caption") == "How well each second fits “red”"
-    slider = page.one("#closer-chart")
+    assert told in page.text("#clip-dialog-best")
+    assert f"similarity {max(found['scores']):.2f}" in page.text("#clip-dialog-best")
+    assert page.text("#clip-dialog-caption") == "How well each second fits “red”"
+    slider = page.one("#clip-dialog-chart")
     assert float(slider.get_attribute("aria-valuemax")) == pytest.approx(20, abs=0.2)
     slider.send_keys(Keys.HOME)
     assert at(page) == 0
@@ -98,54 +100,54 @@ def test_the_similarity_over_time_leads_to_its_seconds(page: Page) -> None:
     for kind in ("mousePressed", "mouseReleased"):
         page.cdp("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **where)
     page.until(lambda: 5 < at(page) < 12)  # it jumped back there, and plays
-    assert page.js("return document.querySelector('#closer video').paused") is False
+    assert page.js("return document.querySelector('#clip-dialog video').paused") is False
     slider.send_keys(" ")
-    page.until(lambda: page.js("return document.querySelector('#closer video').paused"))
+    page.until(lambda: page.js("return document.querySelector('#clip-dialog video').paused"))
     slider.send_keys(Keys.ESCAPE)
     page.until(lambda: not page.all("dialog[open]"))
     page.until(lambda: not page.all("video"))
-    assert "closer-go" in page.driver.switch_to.active_element.get_attribute("class")
+    assert "clip-dialog-open" in page.driver.switch_to.active_element.get_attribute("class")
 
 
 def test_moments_are_asked_for_and_marked(page: Page) -> None:
     page.open(QUERY)
-    page.one("#answers .card")
+    page.one("#results .card")
     page.asked(lambda: page.click("#moments"))
     found = api(page, "/api/search?text=red&for=visual&top=24&moments=true")["answers"]
     assert "moment" in page.text("#said")
-    shown = [int(e.get_attribute("data-id")) for e in page.all("#answers .card")]
+    shown = [int(e.get_attribute("data-id")) for e in page.all("#results .card")]
     assert shown == [one["id"] for one in found]
     parts = [one for one in found if one["start"] > 0 or one["end"] < one["seconds"] - 1]
     red = next(one for one in parts if one["path"] == "long.mp4")
-    page.js("document.querySelector('#answers').scrollIntoView()")
+    page.js("document.querySelector('#results').scrollIntoView()")
     number = found.index(red)
-    assert f"{red['end']:.0f}" in page.all("#answers .length")[number].text
-    page.all("#answers .closer-go")[number].click()
-    page.until(lambda: page.all("#closer-chart .moment"))
-    mark = page.one("#closer-chart .moment")
+    assert f"{red['end']:.0f}" in page.all("#results .length")[number].text
+    page.all("#results .clip-dialog-open")[number].click()
+    page.until(lambda: page.all("#clip-dialog-chart .moment"))
+    mark = page.one("#clip-dialog-chart .moment")
     assert float(mark.get_attribute("x")) == red["start"]
     assert float(mark.get_attribute("width")) == pytest.approx(red["end"] - red["start"], abs=0.2)
     page.until(lambda: at(page) == pytest.approx(red["start"], abs=0.05))
-    page.click("#closer-close")
+    page.click("#clip-dialog-close")
 
 
 def test_by_rhythm_the_best_are_put_in_another_order(page: Page) -> None:
     clips = api(page, "/api/clips")["clips"]
     number = next(clip["id"] for clip in clips if clip["path"] == "late.mp4")
     page.open(f"#search?clip={number}&by=audio&for=visual")
-    page.one("#answers .card")
+    page.one("#results .card")
     page.click("#moments")
     page.until(lambda: "moment" in page.text("#said"))
-    page.asked(lambda: page.click("#rhythm"))
+    page.asked(lambda: page.click("#timing"))
     assert page.js("return document.getElementById('moments').checked") is False
-    page.until(lambda: "where their timing fits" in page.text("#said"))
+    page.until(lambda: "re-ranked by timing" in page.text("#said"))
     asked = f"/api/search?clip={number}&by=audio&for=visual&top=24&rhythm=true"
-    shown = [int(e.get_attribute("data-id")) for e in page.all("#answers .card")]
+    shown = [int(e.get_attribute("data-id")) for e in page.all("#results .card")]
     assert shown == [one["id"] for one in api(page, asked)["answers"]] and shown[0] == number
-    assert "timing " in page.text("#answers .card")
+    assert "timing " in page.text("#results .card")
     page.open(QUERY)
-    page.one("#answers .card")
-    assert page.all("#rhythm")[0].get_attribute("disabled")  # words have no timing
+    page.one("#results .card")
+    assert page.all("#timing")[0].get_attribute("disabled")  # words have no timing
 
 
 def test_a_file_that_was_dropped_is_held_against_each_second(page: Page, tmp_path: Path) -> None:
@@ -155,33 +157,33 @@ def test_a_file_that_was_dropped_is_held_against_each_second(page: Page, tmp_pat
     page.asked(lambda: page.all('input[name="for"][value="visual"]')[0].click()
                if not page.all('input[name="for"][value="visual"]')[0].is_selected()
                else page.drop(wall))  # fmt: skip
-    look_at(page, "long.mp4")
-    page.until(lambda: page.all("#closer-chart .curve"))
-    assert page.text("#closer-caption") == "How well each second fits the sight of wall.mp4"
-    page.click("#closer-close")
+    open_dialog(page, "long.mp4")
+    page.until(lambda: page.all("#clip-dialog-chart .curve"))
+    assert page.text("#clip-dialog-caption") == "How well each second fits the video of wall.mp4"
+    page.click("#clip-dialog-close")
 
 
 def test_a_late_sound_is_told_and_played_repaired(page: Page) -> None:
     page.open(QUERY)
-    look_at(page, "late.mp4")
-    page.click("#insync-go")
-    page.says("#insync-said", "ms late; ")
-    assert abs(int(page.text("#insync-said").split()[3]) - 440) <= 40
-    assert "of 10 witnesses agree" in page.text("#insync-said")
-    source = "return document.querySelector('#closer video').currentSrc"
-    page.click("#insync-play")
+    open_dialog(page, "late.mp4")
+    page.click("#sync-check")
+    page.says("#sync-said", "ms late; ")
+    assert abs(int(page.text("#sync-said").split()[3]) - 440) <= 40
+    assert "of 10 independent estimates agree" in page.text("#sync-said")
+    source = "return document.querySelector('#clip-dialog video').currentSrc"
+    page.click("#sync-play")
     page.until(lambda: page.js(source).endswith("/repaired") and at(page) > 0.2)
-    page.click("#insync-play")
+    page.click("#sync-play")
     page.until(lambda: page.js(source).endswith("/media"))
-    assert page.text("#insync-play") == "Play it repaired"
-    page.click("#closer-close")
-    look_at(page, "long.mp4")  # nothing begins to sound in it
-    page.click("#insync-go")
-    page.says("#insync-said", "No answer. ")
-    assert not page.one("#insync").find_elements("css selector", "#insync-play:not([hidden])")
-    page.click("#closer-close")
-    look_at(page, "a.mp4")  # without sound
-    assert not page.all("#insync:not([hidden])")
+    assert page.text("#sync-play") == "Play the repaired copy"
+    page.click("#clip-dialog-close")
+    open_dialog(page, "long.mp4")  # nothing begins to sound in it
+    page.click("#sync-check")
+    page.says("#sync-said", "No offset was found. ")
+    assert not page.one("#sync").find_elements("css selector", "#sync-play:not([hidden])")
+    page.click("#clip-dialog-close")
+    open_dialog(page, "a.mp4")  # without sound
+    assert not page.all("#sync:not([hidden])")
 
 
 def test_files_that_hold_the_same_are_one_card(page: Page) -> None:
@@ -192,18 +194,18 @@ def test_files_that_hold_the_same_are_one_card(page: Page) -> None:
         "b.mp4",
         "silent.mp4",
     ]
-    assert len(page.all("#answers .card")) == 4 and len(page.all("#answers .copies")) == 1
+    assert len(page.all("#results .card")) == 4 and len(page.all("#results .copies")) == 1
 
 
 def test_texts_are_looked_for_where_there_are_some(page: Page) -> None:
     page.open(QUERY)
-    page.one("#answers .card")
+    page.one("#results .card")
     page.asked(lambda: page.click("#for-text"))
-    page.says("#answers .excerpt", "A blue wall, and then a red wall.")
-    assert page.text("#said").startswith("1 text, best first")
+    page.says("#results .excerpt", "A blue wall, and then a red wall.")
+    assert page.text("#said").startswith("1 text result, best first")
     assert page.all("#moments")[0].get_attribute("disabled")
-    page.click("#answers .menu summary")
-    page.asked(lambda: page.click('#answers [data-do="by-text"]'))
+    page.click("#results .menu summary")
+    page.asked(lambda: page.click('#results [data-do="by-text"]'))
     assert "by=text&for=visual" in page.driver.current_url
     assert page.all('#asked input[value="text"]')[0].is_selected()
 
@@ -222,18 +224,18 @@ def test_names_that_are_no_letters_are_readable(page: Page) -> None:
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_the_closer_look_is_for_everyone(page: Page, dark: bool) -> None:
+def test_the_clip_dialog_is_for_everyone(page: Page, dark: bool) -> None:
     page.open(QUERY, width=320, dark=dark)
-    look_at(page, "late.mp4")
-    page.until(lambda: page.all("#closer-chart .curve"))
-    page.click("#insync-go")
-    page.says("#insync-said", "witnesses agree")
+    open_dialog(page, "late.mp4")
+    page.until(lambda: page.all("#clip-dialog-chart .curve"))
+    page.click("#sync-check")
+    page.says("#sync-said", "independent estimates agree")
     assert page.js(CONTRAST) == []
     nodes = [n for n in page.cdp("Accessibility.getFullAXTree")["nodes"] if not n["ignored"]]
     roles = [(n["role"]["value"], n.get("name", {}).get("value", "").strip()) for n in nodes]
     assert [role for role, name in roles if role in OPERABLE | {"slider"} and not name] == []
     assert ("slider", "How well each second fits “red”") in roles
     assert ("dialog", "late.mp4") in roles
-    code = """return [...document.querySelectorAll('#closer *')].filter(e => e.checkVisibility()
-        && e.getBoundingClientRect().right > 321).map(e => e.id || e.tagName)"""
+    code = """return [...document.querySelectorAll('#clip-dialog *')].filter(e =>
+        e.checkVisibility() && e.getBoundingClientRect().right > 321).map(e => e.id || e.tagName)"""
     assert page.js(code) == []

@@ -48,7 +48,7 @@ def labels(results: list[dict[str, Any]], n: int) -> list[str]:
 def test_the_bridge_answers_in_both_directions(clips: Path) -> None:
     done = earsight("evaluate", "--library", clips, "--json")
     figures = json.loads(done.stdout)
-    assert figures["n_clips"] == 10 and figures["folds"] == 0 and figures["answers"] == ["words"]
+    assert figures["n_clips"] == 10 and figures["folds"] == 0 and figures["spaces"] == ["words"]
     for direction, told in (("audio->visual", 0.815), ("visual->audio", 0.850)):
         one = figures["directions"][direction]
         assert one["median_rank"] <= 2 and one["map"] >= 0.80

@@ -10,16 +10,19 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from _folders import until
-from earsight.web.security import url_of
+from earsight.errors import EarsightError
+from earsight.web.server import serve, url_of
 
 TOKEN = "chosen-by-the-one-who-asks"
 HALF = (  # of an upload whose rest never comes
     b"POST /api/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n"
+    b"Expect: 100-continue\r\n"
     b"Authorization: Bearer " + TOKEN.encode() + b"\r\n"
     b"Content-Type: multipart/form-data; boundary=edge\r\n\r\n"
     b'--edge\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF'
@@ -47,8 +50,7 @@ def test_it_says_where_it_is_and_ends_tidily(made: Path, tmp_path: Path) -> None
         assert list(tmp_path.glob("earsight-uploads-*"))
         with socket.create_connection(("127.0.0.1", urlsplit(address[1]).port)) as upload:
             upload.sendall(HALF)
-            while not list(tmp_path.glob("earsight-uploads-*/*")):
-                time.sleep(0.01)
+            assert upload.recv(100).startswith(b"HTTP/1.1 100")  # it is being received
             process.send_signal(signal.SIGINT)
             time.sleep(0.5)  # the system makes one of two that come at once
             assert process.poll() is None  # the upload has three seconds to end
@@ -116,17 +118,16 @@ def test_the_browser_gets_the_token_in_a_file(made: Path, tmp_path: Path) -> Non
 def test_what_it_refuses_to_begin(made: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        for arguments, told in {
-            ("--port", port): "cannot be listened on",
-            ("--port", 0, "--host", "203.0.113.7"): "cannot be listened on",
-            ("--port", 0, "--token", "short"): "16 to 200 letters",
-            ("--port", 0, "--no-token", "--host", "0.0.0.0"): "for this machine alone",
-            ("--library", made / "nowhere"): "There is no folder",
-        }.items():
-            with earsight("--library", made, *arguments) as process:
-                assert process.stderr is not None
-                assert told in process.stderr.read()
-            assert process.returncode == 1
+        folder: dict[str, Any] = {"folder": made}
+        for arguments, told in (
+            (folder | {"port": port}, "cannot listen on"),
+            (folder | {"port": 0, "host": "203.0.113.7"}, "cannot listen on"),
+            (folder | {"port": 0, "token": "short"}, "16 to 200 letters"),
+            (folder | {"port": 0, "ask_token": False, "host": "0.0.0.0"}, "for this machine alone"),
+            ({"folder": made / "nowhere"}, "There is no folder"),
+        ):
+            with pytest.raises(EarsightError, match=told):
+                serve(**arguments)
 
 
 @pytest.mark.parametrize(

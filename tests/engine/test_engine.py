@@ -84,7 +84,7 @@ def test_a_process_apart_that_is_ended_leaves_no_temporary_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    apart = engine.Apart()
+    apart = engine.IsolatedWorker()
     assert Path(apart.call(hold_a_folder, 0.0, 60)).is_relative_to(tmp_path)
     with pytest.raises(engine.TookTooLong):
         apart.call(hold_a_folder, 600.0, 1)

@@ -14,7 +14,7 @@ from _clips import make_clip
 from earsight.datasets import synthetic
 from earsight.errors import InputError, LibraryError
 from earsight.experiments.by_features import compare_by_features
-from earsight.experiments.compare import Wishes, compare, split_list
+from earsight.experiments.compare import Options, compare, split_list
 from earsight.experiments.protocol import Protocol
 from earsight.extraction.per_extractor import extract_each
 from earsight.features import PairedFeatures
@@ -46,7 +46,7 @@ def views() -> dict[str, dict[str, PairedFeatures]]:
 
 def test_every_pair_on_the_rows_that_all_have(views: Any, tmp_path: Path) -> None:
     pairs, n_rows = compare_by_features(
-        "mine", views, ["cca:ridge=0.1", "cluster_cca"], QUICK, wishes=Wishes(json=tmp_path / "j")
+        "mine", views, ["cca:ridge=0.1", "cluster_cca"], QUICK, options=Options(json=tmp_path / "j")
     )
     run = [pair for pair in pairs if pair.result]
     assert n_rows == 56
@@ -113,7 +113,7 @@ def test_results_are_kept_in_a_folder(views: Any, tmp_path: Path) -> None:
     file = tmp_path / "results.json"
     file.write_text("{}")
     with pytest.raises(InputError, match=r"`json` must be a folder .* got the file .*results"):
-        compare_by_features("mine", views, ["cca"], QUICK, wishes=Wishes(json=file))
+        compare_by_features("mine", views, ["cca"], QUICK, options=Options(json=file))
     assert file.read_text() == "{}"
 
 

@@ -17,7 +17,7 @@ from _spy import (
 from earsight import discovery
 from earsight.datasets import folds
 from earsight.errors import InputError, UnknownNameError
-from earsight.experiments.compare import Wishes, compare, split_specs
+from earsight.experiments.compare import Options, compare, split_specs
 from earsight.experiments.protocol import Protocol
 from earsight.experiments.table import tables, trained
 from earsight.features import PairedFeatures
@@ -44,7 +44,7 @@ def test_only_the_first_folds_are_run_where_that_is_asked(spy: type[Spy]) -> Non
     (all_folds, one_fold) = QUICK.cut(data), short.cut(data)
     assert len(one_fold) == 1
     np.testing.assert_array_equal(one_fold[0].test, all_folds[0].test)
-    found = compare(data, ["cca", "spy"], short, wishes=Wishes(against="cca"))
+    found = compare(data, ["cca", "spy"], short, options=Options(against="cca"))
     assert len(spy.fits) == 1
     asked = ~np.isnan(found.results[1].queries["audio->visual"]["ap"][0])
     np.testing.assert_array_equal(np.flatnonzero(asked), one_fold[0].test)
@@ -107,7 +107,7 @@ def test_unpaired_rows_keep_their_groups_in_one_fold_across_modalities() -> None
     assert "needs paired rows" in (found.results[1].error or "")
 
 
-def test_rows_without_labels_are_scored_by_their_other_halves(spy: type[Spy]) -> None:
+def test_rows_without_labels_are_scored_by_their_paired_items(spy: type[Spy]) -> None:
     data = drawn()
     found = compare(PairedFeatures(data.views), ["cca", "spy"], QUICK)
     figures = found.results[0].directions["audio->visual"]
@@ -175,17 +175,17 @@ def test_a_method_that_fails_does_not_lose_the_others() -> None:
 
 def test_what_is_wrong_is_said_before_anything_is_fitted(spy: type[Spy]) -> None:
     data = drawn()
-    for methods, protocol, wishes, message in (
-        ([], QUICK, Wishes(), "at least one method"),
-        (["spy", "cca:seed=3"], QUICK, Wishes(), "gives the seeds"),
-        (["spy", "cca:rigde=1"], QUICK, Wishes(), "no hyper-parameter 'rigde'"),
-        (["spy"], QUICK, Wishes(against="cca"), "`against` must be one of the methods"),
-        (["spy"], Protocol(folds=121), Wishes(), "`n_folds` must be from 2 to 120"),
-        (["spy"], Protocol(official_test=True), Wishes(log=Path("/nowhere/log")), "log of offic"),
-        (["spy"], Protocol(official_test=True), Wishes(), "needs a log"),
+    for methods, protocol, options, message in (
+        ([], QUICK, Options(), "at least one method"),
+        (["spy", "cca:seed=3"], QUICK, Options(), "gives the seeds"),
+        (["spy", "cca:rigde=1"], QUICK, Options(), "no hyper-parameter 'rigde'"),
+        (["spy"], QUICK, Options(against="cca"), "`against` must be one of the methods"),
+        (["spy"], Protocol(folds=121), Options(), "`n_folds` must be from 2 to 120"),
+        (["spy"], Protocol(official_test=True), Options(log=Path("/nowhere/log")), "log of offic"),
+        (["spy"], Protocol(official_test=True), Options(), "needs a log"),
     ):
         with pytest.raises(InputError, match=message):
-            compare(data, methods, protocol, wishes=wishes)
+            compare(data, methods, protocol, options=options)
     with pytest.raises(UnknownNameError):
         compare(data, ["spy", "ccca"], QUICK)
     odd = PairedFeatures({"a->b": data.views["audio"], "c": data.views["visual"]}, data.labels)
@@ -195,11 +195,11 @@ def test_what_is_wrong_is_said_before_anything_is_fitted(spy: type[Spy]) -> None
 
 
 def test_an_official_test_needs_a_split(tmp_path: Path) -> None:
-    protocol, wishes = Protocol(official_test=True), Wishes(log=tmp_path / "log")
+    protocol, options = Protocol(official_test=True), Options(log=tmp_path / "log")
     with pytest.raises(InputError, match="no split of their own"):
-        compare(drawn(), ["cca"], protocol, wishes=wishes)
+        compare(drawn(), ["cca"], protocol, options=options)
     with pytest.raises(InputError, match="no test row"):
-        compare(drawn(split=split_of(120, 0)), ["cca"], protocol, wishes=wishes)
+        compare(drawn(split=split_of(120, 0)), ["cca"], protocol, options=options)
 
 
 def test_lists_of_methods() -> None:
@@ -207,6 +207,7 @@ def test_lists_of_methods() -> None:
     everything = split_specs("all")
     assert {"cca", "cluster_cca"} <= set(everything) <= set(discovery.names("methods"))
     assert not {"auto", "zero_shot"} & set(everything)
+    assert set(everything) - set(split_specs(None)) == {"mean_cca", "scm"}
 
 
 def test_methods_that_train_tell_of_their_epochs() -> None:
@@ -216,6 +217,7 @@ def test_methods_that_train_tell_of_their_epochs() -> None:
     assert "tnn:epochs=2, fold 2, seed 1: epoch 0 of 2" in lines
     assert any("tnn:epochs=2, fold 2, seed 1: epoch 2 of 2, loss 0." in line for line in lines)
     assert found.results[0].fitted["epochs"] == 2
+    assert not {"device", "checkpoint"} & set(found.results[0].hyperparameters)
     (told,) = trained(found.results)
     assert told.startswith("tnn:epochs=2 stopped after all 2 epochs")
 
@@ -237,6 +239,6 @@ def test_p_values_are_paired_bootstraps_over_queries_and_groups(spy: type[Spy]) 
 
 
 def test_the_method_to_test_against_can_be_chosen(spy: type[Spy]) -> None:
-    found = compare(drawn(400), ["cca", "spy"], QUICK, wishes=Wishes(against="spy"))
+    found = compare(drawn(400), ["cca", "spy"], QUICK, options=Options(against="spy"))
     held = found.results[0].directions["audio->visual"]["against"]
     assert held["method"] == "spy" and held["p_map"] > 0.95

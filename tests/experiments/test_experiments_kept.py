@@ -18,20 +18,16 @@ from _spy import (
     split_of,
     spy_fixture,  # noqa: F401 - a fixture
 )
-from earsight import discovery
-from earsight.datasets import synthetic
-from earsight.errors import FeatureFileError, InputError
+from earsight.errors import InputError
 from earsight.experiments import provenance
-from earsight.experiments.compare import Comparison, Wishes, compare
-from earsight.experiments.document import has_block, replace_block, write_page
-from earsight.experiments.inputs import open_source
+from earsight.experiments.compare import Options, compare
 from earsight.experiments.official import read_looks
 from earsight.experiments.perquery import write_per_query
 from earsight.experiments.protocol import Protocol
 from earsight.experiments.published import figures_for
 from earsight.experiments.table import tables
 from earsight.features import PairedFeatures
-from earsight.methods._base import JointEmbedding
+from earsight.methods import JointEmbedding
 
 METHODS_PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
 
@@ -41,7 +37,7 @@ METHODS_PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
 
 def test_results_are_kept_method_by_method(tmp_path: Path, spy: type[Spy]) -> None:
     file, data = tmp_path / "out.json", drawn()
-    compare(data, ["spy", "cca"], QUICK, wishes=Wishes(json=file))
+    compare(data, ["spy", "cca"], QUICK, options=Options(json=file))
     record = json.loads(file.read_text())["spy"]
     assert set(DIRECTIONS) <= set(record)
     assert {"map", "map_std", "recall@1", "recall@10"} <= set(record["audio->visual"])
@@ -49,12 +45,12 @@ def test_results_are_kept_method_by_method(tmp_path: Path, spy: type[Spy]) -> No
     assert record["about"]["data"]["sha256"] == provenance.checksum(data)
     assert record["about"]["versions"]["numpy"] == np.__version__
     n = len(spy.fits)
-    again = compare(data, ["cca", "spy", "spy:random=no"], QUICK, wishes=Wishes(json=file))
+    again = compare(data, ["cca", "spy", "spy:random=no"], QUICK, options=Options(json=file))
     assert again.kept == ["cca", "spy"]
     assert len(spy.fits) == n + 4  # the third alone
     held = again.results[1].directions["audio->visual"]["against"]
     assert 0 < held["p_map"] <= 1  # of kept queries
-    compare(data, ["spy"], QUICK, wishes=Wishes(json=file, again=True))
+    compare(data, ["spy"], QUICK, options=Options(json=file, again=True))
     assert len(spy.fits) == n + 4 + 6
     assert set(json.loads(file.read_text())) == {"cca", "spy", "spy:random=no"}
 
@@ -72,33 +68,33 @@ def test_a_comparison_that_was_stopped_goes_on(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(JointEmbedding, "fit", stopped)
-        compare(data, ["spy", "cluster_cca"], QUICK, wishes=Wishes(json=file))
+        compare(data, ["spy", "cluster_cca"], QUICK, options=Options(json=file))
     n = len(spy.fits)
-    found = compare(data, ["spy", "cluster_cca"], QUICK, wishes=Wishes(json=file))
+    found = compare(data, ["spy", "cluster_cca"], QUICK, options=Options(json=file))
     assert found.kept == ["spy"] and len(spy.fits) == n
     assert not found.failed
 
 
 def test_failures_and_damaged_figures_are_tried_again(tmp_path: Path, spy: type[Spy]) -> None:
     file, data = tmp_path / "out.json", drawn()
-    compare(data, ["spy", "zero_shot"], QUICK, wishes=Wishes(json=file))
+    compare(data, ["spy", "zero_shot"], QUICK, options=Options(json=file))
     (tmp_path / "out.queries" / "spy.npz").write_bytes(b"PK damaged")
     n = len(spy.fits)
-    again = compare(data, ["spy", "zero_shot"], QUICK, wishes=Wishes(json=file))
+    again = compare(data, ["spy", "zero_shot"], QUICK, options=Options(json=file))
     assert again.kept == [] and len(spy.fits) == 2 * n
 
 
 def test_results_of_another_comparison_are_not_mixed(tmp_path: Path) -> None:
     file = tmp_path / "out.json"
-    compare(drawn(), ["cca"], QUICK, wishes=Wishes(json=file))
+    compare(drawn(), ["cca"], QUICK, options=Options(json=file))
     for data, protocol in ((drawn(100), QUICK), (drawn(), Protocol(folds=3, seeds=1))):
         with pytest.raises(InputError, match="other data or another protocol"):
-            compare(data, ["cca"], protocol, wishes=Wishes(json=file))
-    compare(drawn(100), ["mean_cca"], QUICK, wishes=Wishes(json=file, again=True))
+            compare(data, ["cca"], protocol, options=Options(json=file))
+    compare(drawn(100), ["mean_cca"], QUICK, options=Options(json=file, again=True))
     assert list(json.loads(file.read_text())) == ["mean_cca"]
     file.write_text('{"a": 1}')
     with pytest.raises(InputError, match="not the result of a comparison"):
-        compare(drawn(), ["cca"], QUICK, wishes=Wishes(json=file))
+        compare(drawn(), ["cca"], QUICK, options=Options(json=file))
     assert file.read_text() == '{"a": 1}'
 
 
@@ -118,24 +114,17 @@ def test_the_checksum_is_of_what_decides() -> None:
         assert provenance.checksum(other) != known
 
 
-def test_the_commit_is_our_own_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    commit = provenance.commit()
-    assert commit is None or len(commit.removesuffix("-dirty")) >= 12
-    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
-    assert provenance.commit.__wrapped__() is None
-
-
 def test_looks_at_an_official_test_are_logged(tmp_path: Path) -> None:
     log, file, data = tmp_path / "log", tmp_path / "out.json", drawn(split=split_of(120, 40))
     protocol = Protocol(official_test=True, seeds=2)
     for methods in (["cca"], ["cca", "mean_cca"], ["zero_shot"]):
-        wishes = Wishes(json=file, log=log)
-        found = compare(data, methods, protocol, name="ours", wishes=wishes)
+        options = Options(json=file, log=log)
+        found = compare(data, methods, protocol, name="ours", options=options)
     looks = read_looks(log)
     assert [look["method"] for look in looks] == ["cca", "mean_cca", "zero_shot"]
     assert all(look["data"] == "ours" and look["date"] for look in looks)
     assert looks[0]["audio->visual"]["map"] > 0 and looks[2]["error"] == found.results[0].error
-    compare(data, ["cca"], QUICK, wishes=Wishes(log=log))
+    compare(data, ["cca"], QUICK, options=Options(log=log))
     assert len(read_looks(log)) == 3
 
 
@@ -143,9 +132,9 @@ def test_a_look_that_is_broken_off_is_logged(tmp_path: Path, spy: type[Spy]) -> 
     def stop(line: str) -> None:
         raise KeyboardInterrupt
 
-    wishes, data = Wishes(log=tmp_path / "log"), drawn(split=split_of(120, 40))
+    options, data = Options(log=tmp_path / "log"), drawn(split=split_of(120, 40))
     with pytest.raises(KeyboardInterrupt):
-        compare(data, ["spy"], Protocol(official_test=True), wishes=wishes, told=stop)
+        compare(data, ["spy"], Protocol(official_test=True), options=options, told=stop)
     (look,) = read_looks(tmp_path / "log")
     assert look["method"] == "spy" and look["error"] == "stopped"
 
@@ -156,8 +145,8 @@ def test_a_look_that_is_broken_off_is_logged(tmp_path: Path, spy: type[Spy]) -> 
 @pytest.mark.parametrize("protocol", [QUICK, Protocol(official_test=True)])
 def test_trec_eval_agrees(tmp_path: Path, protocol: Protocol) -> None:
     data = drawn(200, split=split_of(200, 80), labels=np.arange(200) % 3)
-    wishes = Wishes(trec=tmp_path / "trec", log=tmp_path / "log")
-    (result,) = compare(data, ["cca"], protocol, wishes=wishes).results
+    options = Options(trec=tmp_path / "trec", log=tmp_path / "log")
+    (result,) = compare(data, ["cca"], protocol, options=options).results
     for direction in DIRECTIONS:
         name = direction.replace("->", "-")
         with (tmp_path / "trec" / f"{name}.qrels").open() as file:
@@ -185,13 +174,13 @@ def test_trec_eval_agrees(tmp_path: Path, protocol: Protocol) -> None:
 
 def test_run_files_that_are_asked_for_later_are_made(tmp_path: Path) -> None:
     data, file = drawn(), tmp_path / "out.json"
-    compare(data, ["cca"], QUICK, wishes=Wishes(json=file))
-    wishes = Wishes(json=file, trec=tmp_path / "trec")
-    assert compare(data, ["cca"], QUICK, wishes=wishes).kept == []
-    assert compare(data, ["cca"], QUICK, wishes=wishes).kept == ["cca"]
-    other = Wishes(json=tmp_path / "other.json", trec=wishes.trec)
-    compare(drawn(90), ["cca"], QUICK, wishes=other)
-    assert compare(data, ["cca"], QUICK, wishes=wishes).kept == []
+    compare(data, ["cca"], QUICK, options=Options(json=file))
+    options = Options(json=file, trec=tmp_path / "trec")
+    assert compare(data, ["cca"], QUICK, options=options).kept == []
+    assert compare(data, ["cca"], QUICK, options=options).kept == ["cca"]
+    other = Options(json=tmp_path / "other.json", trec=options.trec)
+    compare(drawn(90), ["cca"], QUICK, options=other)
+    assert compare(data, ["cca"], QUICK, options=options).kept == []
 
 
 def test_figures_of_each_query(tmp_path: Path, spy: type[Spy]) -> None:
@@ -211,9 +200,9 @@ def test_published_figures_stand_beside_ours_where_the_protocol_is_theirs(tmp_pa
     data = drawn(split=split_of(120, 40))
     assert figures_for("wikipedia", QUICK) == () == figures_for("data", QUICK)
     assert figures_for("vegas", QUICK) == () != figures_for("vegas", Protocol(folds=5))
-    wishes = Wishes(log=tmp_path / "log")
+    options = Options(log=tmp_path / "log")
     official = Protocol(official_test=True)
-    found = compare(data, ["cca", "mean_cca"], official, name="wikipedia", wishes=wishes)
+    found = compare(data, ["cca", "mean_cca"], official, name="wikipedia", options=options)
     first, second = tables(found)
     assert {row[first.columns.index("±")] for row in first.rows} == {""}  # one fit each
     at = first.columns.index("published")
@@ -227,86 +216,12 @@ def test_published_figures_stand_beside_ours_where_the_protocol_is_theirs(tmp_pa
 
 
 def test_map_by_output_size(tmp_path: Path) -> None:
-    wishes = Wishes(sizes=(2, 3, 40), json=tmp_path / "out.json")
+    options = Options(sizes=(2, 3, 40), json=tmp_path / "out.json")
     data = drawn()
-    (result,) = compare(data, ["cca"], QUICK, wishes=wishes).results
+    (result,) = compare(data, ["cca"], QUICK, options=options).results
     (alone,) = compare(data, ["cca:n_components=3"], QUICK).results
     assert result.sizes["3"] == {d: alone.directions[d]["map"] for d in DIRECTIONS}
     assert "at most" in result.sizes["40"]["error"] and result.error is None
-    assert compare(data, ["cca"], QUICK, wishes=wishes).kept == ["cca"]
-    more = Wishes(sizes=(4,), json=wishes.json)
-    assert compare(data, ["cca"], QUICK, wishes=more).kept == []
-
-
-# Sources and pages
-
-
-def test_sources(tmp_path: Path) -> None:
-    given = open_source("synthetic:n=60,classes=3,seed=1")
-    assert given.name == "synthetic"
-    expected = synthetic(n=60, classes=3, seed=1)
-    np.testing.assert_array_equal(given.data.views["audio"], expected.views["audio"])
-    for wrong in ("synthetic:n=many", "synthetic:dims=3", "synthetic:n"):
-        with pytest.raises(InputError):
-            open_source(wrong)
-    with pytest.raises(InputError, match=r"wikipedia:DIR.*'nowhere' is none of them"):
-        open_source("nowhere")
-    for name in ("wikipedia", "vegas", "ave"):
-        with pytest.raises(FeatureFileError):
-            open_source(f"{name}:{tmp_path}")
-
-
-def test_a_page_keeps_its_own_words(tmp_path: Path) -> None:
-    page, log = tmp_path / "methods.md", tmp_path / "log"
-    own = ["# Methods, *by hand* \\1", "## cca\nTwo sentences.", "The end — truly."]
-    blocks = ["ours cross-validation", "ours cross-validation: cca", "official-test log"]
-    marked = [f"<!-- {name} -->STALE<!-- /{name} -->" for name in blocks]
-    page.write_text("\n".join(part for pair in zip(own, marked, strict=True) for part in pair))
-    found = compare(drawn(), ["cca", "mean_cca", "zero_shot"], QUICK, name="ours")
-    assert write_page(page, found, "Ours, 3 folds.", log) == blocks
-    once = page.read_text()
-    for text in (*own, "| method | MAP |", "| mean_cca |", "zero_shot", "Measured (ours, cross-"):
-        assert text in once
-    assert "STALE" not in once
-    write_page(page, found, "Ours, 3 folds.", log)
-    assert page.read_text() == once
-    for name in blocks:
-        once = replace_block(once, name, "")
-    assert [line for line in once.splitlines() if line and not line.startswith("<!--")] == [
-        *own[0].splitlines(),
-        *own[1].splitlines(),
-        own[2],
-    ]
-    with pytest.raises(InputError, match="<!-- data cross-validation --> and <!-- /data"):
-        write_page(page, compare(drawn(), ["cca"], QUICK), "", log)
-
-
-def test_a_table_in_markdown_has_as_many_cells_in_each_row() -> None:
-    found = compare(drawn(), ["cca", "cluster_cca"], QUICK)
-    for table in tables(found):
-        lines = [line for line in table.markdown().splitlines() if line.startswith("|")]
-        assert len({line.count("|") for line in lines}) == 1 and len(lines) == 5
-
-
-@pytest.mark.parametrize("name", [*discovery.names("methods")])
-def test_every_method_has_its_section_in_the_page(name: str) -> None:
-    text = METHODS_PAGE.read_text(encoding="utf-8")
-    _, found, rest = text.partition(f"\n## `{name}`")
-    assert found, f"docs/methods.md needs a section ## `{name}`"
-    section = rest.partition("\n## ")[0]
-    assert "**When:**" in section and "**Reference:**" in section
-    assert f"<!-- wikipedia official test: {name} -->" in section or name in ("auto", "zero_shot")
-
-
-def test_the_page_has_a_place_for_each_table_that_its_commands_make() -> None:
-    text = METHODS_PAGE.read_text(encoding="utf-8")
-    sources = ("wikipedia", "digits", "mfeat", "synthetic")
-    names = [f"{name} cross-validation" for name in sources]
-    for name in (*names, "wikipedia official test", "official-test log"):
-        assert has_block(text, name), name
-    for name in sources:
-        assert f"earsight compare {name}" in text
-
-
-def test_a_comparison_that_found_nothing_has_no_table() -> None:
-    assert tables(Comparison("x", "x", QUICK)) == []
+    assert compare(data, ["cca"], QUICK, options=options).kept == ["cca"]
+    more = Options(sizes=(4,), json=options.json)
+    assert compare(data, ["cca"], QUICK, options=more).kept == []

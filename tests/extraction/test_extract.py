@@ -15,7 +15,7 @@ from _clips import make_clip
 from _folders import fill, until
 from earsight.errors import FeatureFileError, InputError, LabelError, LibraryError
 from earsight.extraction.extract import Extraction, extract
-from earsight.extraction.staging import Parts
+from earsight.extraction.staging import Staging
 from earsight.extractors import extract_all
 from earsight.features import PairedFeatures, read_features, write_features
 from earsight.library.catalog.location import locked
@@ -53,7 +53,7 @@ def clips(once: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
     folder, file = tmp_path / "clips", tmp_path / "features.h5"
     shutil.copytree(once[0], folder)
     shutil.copy(once[1], file)
-    shutil.copytree(Parts(once[1]).folder, Parts(file).folder)
+    shutil.copytree(Staging(once[1]).folder, Staging(file).folder)
     return folder, file
 
 
@@ -173,7 +173,7 @@ def test_a_label_that_comes_later_costs_no_reading(clips: tuple[Path, Path]) -> 
     (folder / "no-label.mp4").rename(folder / "red/named.mp4")
     report = run(folder, file)
     assert (report.n_read, report.n_rows) == (0, 7)
-    assert not Parts(file).folder.exists(), "no part has to wait any more"
+    assert not Staging(file).folder.exists(), "no part has to wait any more"
 
 
 def test_a_label_file(clips: tuple[Path, Path], tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_what_failed_and_may_pass_is_tried_again(
         return info
 
     from earsight import engine
-    from earsight.extraction.extract import _do
+    from earsight.extraction.reading import _do
 
     def here(work: object, items: object, **_: object) -> object:
         assert work is _do
@@ -225,7 +225,7 @@ def test_what_failed_and_may_pass_is_tried_again(
 def test_killed_in_the_middle_and_resumed(tmp_path: Path) -> None:
     clips, file = tmp_path / "clips", tmp_path / "features.h5"
     fill(clips, [f"{'ab'[number % 2]}/{number:02d}.mp4" for number in range(30)])
-    parts = Parts(file)
+    parts = Staging(file)
     arguments = ("extract", clips, "-o", file, "--audio", "log_mel", "--visual", "colour_edges")
     command = [sys.executable, "-m", "earsight", *map(str, arguments), "--workers", "1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -279,9 +279,9 @@ def test_features_of_other_extractors_are_never_mixed(clips: tuple[Path, Path]) 
 def test_parts_of_other_extractors_are_not_used(clips: tuple[Path, Path], known: bool) -> None:
     folder, file = clips
     file.unlink()  # what is left is as a killed run leaves it: the parts alone
-    assert Parts(file).records()
+    assert Staging(file).records()
     if not known:
-        (Parts(file).folder / "extractors.json").unlink()  # as a power cut may
+        (Staging(file).folder / "extractors.json").unlink()  # as a power cut may
     report = extract(folder, file, QUICK | {"visual": "colour_edges:fps=1"})
     assert report.n_read == 9
     assert read_features(file).provenance["visual"]["parameters"] == {"fps": 1.0}
@@ -299,7 +299,7 @@ def test_files_of_other_hands_stay(tmp_path: Path, once: tuple[Path, Path]) -> N
 
 
 def test_two_at_once(clips: tuple[Path, Path]) -> None:
-    with locked(Parts(clips[1]).folder), pytest.raises(LibraryError, match="is at work on"):
+    with locked(Staging(clips[1]).folder), pytest.raises(LibraryError, match="is at work on"):
         run(*clips)
 
 

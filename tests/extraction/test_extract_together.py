@@ -6,10 +6,10 @@ import pytest
 
 from _folders import fill
 from earsight.errors import FeatureFileError, LibraryError, WeightsError
-from earsight.extraction import extract as room
+from earsight.extraction import reading as room
 from earsight.extraction.extract import extract
 from earsight.extraction.sources import Folder
-from earsight.extraction.staging import Parts
+from earsight.extraction.staging import Staging
 from earsight.extractors import FeatureExtractor
 from earsight.library.catalog import location
 from earsight.library.catalog.location import locked
@@ -40,22 +40,20 @@ def test_a_spec_whose_file_changed_is_another_extractor(
 def test_a_worker_reads_nothing_with_other_weights_than_the_run_has(tmp_path: Path) -> None:
     fill(tmp_path / "clips", ["a.mp4"])
     (file,) = scan(tmp_path / "clips", ()).fresh
-    parts = Parts(tmp_path / "features.h5")
-    parts.folder.mkdir()
     asked = tuple(SIGHT.items())
     meant = extractor_for("visual", "colour_edges").fingerprint
-    job = room._Job(Folder(tmp_path / "clips"), file, asked, ("0" * 64,), parts)
+    job = room._Job(Folder(tmp_path / "clips"), file, asked, ("0" * 64,))
     with pytest.raises(WeightsError, match=r"colour_edges must stay as they are .* command again"):
         room._do(job)
-    assert not parts.records()
-    assert room._do(room._Job(job.origin, file, asked, (meant,), parts)).has == ("visual",)
+    record, found = room._do(room._Job(job.origin, file, asked, (meant,)))
+    assert record.has == tuple(found) == ("visual",)
 
 
 def test_a_lock_that_went_with_its_folder_is_taken_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run before removes its folder, the lock in it, while we wait for that lock."""
-    parts = Parts(tmp_path / "features.h5")
+    parts = Staging(tmp_path / "features.h5")
     parts.folder.mkdir()
     real, tidied = location._held, []
 

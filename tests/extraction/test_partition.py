@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from _clips import make_clip
+from _extracting import QUICK, here
 from _folders import fill, same
 from earsight import engine
 from earsight.errors import FeatureFileError, InputError, LibraryError
@@ -20,13 +21,8 @@ from earsight.extraction.extract import Extraction, extract
 from earsight.extraction.sharding import Part, join
 from earsight.features import PairedFeatures, read_features, write_features
 
-QUICK = {"audio": "log_mel", "visual": "colour_edges"}
 NAMES = [f"{colour}/{number}.mp4" for colour in ("red", "blue") for number in range(5)]
 N = 3
-
-
-def here(work: object, items: object, **_: object) -> object:
-    return ((item, work(item)) for item in items)  # type: ignore[operator, attr-defined]
 
 
 @pytest.fixture(autouse=True)

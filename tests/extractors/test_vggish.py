@@ -18,7 +18,8 @@ from _weights import Site, serving
 from earsight import weights
 from earsight.errors import InputError, WeightsError
 from earsight.extractors import vggish
-from earsight.extractors.networks.vggish import VGG
+from earsight.extractors.networks import vggish as network
+from earsight.extractors.runtime import onnx
 from earsight.media import AudioBlock, Decoder
 from earsight.weights.catalogue import CATALOGUE
 
@@ -120,8 +121,8 @@ def test_silence_is_the_logarithm_of_a_hundredth(monkeypatch: pytest.MonkeyPatch
 # ---------------------------------------------------------------- the network
 
 
-def test_the_real_shape_and_keys() -> None:
-    """With the real widths, on torch's device without memory; 72 million numbers, 288 MB."""
+def test_the_real_shape_and_keys(tmp_path: Path) -> None:
+    """With the real widths; 72 million numbers, 288 MB."""
     widths, dense = (64, 128, 256, 256, 512, 512), (4096, 4096, 128)
     shapes = {}
     n_in = 1
@@ -132,11 +133,14 @@ def test_the_real_shape_and_keys() -> None:
     for i, n_out in zip((0, 2, 4), dense, strict=True):
         shapes |= {f"embeddings.{i}.weight": (n_out, n_in), f"embeddings.{i}.bias": (n_out,)}
         n_in = n_out
-    with torch.device("meta"):
-        network = VGG({key: torch.empty(shape) for key, shape in shapes.items()})
-        assert network(torch.empty(5, 1, 96, 64)).shape == (5, 128)
-    assert {key: tuple(t.shape) for key, t in network.state_dict().items()} == shapes
-    assert sum(t.numel() for t in network.state_dict().values()) == 72_141_184
+    assert sum(math.prod(shape) for shape in shapes.values()) == 72_141_184
+    arrays = {key: np.zeros(shape, dtype=np.float32) for key, shape in shapes.items()}
+    network.write(arrays, tmp_path / "model.onnx")
+    examples = np.zeros((5, 1, 96, 64), dtype=np.float32)
+    embedding = onnx.session(tmp_path / "model.onnx").run(None, {"examples": examples})[0]
+    assert embedding.shape == (5, 128)
+    with pytest.raises(ValueError, match=r"more layers, such as embeddings\.6"):
+        network.write(arrays | {"embeddings.6.weight": arrays["embeddings.4.bias"]}, tmp_path)
 
 
 def plain(state: dict[str, torch.Tensor], examples: np.ndarray) -> np.ndarray:

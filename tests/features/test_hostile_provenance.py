@@ -10,7 +10,7 @@ import pytest
 from _features import AUDIO, make_steps
 from earsight.datasets import synthetic
 from earsight.errors import FeatureFileError, InputError
-from earsight.experiments.compare import Wishes, compare
+from earsight.experiments.compare import Options, compare
 from earsight.experiments.official import read_looks
 from earsight.experiments.protocol import Protocol
 from earsight.experiments.table import tables
@@ -129,13 +129,13 @@ def changed(value):
 @pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.long)])
 def test_a_result_that_was_changed_is_made_anew_or_shown(tmp_path, every):
     data, protocol, file = synthetic(60, (4, 5), 2), Protocol(folds=2, seeds=1), tmp_path / "o.json"
-    compare(data, ["cca"], protocol, wishes=Wishes(json=file))
+    compare(data, ["cca"], protocol, options=Options(json=file))
     found = json.loads(file.read_text())
     n = 0
     for record in islice(changed(found["cca"]), 0, None, every):
         file.write_text(json.dumps({"cca": record}))
         try:
-            shown = compare(data, ["cca"], protocol, wishes=Wishes(json=file))
+            shown = compare(data, ["cca"], protocol, options=Options(json=file))
         except InputError:  # another base, or no file of results
             continue
         assert [table.markdown() for table in tables(shown)]

@@ -15,8 +15,7 @@ from earsight import engine
 from earsight.errors import EarsightError, LibraryError
 from earsight.extraction.extract import extract
 from earsight.extraction.per_extractor import extract_each
-from earsight.extraction.ray import _Shared
-from earsight.extraction.staging import Parts
+from earsight.extraction.staging import Staging
 from earsight.features import PairedFeatures, write_features
 from earsight.library.catalog.location import FOLDER
 from earsight.library.embedding.extraction import extractor_for
@@ -66,10 +65,10 @@ def extracted(clips: Path) -> None:
 def parts_of(clips: Path, use: Callable[[Path], None]) -> Path:
     """Return where the parts of a run lie."""
     if use is extracted:
-        return Parts(clips / "x.h5").folder
+        return Staging(clips / "x.h5").folder
     extractor = extractor_for("audio", "log_mel")
     name = f"{extractor.key()}-{extractor.fingerprint[:16]}.h5"
-    return Parts(clips / FOLDER / "features" / name).folder
+    return Staging(clips / FOLDER / "features" / name).folder
 
 
 @pytest.mark.parametrize("name", [FOLDER, f"{FOLDER}/features"])
@@ -133,7 +132,7 @@ def test_a_feature_file_that_is_a_link(clips: Path, users: Path) -> None:
 def test_only_what_has_a_name_of_ours_is_removed(clips: Path) -> None:
     parts = parts_of(clips, extracted)
     (parts / "folder").mkdir(parents=True)
-    for name in ("notes.txt", "notes.npz", "notes.part", f"{KEY}.1.part", f"{KEY}.npz"):
+    for name in ("notes.txt", "notes.npz", "notes.part", f".tmp-{KEY[:16]}", f"{KEY}.npz"):
         (parts / name).write_text("kept")
     (clips / ".x.h5.my own.part").write_text("kept")
     extracted(clips)
@@ -148,21 +147,6 @@ def test_a_draft_of_the_output_is_not_written_through_a_link(clips: Path, users:
     (clips / f".x.h5.{os.getpid()}.part").symlink_to(users / "file.txt")
     write_features(clips / "x.h5", PairedFeatures({"audio": np.ones((2, 3))}))
     assert state(users) == before and not (clips / "x.h5").is_symlink()
-
-
-@pytest.mark.parametrize("inside", [True, False])
-def test_the_parts_of_a_cluster(clips: Path, users: Path, inside: bool) -> None:
-    shared = _Shared.beside(clips / "x.h5")
-    (users / ".theirs.put").write_text("mine")
-    before = state(users)
-    if inside:
-        (clips / "x.h5.parts").mkdir()
-        (clips / "x.h5.parts" / "1-of-2.h5").symlink_to(users / "file.txt")
-    else:
-        (clips / "x.h5.parts").symlink_to(users)
-    with pytest.raises(LibraryError, match="is a link"), shared.locked():
-        pass
-    assert state(users) == before
 
 
 def test_the_command_names_the_link(clips: Path, users: Path) -> None:

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 import earsight
-from earsight.methods._base import JointEmbedding, Rows
-from earsight.methods._deep.encoders import Poolers
-from earsight.methods._deep.trainer import Batch
+from earsight.methods import JointEmbedding, Rows
+from earsight.methods._deep.types import Batch
 from earsight.methods.adversarial import Game, reverse
 
 LABELS = np.arange(40) % 4
@@ -18,8 +17,8 @@ LABELS = np.arange(40) % 4
 @pytest.fixture
 def game() -> Game:
     """Networks as they are before training, without dropout."""
-    nothing = Poolers("mean", Rows({}), np.random.default_rng(0))
-    game = Game(earsight.method("adversarial", n_components=3), {"audio": 5, "visual": 4}, nothing)
+    rows = Rows(views={"audio": np.ones((1, 5)), "visual": np.ones((1, 4))})
+    game = Game(earsight.method("adversarial", n_components=3), rows)
     game.module.eval()
     return game
 
@@ -32,7 +31,7 @@ def batch(n: int = 40, m: int = 40, progress: float = 0.5) -> Batch:
         "audio": centres[labels["audio"]] + torch.randn(n, 5, generator=draw),
         "visual": centres[labels["visual"], :4] + torch.randn(m, 4, generator=draw),
     }
-    return Batch(views, labels, None, n == m, progress, draw)
+    return Batch(views=views, labels=labels, paired=n == m, progress=progress, generator=draw)
 
 
 def gradients(loss: torch.Tensor, networks: dict[str, torch.nn.Module]) -> list[torch.Tensor]:

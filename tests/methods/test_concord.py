@@ -1,12 +1,12 @@
-"""Concord: exact held-out scores, the own half, and calm on awkward data."""
+"""Concord: exact held-out scores, the paired item, and calm on awkward data."""
 
 import numpy as np
 import pytest
 
 import earsight
-from earsight.methods._posterior.ensemble import KINDS, fit_pool
+from earsight.methods._posterior.ensemble import KINDS, fit_ensemble
 from earsight.methods._posterior.kernel_ridge import (
-    Problem,
+    KernelRidge,
     Scaling,
     dual_ridge,
     kernel_of,
@@ -76,7 +76,9 @@ def test_a_problem_with_landmarks_is_near_the_exact_one() -> None:
     found = {}
     for m in (600, 300):
         chosen = np.arange(m)
-        problem = Problem(x, squared_distances(x, x[chosen]), chosen, "rbf", 6)
+        problem = KernelRidge(
+            rows=x, squares=squared_distances(x, x[chosen]), chosen=chosen, kind="rbf", d=6
+        )
         found[m] = problem.solve(np.eye(3)[codes], codes, folds, [0.4])
     apart = np.abs(found[300].held_out - found[600].held_out)
     assert 0 < apart.mean() < 0.01 * found[600].held_out.std()
@@ -98,7 +100,7 @@ def test_the_pool_predicts_what_its_parts_say() -> None:
     views, codes = rows()
     x, keys = views["audio"], content_keys(views, 0)
     folds = inner_folds(codes, None, keys)
-    pool, held_out = fit_pool(x, codes, np.eye(3)[codes], folds, keys)
+    pool, held_out = fit_ensemble(x, np.eye(3)[codes], codes=codes, folds=folds, keys=keys)
     new = rows(20, seed=4)[0]["audio"]
     for p in (held_out, pool.posterior(new)):
         np.testing.assert_allclose(p.sum(axis=1), 1)
@@ -109,7 +111,7 @@ def test_the_pool_predicts_what_its_parts_say() -> None:
     assert np.log(held_out[own]).mean() < np.log(pool.posterior(x)[own]).mean()
 
 
-def test_the_vector_carries_the_own_half_as_a_factor() -> None:
+def test_the_vector_carries_thepair_term_as_a_factor() -> None:
     rng = np.random.default_rng(0)
     p, q = (softmax(2 * rng.normal(size=(n, 4))) for n in (30, 20))
     c, d = (rng.normal(size=(n, 3)) for n in (30, 20))
@@ -145,7 +147,8 @@ def test_a_repeated_clip_does_not_leak_where_groups_say_so() -> None:
     keys = content_keys({"x": x}, 0)
     losses = {}
     for name, own in (("rows", None), ("groups", groups)):
-        _, held_out = fit_pool(x, codes, np.eye(2)[codes], inner_folds(codes, own, keys), keys)
+        folds = inner_folds(codes, own, keys)
+        _, held_out = fit_ensemble(x, np.eye(2)[codes], codes=codes, folds=folds, keys=keys)
         losses[name] = -np.log(held_out[np.arange(200), codes]).mean()
     assert losses["rows"] < 0.45 and losses["groups"] > 0.6  # noise can only be known by its copies
 

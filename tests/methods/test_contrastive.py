@@ -21,7 +21,7 @@ def curved(n: int, seed: int) -> dict[str, np.ndarray]:
 
 
 def own_half(model, views: dict[str, np.ndarray]) -> float:
-    """MRR of each clip's own half, mean of both directions."""
+    """MRR of each clip's paired item, mean of both directions."""
     embedded = {name: model.transform(name, x) for name, x in views.items()}
     return float(np.mean([each.mrr for each in earsight.evaluate(embedded).values()]))
 

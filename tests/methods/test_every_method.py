@@ -1,6 +1,9 @@
 """What holds for every learner, found as the command line finds them."""
 
 import dataclasses
+import importlib
+import subprocess
+import sys
 from functools import cache
 
 import numpy as np
@@ -9,7 +12,7 @@ import pytest
 import earsight
 from earsight import discovery
 from earsight.errors import InputError, LabelError, NotFittedError
-from earsight.methods._base import JointEmbedding
+from earsight.methods import JointEmbedding
 
 NAMES = list(discovery.names("methods"))
 N, WIDTH = 90, 8
@@ -54,11 +57,11 @@ def test_transform_gives_float32_points_for_one_modality_alone(name: str) -> Non
 @every_method
 def test_fit_returns_itself_and_leaves_hyperparameters_and_input_alone(name: str) -> None:
     model = earsight.method(name)
-    given, rows = model.hyperparameters(), views()
+    given, rows = model.get_params(), views()
     before = {modality: x.copy() for modality, x in rows.items()}
     labels = LABELS.copy()
     assert model.fit(rows, labels=labels) is model
-    assert model.hyperparameters() == given
+    assert model.get_params() == given
     assert list(model.dims_) == ["text", "image"]
     assert all(np.array_equal(rows[modality], before[modality]) for modality in rows)
     assert np.array_equal(labels, LABELS)
@@ -86,7 +89,7 @@ def test_a_saved_model_is_the_same_model(name: str, tmp_path) -> None:
     model.save(tmp_path / "model")
     loaded = earsight.load_model(tmp_path / "model")
     assert type(loaded) is type(model)
-    assert loaded.hyperparameters() == model.hyperparameters()
+    assert loaded.get_params() == model.get_params()
     assert (loaded.dims_, loaded.n_components_) == (model.dims_, model.n_components_)
     for modality, x in views(7, seed=2).items():
         assert np.array_equal(loaded.transform(modality, x), model.transform(modality, x))
@@ -226,12 +229,12 @@ def test_a_list_on_the_command_line_is_joined_by_x() -> None:
     def make(spec: str) -> JointEmbedding:
         return discovery.make("methods", *discovery.parse_spec(spec))
 
-    assert make("dcca:hidden=64x32,epochs=3").hyperparameters().items() >= {
+    assert make("dcca:hidden=64x32,epochs=3").get_params().items() >= {
         ("hidden", (64, 32)),
         ("epochs", 3),
     }
-    assert make("s_dcca:hidden=48").hyperparameters()["hidden"] == (48,)
-    assert make("c_dcca:hidden=").hyperparameters()["hidden"] == ()
+    assert make("s_dcca:hidden=48").get_params()["hidden"] == (48,)
+    assert make("c_dcca:hidden=").get_params()["hidden"] == ()
     for wrong in ("64+32", "64x", "1.5x2", "wide"):
         with pytest.raises(
             InputError, match=r"`hidden` of dcca must be.*whole numbers, joined by x"
@@ -239,3 +242,49 @@ def test_a_list_on_the_command_line_is_joined_by_x() -> None:
             make(f"dcca:hidden={wrong}")
     with pytest.raises(InputError, match="`hidden` must be a whole number of at least 1; got -2"):
         make("dcca:hidden=64x-2")
+
+
+def test_every_class_can_be_imported_from_the_package() -> None:
+    for package in ("methods", "extractors"):
+        module = importlib.import_module(f"earsight.{package}")
+        kinds = {discovery.load(package, name) for name in discovery.names(package)}
+        assert {kind.__name__ for kind in kinds} <= set(module.__all__) == set(dir(module))
+        assert kinds <= {getattr(module, name) for name in module.__all__}
+        with pytest.raises(AttributeError, match="has no attribute 'Tnn'"):
+            _ = module.Tnn
+    assert dir(earsight) == sorted(earsight.__all__)
+
+
+def test_importing_the_packages_is_light() -> None:
+    code = (
+        "import sys, earsight, earsight.methods, earsight.extractors\n"
+        "assert not {'numpy', 'torch', 'pydantic', 'sklearn'} & set(sys.modules)\n"
+        "from earsight.methods import TNN, ClusterCCA\n"
+        "assert not {'torch', 'sklearn'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@every_method
+def test_parameters_are_those_of_scikit_learn(name: str) -> None:
+    from sklearn.base import clone
+
+    model = earsight.method(name, seed=3)
+    copy = clone(model)
+    assert copy is not model and copy.get_params() == model.get_params()
+    assert not hasattr(clone(fitted(name)), "dims_")
+    assert copy.set_params(seed=4) is copy and copy.seed == 4 and model.seed == 3
+    with pytest.raises(InputError, match=f"{name} has no hyper-parameter 'sneed'. It has: seed"):
+        copy.set_params(sneed=1)
+    with pytest.raises(InputError, match="`seed`"):
+        copy.set_params(seed=-1)
+    assert copy.seed == 4
+
+
+@every_method
+def test_all_views_are_fitted_and_mapped_at_once(name: str) -> None:
+    found = earsight.method(name, seed=3).fit_transform(views(), labels=LABELS)
+    assert list(found) == ["text", "image"]
+    for modality, x in fitted(name).transform_views(views()).items():
+        assert np.array_equal(found[modality], x)
+        assert np.array_equal(x, fitted(name).transform(modality, views()[modality]))

@@ -90,8 +90,8 @@ def test_a_folder_that_cannot_be_made_is_told_with_the_reason(tmp_path: Path) ->
 
 
 def test_a_library_hears_of_a_full_disk_itself(tmp_path: Path, monkeypatch) -> None:
-    from earsight.library.embedding.joint_space import Space
-    from earsight.library.embedding.model_files import save_space
+    from earsight.library.embedding.joint_space import JointSpace
+    from earsight.library.embedding.model_files import save_model
 
     def full_disk(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
@@ -99,5 +99,5 @@ def test_a_library_hears_of_a_full_disk_itself(tmp_path: Path, monkeypatch) -> N
     monkeypatch.setattr("os.replace", full_disk)
     bridge = earsight.method("zero_shot").fit(VIEWS | {"visual": VIEWS["audio"]})
     with pytest.raises(OSError, match="No space"):  # it then says how much room there is
-        save_space(tmp_path, 1, Space(bridge))
+        save_model(tmp_path, 1, JointSpace(bridge))
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -78,7 +78,7 @@ def test_the_svm_posterior_is_scikit_learns(classes: int) -> None:
     views, codes = rows(classes=classes)
     x = views["audio"]
     folds = inner_folds(codes, None, content_keys({"x": x}, 0))
-    ours = fit_classifier("svm", x, codes, classes, folds, np.arange(len(x)))
+    ours = fit_classifier("svm", x, codes, folds=folds, order=np.arange(len(x)))
     scaled = ours.scaling.apply(x)
     splits = [(np.setdiff1d(np.arange(len(x)), test), test) for test in folds]
     machine = SVC(gamma=1 / (scaled.shape[1] * scaled.var()))

@@ -9,12 +9,11 @@ import torch
 
 import earsight
 from earsight.errors import InputError, TrainingError
-from earsight.experiments.compare import Wishes, compare
+from earsight.experiments.compare import Options, compare
 from earsight.experiments.protocol import Protocol
-from earsight.experiments.train import train as train_and_keep
 from earsight.features import FeatureSequence, PairedFeatures, StepTable, write_features
 from earsight.features.files import read_features
-from earsight.methods._base import Rows
+from earsight.methods import Rows
 from earsight.methods._deep import base, encoders
 from earsight.methods._deep.encoders import Encoder, Padded, Poolers, Steps, encode
 
@@ -135,7 +134,7 @@ def test_time_is_read_in_seconds_and_order_is_told_apart(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_columns_start_with_a_quarter_of_the_variance_of_the_means(kind: str) -> None:
     steps = sequences()
-    rows = Rows({name: each.means() for name, each in steps.items()}, steps=steps)
+    rows = Rows(views={name: each.means() for name, each in steps.items()}, steps=steps)
     poolers = Poolers(kind, rows, np.random.default_rng(0)).eval()
     for name, found in poolers.rows(rows).items():
         assert np.array_equal(found[:, : steps[name].dim], rows.views[name])
@@ -302,24 +301,6 @@ def test_nothing_is_cut_off_in_silence(kind: str) -> None:
         model.transform("audio", long)
 
 
-def test_offsets_that_do_not_fit_are_refused() -> None:
-    values, times = np.zeros((4, 2)), np.arange(4.0)
-    for offsets in ([0, 5], [1, 4], [0, 3, 2, 4], [0.0, 4.0], [[0, 4]]):
-        with pytest.raises(InputError, match="`offsets` must be whole numbers that start at 0"):
-            StepTable.joined(values, offsets, times)
-    with pytest.raises(InputError, match=r"got values \(4, 2\) and times \(3,\)"):
-        StepTable.joined(values, [0, 4], times[:3])
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_gathered_clips_are_the_clips_in_any_order_and_twice(seed: int) -> None:
-    steps = table()
-    chosen = np.random.default_rng(seed).integers(0, 60, 25)
-    taken = steps.take(chosen)
-    slow = np.concatenate([steps[int(clip)].values for clip in chosen])
-    assert np.array_equal(taken.gather(), slow)
-
-
 @pytest.mark.parametrize("method", ["tnn", "adversarial", "contrastive", "s_dcca"])
 @pytest.mark.parametrize("rate", [10.0, 1e5])
 def test_training_that_explodes_in_finite_numbers_is_told(method: str, rate: float) -> None:
@@ -348,8 +329,8 @@ def test_a_comparison_reads_the_steps_of_a_file(tmp_path: Path) -> None:
 
     def compared(name: str) -> dict[str, float]:
         data = read_features(tmp_path / f"{name}.h5")
-        wishes = Wishes(json=tmp_path / "out.json")
-        found = compare(data, methods, Protocol(folds=2, seeds=1), wishes=wishes)
+        options = Options(json=tmp_path / "out.json")
+        found = compare(data, methods, Protocol(folds=2, seeds=1), options=options)
         told[:] = found.kept
         assert not found.failed
         return {result.method: result.score for result in found.results}
@@ -364,16 +345,3 @@ def test_a_comparison_reads_the_steps_of_a_file(tmp_path: Path) -> None:
     rows = PairedFeatures(views, labels)
     [failed] = compare(rows, methods[1:2], Protocol(folds=2, seeds=1)).failed
     assert "pooling='attention' needs sequences" in str(failed.error)
-
-
-def test_a_model_is_trained_on_a_file_with_steps_and_scored(tmp_path: Path) -> None:
-    steps, labels = rises(90)
-    views = {name: each.means() for name, each in steps.items()}
-    data = PairedFeatures(views, labels, steps=steps)
-    train, test = data.take(np.arange(60)), data.take(np.arange(60, 90))
-    spec = "tnn:pooling=attention,epochs=3"
-    done = train_and_keep(train, spec, tmp_path / "model", score=test)
-    loaded = earsight.load_model(tmp_path / "model")
-    points = {name: loaded.transform(name, each) for name, each in test.steps.items()}
-    expected = earsight.evaluate(points, test.labels)["audio", "visual"].map
-    assert done.scores["audio->visual"]["map"] == pytest.approx(expected, abs=1e-12)

@@ -52,14 +52,6 @@ def test_clips_of_one_step_are_read(kind: str) -> None:
             assert np.isfinite(found).all() and np.ptp(found, axis=0).max() > 0
 
 
-def test_the_one_step_of_a_clip_gets_all_attention() -> None:
-    made = encoder("attention")
-    alone = FeatureSequence(np.ones((1, 3)), np.array([2.0]))
-    again = FeatureSequence(np.ones((5, 3)), np.full(5, 2.0))
-    found = encode(made, StepTable.of([alone, again]))
-    np.testing.assert_allclose(found[1], found[0], atol=1e-12)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_never_varies_and_times_before_zero_are_read(kind: str) -> None:
     audio = clips(np.full(40, 6), 3.0, start=-1.5)
@@ -122,7 +114,7 @@ def test_the_command_line_trains_and_compares_what_reads_sequences(tmp_path: Pat
     spec = "tnn:pooling=transformer,epochs=1"
     run = CliRunner().invoke(app, ["train", file, model, "-m", spec, "--score", file])
     assert run.exit_code == 0, run.output
-    assert earsight.load_model(model).hyperparameters()["pooling"] == "transformer"
+    assert earsight.load_model(model).get_params()["pooling"] == "transformer"
     asked = ["compare", file, "-m", f"{spec},cca", "--folds", "2", "--seeds", "1"]
     run = CliRunner().invoke(app, asked)
     assert run.exit_code == 0 and "tnn:pooling=transformer" in run.output, run.output

@@ -9,7 +9,7 @@ import torch
 import earsight
 from earsight import datasets
 from earsight.errors import InputError, LabelError
-from earsight.methods._base import JointEmbedding
+from earsight.methods import JointEmbedding
 from earsight.methods._deep.triplets import cross_triplet_loss, triplet_loss
 
 WIKIPEDIA = Path(__file__).parents[3] / "shared" / "data" / "wikipedia"

@@ -9,15 +9,11 @@ import pytest
 import torch
 
 from earsight.errors import InputError, ModelFileError, TrainingError
-from earsight.methods._base import Rows
+from earsight.methods import Rows
 from earsight.methods._deep import checkpoint, sampling, trainer
-from earsight.methods._deep.base import (
-    DeepEmbedding,
-    Epoch,
-    run_network,
-    standardisation,
-)
+from earsight.methods._deep.base import DeepEmbedding, run_network, standardisation
 from earsight.methods._deep.network import Dropout, Network, outputs
+from earsight.methods._deep.types import Batch, Epoch, Score
 
 RNG = np.random.default_rng(0)
 N = 480
@@ -37,7 +33,7 @@ class Toy(DeepEmbedding):
 
     epochs: int = 4
     batch_size: int = 60
-    score: ClassVar[trainer.Score] = staticmethod(trainer.held_out_map)
+    score: ClassVar[Score] = staticmethod(trainer.held_out_map)
 
     def _fit(self, rows: Rows) -> None:
         standard = {name: standardisation(x) for name, x in rows.views.items()}
@@ -64,10 +60,10 @@ class Pull:
             for name, x in rows.views.items()
         }
         self.module = torch.nn.ModuleList(self.networks.values())
-        self.seen: list[trainer.Batch] = []
+        self.seen: list[Batch] = []
         self.held: Rows | None = None
 
-    def loss(self, batch: trainer.Batch) -> torch.Tensor:
+    def loss(self, batch: Batch) -> torch.Tensor:
         self.seen.append(batch)
         x, y = (self.networks[name](rows) for name, rows in batch.views.items())
         return ((x - y) ** 2).mean() - 0.1 * x.var()
@@ -101,7 +97,7 @@ def test_each_epoch_is_told() -> None:
     assert all(0 < each.map == each.score <= 1 for each in told)
     history = [[each.loss, each.map, each.score] for each in told]
     np.testing.assert_array_equal(model.history_, history)
-    assert "on_epoch" not in model.hyperparameters()
+    assert "on_epoch" not in model.get_params()
 
 
 def test_the_best_epoch_by_held_out_score_is_kept(monkeypatch) -> None:
@@ -150,9 +146,9 @@ def test_few_rows_train_to_the_end_and_say_so() -> None:
     assert "none held out" in Toy(epochs=1).fit(VIEWS, LABELS, groups).stopped_
 
 
-def test_without_labels_the_map_is_that_of_the_own_half() -> None:
+def test_without_labels_the_map_is_that_of_thepair_term() -> None:
     z = np.eye(3)
-    rows = Rows({"audio": z, "visual": z})
+    rows = Rows(views={"audio": z, "visual": z})
     assert trainer.held_out_map({"audio": z, "visual": z}, rows) == 1.0
     assert trainer.held_out_map({"audio": z, "visual": z[::-1]}, rows) < 0.7
 
@@ -280,7 +276,8 @@ def test_columns_that_do_not_vary_are_multiplied_by_nothing() -> None:
 
 
 def test_shuffled_batches_hold_every_row_once() -> None:
-    parts = sampling.shuffled(103, 25, np.random.default_rng(0))
+    drawn = sampling.shuffled({"audio": np.ones((103, 1))}, 25, np.random.default_rng(0))
+    parts = [batch["audio"] for batch in drawn]
     assert sorted(np.concatenate(parts)) == list(range(103))
     assert {len(part) for part in parts} == {25, 26}
 
@@ -288,7 +285,7 @@ def test_shuffled_batches_hold_every_row_once() -> None:
 def test_balanced_batches_draw_each_class_from_each_modality() -> None:
     labels = {"audio": np.repeat([0, 1, 2], [50, 9, 1]), "visual": np.repeat([0, 1, 2], [5, 5, 5])}
     rng = np.random.default_rng(0)
-    drawn = list(sampling.balanced(labels, 12, rng, paired=False))
+    drawn = sampling.balanced(labels, 12, rng, paired=False)
     assert len(drawn) == 5
     for batch in drawn:
         for name, rows in batch.items():
@@ -302,7 +299,7 @@ def test_balanced_batches_draw_each_class_from_each_modality() -> None:
 
 def test_many_classes_take_turns() -> None:
     labels = {"audio": np.repeat(np.arange(40), 3), "visual": np.repeat(np.arange(40), 3)}
-    drawn = list(sampling.balanced(labels, 10, np.random.default_rng(0), paired=True))
+    drawn = sampling.balanced(labels, 10, np.random.default_rng(0), paired=True)
     assert len(drawn) == 12 and all(len(batch["audio"]) == 10 for batch in drawn)
     first_turn = np.concatenate([labels["audio"][batch["audio"]] for batch in drawn[:8]])
     assert np.bincount(first_turn).tolist() == [2] * 40
@@ -313,7 +310,7 @@ def test_unpaired_rows_are_held_out_of_each_modality_and_by_common_groups() -> N
     counts = {"audio": 500, "visual": 900}
     labels = {name: rng.integers(0, 3, n) for name, n in counts.items()}
     views = {name: rng.normal(size=(n, 2)) for name, n in counts.items()}
-    rows = Rows(views, labels, paired=False)
+    rows = Rows(views=views, labels=labels, paired=False)
     kept, held = sampling.hold_out(rows, 0)
     assert held is not None
     for name, n in counts.items():
@@ -328,6 +325,6 @@ def test_unpaired_rows_are_held_out_of_each_modality_and_by_common_groups() -> N
 def test_no_class_is_held_out_to_its_last_row() -> None:
     labels = np.arange(N) // 2 * 0
     labels[:50] = np.arange(50) + 1  # fifty classes of one row
-    rows = Rows(VIEWS, dict.fromkeys(VIEWS, labels))
+    rows = Rows(views=VIEWS, labels=dict.fromkeys(VIEWS, labels))
     kept, held = sampling.hold_out(rows, 0)
     assert held is not None and set(labels[kept["audio"]]) == set(labels)

@@ -16,7 +16,7 @@ import pytest
 from earsight.errors import WeightsError
 from earsight.weights.catalogue import CATALOGUE
 from earsight.weights.checks import check, nowhere
-from earsight.weights.net import UnavailableError
+from earsight.weights.entries import UnavailableError
 
 HERE = Path(__file__).parents[2] / "benchmarks"
 
@@ -198,7 +198,7 @@ def test_a_benchmark_that_fails_is_told_on_the_page_and_stops_no_other(tmp_path:
     assert "It did not run: the disk is full" in page
     assert "It did not run: it wrote nothing" in page
     assert "Not measured here: there are no clips" in page
-    assert "- met: ratio: 2.50 (aim ≤ 9)\n- seen: 3\n" in page
+    assert "- aims met: ratio: 2.50 (≤ 9)\n- seen: 3\n" in page
     assert "| ours | " in page and "commit unknown" in page and "numpy" in page
     record = json.loads((tmp_path / "build" / "benchmarks" / "good.json").read_text())
     assert record["results"]["ours"]["rounds"] == 2
@@ -213,7 +213,7 @@ def test_a_benchmark_that_fails_is_told_on_the_page_and_stops_no_other(tmp_path:
 
 
 MAY_LACK = {  # what is not on every machine: clips, weights
-    "bridge": "there are no folders of real clips",
+    "zero_shot": "there are no folders of real clips",
     **dict.fromkeys(
         ("extraction", "indexing", "moments", "plan", "rhythm", "short_files", "sights", "sounds"),
         "earsight.errors.WeightsError: ",

@@ -38,3 +38,15 @@ def test_its_links_exist() -> None:
     for link in re.findall(r"\]\(([^)]+)\)|`(docs/[^`]+|src/[^`]+|NOTICE)`", README):
         target = link[0] or link[1]
         assert (ROOT / target).exists(), target
+
+
+def test_the_tests_that_security_names_exist() -> None:
+    named = set(re.findall(r"`(test_[\w*]+\.py)`", (ROOT / "SECURITY.md").read_text()))
+    assert len(named) > 10
+    for name in named:
+        assert any((ROOT / "tests").rglob(name)), name
+
+
+def test_its_pages_are_all_listed() -> None:
+    pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+    assert pages <= set(re.findall(r"`(docs/\w+\.md)`", README))

@@ -55,7 +55,7 @@ const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 while (walk.nextNode()) {
   const e = walk.currentNode.parentElement, style = getComputedStyle(e);
   if (!walk.currentNode.data.trim() || !e.checkVisibility() || e.closest(':disabled')) continue;
-  if (e.closest('.unseen, .ask h1, script, style')) continue;
+  if (e.closest('.unseen, .query h1, script, style')) continue;
   const back = behind(e), front = over(rgb(style.color), back);
   const [hi, lo] = [lum(front), lum(back)].sort((a, b) => b - a);
   const large = parseFloat(style.fontSize) >= 24;
@@ -172,14 +172,14 @@ class Page:
 
     def asked(self, act: Callable[[], object]) -> list[Any]:
         """Do something that asks, and return the cards that answer it."""
-        self.js("for (const e of document.querySelectorAll('#answers li')) e.dataset.old = 'yes'")
+        self.js("for (const e of document.querySelectorAll('#results li')) e.dataset.old = 'yes'")
         act()
         return self.until(
-            lambda: not self.all("#answers[aria-busy], [data-old]") and self.all("#answers .card")
+            lambda: not self.all("#results[aria-busy], [data-old]") and self.all("#results .card")
         )
 
     def labels(self) -> list[str]:
-        code = "return [...document.querySelectorAll('#answers .card')].map(c => c.dataset.label)"
+        code = "return [...document.querySelectorAll('#results .card')].map(c => c.dataset.label)"
         return [str(label) for label in self.js(code)]
 
     def drop(self, path: Path) -> None:

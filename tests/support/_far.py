@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from _folders import QUICK
-from earsight.library.catalog.base import Store
-from earsight.library.catalog.s3 import SharedStore
-from earsight.library.embedding.feature_tables import Tables, embedding_table
+from earsight.library.catalog.open import open_library
+from earsight.library.catalog.sqlite import Catalog
+from earsight.library.embedding.feature_tables import FeatureTables, embedding_table
 from earsight.library.embedding.settings import Settings
 from earsight.storage import Remote
 
@@ -32,20 +32,15 @@ def sounds(folder: Path, *tones: int) -> Path:
     return folder
 
 
-def feeder(folder: Path, *options: str, library: str = LIBRARY) -> "subprocess.Popen[bytes]":
-    """Start a process that waits to index a folder (`_feeder.py`)."""
-    script = Path(__file__).with_name("_feeder.py")
-    pipe = subprocess.PIPE
-    command = [sys.executable, str(script), str(folder), library, *options]
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
-
-
-def let_go(*processes: "subprocess.Popen[bytes]", how: str = "all") -> None:
-    """Let waiting processes begin, all at once."""
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write(f"{how}\n".encode())
-        process.stdin.flush()
+def killed(folder: Path, n_clips: int) -> "subprocess.Popen[bytes]":
+    """Index a folder in a process that kills itself once so many clips are acknowledged."""
+    script, pipe = Path(__file__).with_name("_killed.py"), subprocess.PIPE
+    command = [sys.executable, str(script), str(folder), LIBRARY]
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
+    assert process.stdin is not None
+    process.stdin.write(f"clips {n_clips}\n".encode())
+    process.stdin.flush()
+    return process
 
 
 def told(process: "subprocess.Popen[bytes]") -> set[str]:
@@ -55,20 +50,18 @@ def told(process: "subprocess.Popen[bytes]") -> set[str]:
     return {line.decode() for line in out.split(b"\n")[:-1]}
 
 
-def opened(library: str = LIBRARY) -> SharedStore:
-    store = Store.open(Remote.parse(library))
-    assert isinstance(store, SharedStore)
-    return store
+def opened(library: str = LIBRARY) -> Catalog:
+    return open_library(Remote.parse(library))
 
 
 def believed(library: str = LIBRARY) -> set[str]:
     """Return the acknowledged files, having checked that all that was read of them is there."""
     store = opened(library)
-    files = store.everything()
+    files = store.files()
     names = [Path(store.name_of(file)).name for file in files]
     assert len({file.id for file in files}) == len(files), "a number was given twice"
     sources = Settings(audio=QUICK["audio"], visual=QUICK["visual"]).sources
-    tables = Tables(store.folder, sources.fingerprint, sources.roles)
+    tables = FeatureTables(store.folder, sources.fingerprint, sources.roles)
     contents = store.contents(tables.features)
     assert {file.content for file in files} <= contents.keys()
     lost, _ = tables.faults({c: found.report["rows"] for c, found in contents.items()})

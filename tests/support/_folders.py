@@ -13,10 +13,10 @@ from _clips import make_clip
 from earsight import engine
 from earsight.errors import LibraryError
 from earsight.features import PairedFeatures
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.location import FOLDER
-from earsight.library.embedding.feature_tables import Tables, embedding_table
-from earsight.library.embedding.model_files import open_space
+from earsight.library.catalog.open import open_library
+from earsight.library.embedding.feature_tables import FeatureTables, embedding_table
+from earsight.library.embedding.model_files import open_model
 from earsight.library.embedding.settings import Settings
 from earsight.library.search.searcher import search
 
@@ -36,7 +36,7 @@ def fill(folder: Path, names: list[str]) -> None:
 
 def rows(folder: Path) -> list[str]:
     """Return the keys of the embedding that answers."""
-    with Store.open(folder / FOLDER) as store:
+    with open_library(folder / FOLDER) as store:
         current = store.current()
         assert current is not None
         return [row.key for row in embedding_table(store.folder, current.table).rows()]
@@ -71,7 +71,7 @@ def run_index(folder: Path, *options: str, **more: object) -> "subprocess.Popen[
 
 def acknowledged(folder: Path) -> int:
     try:
-        with Store.open(folder / FOLDER) as store:
+        with open_library(folder / FOLDER) as store:
             return len(store.clips())
     except LibraryError:
         return 0
@@ -101,7 +101,7 @@ def nothing_to_read(work: object, items: Iterable[object], **_: object) -> Itera
 def believed(folder: Path) -> set[bytes]:
     """Return the acknowledged paths, having checked that all that was read of them is there."""
     try:
-        store = Store.open(folder / FOLDER)
+        store = open_library(folder / FOLDER)
     except LibraryError:  # killed before there was one
         return set()
     with store:
@@ -109,7 +109,7 @@ def believed(folder: Path) -> set[bytes]:
         paths = [file.path for file in files]
         assert len(set(paths)) == len(paths)
         features = Settings(audio=QUICK["audio"], visual=QUICK["visual"]).sources
-        tables = Tables(store.folder, features.fingerprint, features.roles)
+        tables = FeatureTables(store.folder, features.fingerprint, features.roles)
         contents = store.contents(tables.features)
         assert {file.content for file in files} <= contents.keys()
         if contents:
@@ -124,13 +124,13 @@ def believed(folder: Path) -> set[bytes]:
 def standing(folder: Path) -> int | None:
     """Return the number of what answers, having read all of it; None where nothing does yet."""
     try:
-        with Store.open(folder / FOLDER) as store:
+        with open_library(folder / FOLDER) as store:
             current = store.current()
             if current is None:
                 return None
             found = embedding_table(store.folder, current.table).rows()
             assert len({row.key for row in found}) == len(found) == current.n_rows
-            open_space(store.folder, current)
+            open_model(store.folder, current)
             return current.id
     except LibraryError:
         return None

@@ -1,4 +1,4 @@
-"""Indexes a folder and kills itself in the middle: python _killed.py FOLDER.
+"""Indexes a folder and kills itself in the middle: python _killed.py FOLDER [LIBRARY].
 
 It waits, with everything imported, for a line on stdin: the seconds to live once it has begun, or
 "clips" and how many are to be acknowledged before it dies. Each path is printed once it is.
@@ -15,14 +15,14 @@ import lancedb  # noqa: F401
 import onnxruntime  # noqa: F401
 
 from _folders import QUICK, in_this_process
-from earsight.library.catalog.sqlite import LocalStore as Store
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.indexing import ingest
 from earsight.library.indexing.pipeline import index
 
 ingest._BATCH_CLIPS, ingest._BATCH_SECONDS = 3, 0.05  # many commits, many moments to die at
 
 
-def put_clips(self: Store, clips: object, *more: object) -> None:
+def put_clips(self: Catalog, clips: object, *more: object) -> None:
     clips = list(clips)  # type: ignore[call-overload]
     _real(self, clips, *more)
     for path, *_ in clips:
@@ -35,7 +35,7 @@ def put_clips(self: Store, clips: object, *more: object) -> None:
 
 
 if __name__ == "__main__":
-    _real, Store.put_clips = Store.put_clips, put_clips  # type: ignore[assignment, method-assign]
+    _real, Catalog.put_clips = Catalog.put_clips, put_clips  # type: ignore[assignment, method-assign]
     in_this_process()
     _told, _most = 0, float("inf")
     what, _, amount = sys.stdin.readline().rpartition(" ")
@@ -43,5 +43,5 @@ if __name__ == "__main__":
         _most = float(amount)
     else:
         threading.Timer(float(amount), os.kill, (os.getpid(), signal.SIGKILL)).start()
-    index(Path(sys.argv[1]), **QUICK)
+    index(Path(sys.argv[1]), library=sys.argv[2] if len(sys.argv) > 2 else None, **QUICK)
     os._exit(0)

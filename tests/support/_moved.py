@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from earsight.library.catalog.sqlite import LocalStore
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.embedding import migrate as moving
 from earsight.vectors import LanceIndex, MilvusIndex
 
@@ -31,9 +31,9 @@ if __name__ == "__main__":
     if moment == MOMENTS[0]:
         dying(target, "upsert", before=False)
     elif moment == MOMENTS[1]:
-        dying(LocalStore, "relocate", before=True)
+        dying(Catalog, "relocate", before=True)
     elif moment == MOMENTS[2]:
-        dying(LocalStore, "relocate", before=False)
+        dying(Catalog, "relocate", before=False)
     else:
         dying(moving, "drop_left", before=False)
     moving.move(Path(library), index)

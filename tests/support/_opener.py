@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from earsight.errors import EarsightError
-from earsight.vectors import HeldIndex, LanceIndex, SequenceStore, Table, table_names
+from earsight.vectors import InMemoryIndex, LanceIndex, SequenceStore, Table, table_names
 
 
 def used(folder: Path) -> str:
@@ -21,7 +21,7 @@ def used(folder: Path) -> str:
         "read": lambda: list(index.read()),
         "search": lambda: index.search(np.ones((1, 5)), 3, {"modality": "audio"}),
         "dim": lambda: index.dim,
-        "held": lambda: HeldIndex.of(index),
+        "held": lambda: InMemoryIndex.of(index),
         "count": index.count,
         "sequences": lambda: list(store.read()),
         "keys": store.keys,

@@ -14,7 +14,10 @@ QUIET = {
     "RAY_DISABLE_MEMORY_MONITOR": "1",
     "RAY_memory_monitor_refresh_ms": "0",
     "OMP_NUM_THREADS": "1",
-    "PYTHONPATH": str(Path(__file__).parent),  # where the functions of `_work` are
+    # Where the functions of `_work` are, and what this process was given.
+    "PYTHONPATH": os.pathsep.join(
+        filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")])
+    ),
 }
 
 

@@ -11,12 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import uvicorn
+from starlette.types import ASGIApp
 
 from earsight.web.app import create_app
-from earsight.web.security import Rules
+from earsight.web.app_state import AppState
+from earsight.web.security import AccessRules
 from earsight.web.server import configured, listen
-from earsight.web.uploads import Limits
+from earsight.web.uploads import UploadLimits
+
+WARM = AppState.warm
 
 
 @dataclass
@@ -101,11 +106,22 @@ def serving(
     *,
     token: str | None = None,
     host: str = "127.0.0.1",
-    limits: Limits | None = None,
+    limits: UploadLimits | None = None,
+    warm: bool = False,
 ) -> Iterator[Served]:
-    """Run a server for one library; it always listens on loopback, whatever its rules say."""
-    limits = limits or Limits()
-    app = create_app(folder, Rules(host, token, limits.bytes), limits)
+    """Run a server for one library; it always listens on loopback, whatever its rules say.
+
+    Unless it is to be `warm`, it loads what a request needs with the first request.
+    """
+    limits = limits or UploadLimits()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AppState, "warm", WARM if warm else lambda self: None)
+        with _running(create_app(folder, AccessRules(host, token, limits.bytes), limits)) as port:
+            yield Served(port)
+
+
+@contextmanager
+def _running(app: ASGIApp) -> Iterator[int]:
     listening = listen("127.0.0.1", 0)
     server = uvicorn.Server(configured(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
@@ -114,7 +130,7 @@ def serving(
         while not server.started:
             assert thread.is_alive()
             time.sleep(0.01)
-        yield Served(listening.getsockname()[1])
+        yield listening.getsockname()[1]
     finally:
         server.should_exit = True
         thread.join(20)

@@ -11,7 +11,7 @@ from earsight.datasets import synthetic
 from earsight.experiments import runs
 from earsight.experiments.protocol import Protocol
 from earsight.features import PairedFeatures
-from earsight.methods._base import JointEmbedding, Rows
+from earsight.methods import JointEmbedding, Rows
 
 DIRECTIONS = ("audio->visual", "visual->audio")
 QUICK = Protocol(folds=3, seeds=2)

@@ -16,7 +16,7 @@ from _hostile_tables import Opener, changed, damaged, make_tables
 from _lance import edit_manifest, latest
 from _rows import make_rows
 from earsight.errors import EarsightError, LibraryError
-from earsight.vectors import HeldIndex, LanceIndex, MilvusIndex, Row
+from earsight.vectors import InMemoryIndex, LanceIndex, MilvusIndex, Row
 from earsight.vectors.lance import _row
 from earsight.vectors.sequences import _stored
 
@@ -171,7 +171,7 @@ def test_rows_that_are_none_are_told(made: Path, tmp_path: Path) -> None:
     index = LanceIndex(tmp_path, "t")
     assert index.count() == 3
     calls = (index.rows, lambda: list(index.read()), lambda: index.search(np.ones((1, 5)), 3))
-    for call in (*calls, lambda: HeldIndex.of(index)):
+    for call in (*calls, lambda: InMemoryIndex.of(index)):
         with pytest.raises(LibraryError, match=r"Cannot read table 't' in .*a row"):
             call()
 
@@ -183,7 +183,7 @@ def test_vectors_that_are_not_finite_are_told(tmp_path: Path) -> None:
         patch.setattr("earsight.vectors.lance.check_batch", lambda rows, vectors, dim: vectors)
         index.upsert(make_rows(2), np.full((2, 5), np.inf, dtype=np.float32))
     calls = (lambda: list(index.read()), lambda: index.search(np.ones((1, 5)), 3))
-    for call in (*calls, lambda: HeldIndex.of(index)):
+    for call in (*calls, lambda: InMemoryIndex.of(index)):
         with pytest.raises(LibraryError, match="a vector is not finite"):
             call()
 

@@ -1,6 +1,9 @@
 """The API as a page or a script meets it, from a real server."""
 
+import base64
+import hashlib
 import io
+import re
 import shutil
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from _clips import make_clip
 from _folders import fill
 from _server import Served, serving
 from earsight.library.catalog.location import FOLDER
-from earsight.library.reports.projection import plane_of
+from earsight.library.reports.projection import project_library
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +81,7 @@ def test_words_clips_and_files_answer_as_the_library_does(served: Served) -> Non
         same(file.json, library.search("red/b.mp4", by="audio", top=20, label="red"))
         assert file.json["query"]["name"] == "ünïcode näme.mp4"
         assert any(one["is_query"] for one in file.json["answers"])
-        plane = plane_of(library)
+        plane = project_library(library)
         assert file.json["point"] == pytest.approx(by_clip["point"], abs=1e-4)
         at = [i for i, c in enumerate(plane.clips) if c.id == b and plane.modalities[i] == "audio"]
         assert by_clip["point"] == pytest.approx(plane.points[at[0]].tolist(), abs=1e-4)
@@ -127,10 +130,9 @@ def test_a_file_and_its_ranges(served: Served) -> None:
         part = served.get(at, Range=asked)
         assert part.status == 206 and part.body == want, asked
         assert part.headers["content-range"].endswith(f"/{n}")
-    for ignored in ("bytes=9-5", "bytes=0-1,3-4", "lines=1-2", "bytes=-", "bytes=x-"):
-        assert served.get(at, Range=ignored).body == blob, ignored
-    for beyond in (f"bytes={n}-", "bytes=-0"):
-        assert served.get(at, Range=beyond).status == 416, beyond
+    assert served.get(at, Range=f"bytes={n}-").status == 416
+    many = "bytes=" + ",".join("0-" for _ in range(1000))  # is no way to get more than the file
+    assert len(served.get(at, Range=many).body) == n
 
 
 def test_thumbnails(served: Served) -> None:
@@ -143,7 +145,7 @@ def test_thumbnails(served: Served) -> None:
     assert served.get(f"{at}?at=0.9").status == 200 and served.get(f"{at}?at=1e9").status == 200
     assert served.get(f"{at}?at=-1").status == 422
     sound = number(served, "sound.wav")
-    assert "has no sight" in served.get(f"/api/clips/{sound}/thumbnail").error
+    assert "has no video" in served.get(f"/api/clips/{sound}/thumbnail").error
     assert served.get(f"/api/clips/{number(served, 'text.mp4')}/thumbnail").status == 404
 
 
@@ -165,9 +167,9 @@ def test_the_map(served: Served) -> None:
         singular = np.linalg.svd(z - z.mean(axis=0), compute_uv=False)
         share = (singular[:2] ** 2).sum() / (singular**2).sum()
         assert found["explained"] == pytest.approx(share, abs=1e-6)
-        few = plane_of(library, most=3)
+        few = project_library(library, most=3)
         assert len({clip.id for clip in few.clips}) == 3 and few.total == 14
-        assert np.array_equal(few.points, plane_of(library, most=3).points)
+        assert np.array_equal(few.points, project_library(library, most=3).points)
 
 
 def test_quality_is_measured_in_the_background(served: Served) -> None:
@@ -187,13 +189,14 @@ def test_quality_is_measured_in_the_background(served: Served) -> None:
 def test_the_page_and_the_documentation(served: Served) -> None:
     page = served.get("/")
     assert page.headers["content-type"].startswith("text/html") and b"Earsight" in page.body
-    assert served.get("/page.css").headers["content-type"].startswith("text/css")
-    docs = served.get("/docs").body.decode()
-    schema = served.get("/openapi.json").json
-    for path, verbs in schema["paths"].items():
-        for verb in verbs:
-            assert f"{verb.upper()} {path}" in docs
-    assert "http" not in docs.replace("https://www.w3.org", "")  # nothing from elsewhere
+    assert served.get("/page/page.css").headers["content-type"].startswith("text/css")
+    docs = served.get("/docs")
+    for address in re.findall(r'(?:src|href|url)[=:] ?["\']([^"\']+)', docs.body.decode()):
+        assert served.get(address).status == 200, address  # a path: nothing comes from elsewhere
+    script = re.search(rb"<script>(.*?)</script>", docs.body, re.DOTALL)
+    assert script is not None
+    digest = base64.b64encode(hashlib.sha256(script[1]).digest()).decode()
+    assert f"'sha256-{digest}'" in docs.headers["content-security-policy"]
     for outside in ("/app.py", "/nothing", "/api/nothing", "/docs/x"):
         assert served.get(outside).status == 404 and served.get(outside).error
 

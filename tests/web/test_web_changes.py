@@ -13,16 +13,16 @@ from _server import serving
 from _work import double
 from earsight import engine
 from earsight.errors import LibraryError, MediaError
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.location import FOLDER
+from earsight.library.catalog.open import open_library
 from earsight.library.client import Library
-from earsight.library.indexing.forget import forget
+from earsight.library.indexing.forget import forget_clips
 from earsight.library.indexing.pipeline import index
-from earsight.library.reports.status import status
-from earsight.library.search.sandbox import StrangerReader
-from earsight.web.app import _answers
-from earsight.web.app_state import Home
-from earsight.web.uploads import Inbox, Limits
+from earsight.library.reports.status import library_status
+from earsight.library.search.sandbox import UploadReader
+from earsight.web.app import search_as_json
+from earsight.web.app_state import AppState
+from earsight.web.uploads import UploadLimits
 
 
 @pytest.fixture
@@ -36,24 +36,24 @@ def test_what_was_forgotten_leaves_the_map(folder: Path) -> None:
         clips = served.get("/api/clips").json["clips"]
         gone = next(clip["id"] for clip in clips if clip["path"] == "silent.mp4")
         assert gone in {point["id"] for point in before}
-        forget(folder, ["silent.mp4"])
+        forget_clips(folder, ["silent.mp4"])
         after = served.get("/api/map").json["points"]
         assert {p["id"] for p in after} == {p["id"] for p in before} - {gone}
 
 
 def test_an_answer_that_is_overtaken_is_still_an_answer(folder: Path) -> None:
-    home = Home(folder, Limits())
+    state = AppState(folder, UploadLimits())
     try:
-        answer = home.library.search(text="a red wall", top=99)
+        answer = state.library.search(text="a red wall", top=99)
         gone = answer.results[0]
-        forget(folder, [Path(gone.path).relative_to(folder)])
-        told = _answers(home, answer, "text", 0.0)
+        forget_clips(folder, [Path(gone.path).relative_to(folder)])
+        told = search_as_json(state, answer, "text", 0.0)
         assert [one["id"] for one in told["answers"]] == [one.id for one in answer]
         assert told["answers"][0]["seconds"] and told["point"] is not None
         wider = replace(answer, point=np.zeros(len(answer.point) + 10))  # words + cca, say
-        assert _answers(home, wider, "text", 0.0)["point"] is None
+        assert search_as_json(state, wider, "text", 0.0)["point"] is None
     finally:
-        home.close()
+        state.close()
 
 
 def test_a_library_that_answers_not_yet_is_empty(folder: Path) -> None:
@@ -85,8 +85,8 @@ def test_a_database_that_is_damaged_in_its_middle_is_told(folder: Path) -> None:
     blob[at : at + size] = bytes([0xA5]) * size
     file.write_bytes(blob)
     with pytest.raises(LibraryError, match=r"damaged.*Delete .* and index again"):
-        status(folder)
-    with Store.open(folder / FOLDER) as store, pytest.raises(LibraryError, match="damaged"):
+        library_status(folder)
+    with open_library(folder / FOLDER) as store, pytest.raises(LibraryError, match="damaged"):
         store.clips()
     with serving(folder) as served:
         for path in ("/api/library", "/api/clips", "/api/map", "/api/search?text=a"):
@@ -96,7 +96,7 @@ def test_a_database_that_is_damaged_in_its_middle_is_told(folder: Path) -> None:
 def test_an_upload_that_cannot_be_kept_is_told_and_takes_no_place(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with serving(folder, limits=Limits(at_once=1)) as served:
+    with serving(folder, limits=UploadLimits(at_once=1)) as served:
 
         def full(**_: object) -> None:
             raise OSError(28, "No space left on device")
@@ -106,22 +106,6 @@ def test_an_upload_that_cannot_be_kept_is_told_and_takes_no_place(
             for _ in range(3):
                 reply = served.upload(folder / "red/a.mp4", "a.mp4", "?by=audio")
                 assert reply.status == 507 and "No space left" in reply.json["error"]
-        assert served.upload(folder / "red/a.mp4", "a.mp4", "?by=audio").status == 200
-
-
-def test_an_inbox_that_was_cleaned_away_is_made_again(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[Path] = []
-    first = Inbox.__init__
-
-    def remembered(self: Inbox, limits: Limits) -> None:
-        first(self, limits)
-        made.append(self.folder)
-
-    monkeypatch.setattr(Inbox, "__init__", remembered)
-    with serving(folder) as served:
-        shutil.rmtree(made[0])  # as a cleaner of old temporary files does
         assert served.upload(folder / "red/a.mp4", "a.mp4", "?by=audio").status == 200
 
 
@@ -153,13 +137,13 @@ def test_a_file_that_needs_too_much_memory_is_told(
     made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Library(made) as library:
-        sources = library.opened().sources
-    reader = StrangerReader(60, 60)
+        sources = library.snapshot().sources
+    reader = UploadReader(60, 60)
 
     def starved(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(reader._apart, "call", starved)
+    monkeypatch.setattr(reader._sandbox._processes[0], "call", starved)
     with pytest.raises(MediaError, match=r"big\.mp4 cannot be read within 6 GiB of memory"):
         reader.read(made / "red/a.mp4", "big.mp4", sources)
     reader.close()
@@ -180,7 +164,7 @@ def test_figures_of_a_library_that_has_changed_are_called_stale(folder: Path) ->
 
 
 def test_a_call_that_was_broken_off_leaves_no_answer_for_the_next() -> None:
-    apart = engine.Apart()
+    apart = engine.IsolatedWorker()
     try:
         assert apart.call(double, 1, 60) == 2
         poll = apart._pipe.poll

@@ -42,7 +42,7 @@ def test_a_browser_leaves_no_zombie_and_no_file(
 ) -> None:
     program(tmp_path / "browser", f'echo "$1" > {tmp_path}/part; mv {tmp_path}/part {tmp_path}/got')
     monkeypatch.setenv("BROWSER", str(tmp_path / "browser"))
-    with desktop.opening("http://127.0.0.1:1/?token=secret", secret=secret):
+    with desktop.browser_open("http://127.0.0.1:1/?token=secret", secret=secret):
         until((tmp_path / "got").exists)
         until_gone(before)
     got = (tmp_path / "got").read_text().strip()
@@ -53,9 +53,9 @@ def test_a_browser_leaves_no_zombie_and_no_file(
 def test_what_a_browser_has_read_is_removed_soon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desktop, "_READ", 0.2)
+    monkeypatch.setattr(desktop, "_READING", 0.2)
     monkeypatch.setattr(desktop, "_browse", lambda _: None)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with desktop.opening("http://127.0.0.1:1/?token=secret", secret=True):
+    with desktop.browser_open("http://127.0.0.1:1/?token=secret", secret=True):
         (page,) = tmp_path.rglob("open.html")
         until(lambda: not page.exists())

@@ -5,7 +5,6 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,16 +12,14 @@ import pytest
 from _folders import until
 from _received import set_info
 from _server import Served, serving
-from earsight.errors import MediaError
 from earsight.web import app_state
-from earsight.web.media import FaceBounds, Faces, NotServedError
 
 SECRET = "/private/place/of the machine"
 MACHINE = {errno.EMFILE: 500, errno.EIO: 500, errno.ENOMEM: 500, errno.ENOSPC: 507}
 CALLS = {  # what fails → the request that needs it, and the status where the file is to blame
     "earsight.library.client.Library.clips": ("GET", "/api/clips", 409),
     "earsight.web.media.open_directory": ("GET", "/api/clips/{id}/media", 404),
-    "earsight.library.reports.preview_worker.FaceReader.picture": (
+    "earsight.library.reports.preview.PreviewReader.picture": (
         "GET",
         "/api/clips/{id}/thumbnail",
         409,
@@ -121,14 +118,14 @@ def test_a_library_that_asks_for_more_answers_as_far_as_it_can(
     spec = "inception:pca=/somewhere/pca.safetensors"
     set_info(library, lambda info: info["sources"].update(visual=spec))
     drawn = threading.Event()
-    real = app_state.plane_of
+    real = app_state.project_library
 
     def draw(opened: object) -> object:
         drawn.set()
         return real(opened)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(app_state, "plane_of", draw)
-    with serving(library) as served:
+    monkeypatch.setattr(app_state, "project_library", draw)
+    with serving(library, warm=True) as served:
         assert drawn.wait(60)  # it is warmed as far as it goes, before anybody asks
         info = served.get("/api/library")
         assert info.status == 200 and info.json["n_clips"] == 9 and info.json["text"] is False
@@ -139,54 +136,3 @@ def test_a_library_that_asks_for_more_answers_as_far_as_it_can(
         clip = whole_clip(served)
         assert served.get(f"/api/search?clip={clip}").json["answers"]
         assert served.get("/api/map").json["points"]
-
-
-# Faces
-
-
-def test_after_a_failure_they_are_still_made_one_at_a_time() -> None:
-    faces, key = Faces(FaceBounds(again=0)), ("thumbnail", "face")
-    entered, go_on = threading.Semaphore(0), threading.Semaphore(0)
-    at_work = 0
-
-    def make(fails: bool) -> tuple[bytes, int]:
-        nonlocal at_work
-        at_work += 1
-        assert at_work == 1, "two make the same"
-        entered.release()
-        assert go_on.acquire(timeout=60)
-        at_work -= 1
-        if fails:
-            raise MediaError("It is torn.")
-        return b"made", 4
-
-    def asking(count: int) -> None:
-        until(lambda: faces._turns.get(key, (None, 0))[1] == count)
-
-    with ThreadPoolExecutor(3) as pool:
-        first = pool.submit(faces._get, key, lambda: make(True))
-        assert entered.acquire(timeout=60)
-        second = pool.submit(faces._get, key, lambda: make(True))
-        asking(2)  # it waits
-        go_on.release()  # the first fails, and the second makes it anew
-        with pytest.raises(NotServedError):
-            first.result(60)
-        assert entered.acquire(timeout=60)
-        third = pool.submit(faces._get, key, lambda: make(False))
-        asking(2)  # it waits for the second, not beside it
-        go_on.release(2)
-        with pytest.raises(NotServedError):
-            second.result(60)
-        assert third.result(60) == b"made"
-    assert not faces._turns
-
-
-def test_what_is_empty_is_made_once_too() -> None:
-    faces, made = Faces(), []
-
-    def make() -> tuple[bytes, int]:
-        made.append(1)
-        return b"", 0
-
-    assert [faces._get(("thumbnail", "empty"), make) for _ in range(3)] == [b""] * 3
-    assert len(made) == 1

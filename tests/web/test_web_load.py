@@ -16,7 +16,7 @@ import pytest
 
 from _server import serving
 from earsight.library.client import Library
-from earsight.library.reports.preview_worker import FaceReader
+from earsight.library.reports.preview import PreviewReader
 from earsight.web import app_state
 
 AT_ONCE = 200
@@ -25,7 +25,7 @@ KINDS = (
     "/api/search?clip={id}", "/api/clips/{id}/timeline?text=a+wall+{any}",
     "/api/clips/{id}/media", "/api/clips/{id}/thumbnail?at=0.{any}", "/api/clips/{id}/waveform",
     "/api/clips", "/api/library", "/api/map", "/api/trouble", "/api/index",
-    "/", "/page.js", "/docs",
+    "/", "/page/page.js", "/docs",
 )  # fmt: skip
 SLOW = ("/api/clips/{id}/offset", "/api/clips/{id}/repaired", "/api/search?clip={id}&rhythm=true")
 REFUSED = {  # how a path ends → how it may be refused; all else must be answered
@@ -133,9 +133,9 @@ def test_what_many_ask_for_is_made_once(made: Path, monkeypatch: pytest.MonkeyPa
 
         monkeypatch.setattr(module, name, make)
 
-    counted(app_state, "plane_of")
-    counted(FaceReader, "picture")
-    counted(FaceReader, "peaks")
+    counted(app_state, "project_library")
+    counted(PreviewReader, "picture")
+    counted(PreviewReader, "peaks")
     with serving(made) as server, ThreadPoolExecutor(30) as pool:
         clips = server.get("/api/clips").json["clips"]
         id = next(clip["id"] for clip in clips if clip["path"] == "red/a.mp4")

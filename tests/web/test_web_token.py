@@ -22,13 +22,14 @@ def locked(made: Path) -> Iterator[Served]:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/page.html", "/page.js", "/page.css", "/mark.svg", "/api/library", "/api/clips/1/media",
+    ["/", "/page/index.html", "/page/page.js", "/page/page.css", "/docs/files/swagger-ui.css",
+     "/api/library", "/api/clips/1/media",
      "/docs", "/openapi.json", "/nothing", "/?token=", f"/?token={TOKEN}x", f"/?tokens={TOKEN}"],
 )  # fmt: skip
 def test_without_the_token_nothing_is_given(locked: Served, path: str) -> None:
     program, person = locked.get(path), locked.get(path, Accept=BROWSER)
     assert program.status == person.status == 401
-    assert "open the address that it printed" in program.error
+    assert "Open the address that it printed" in program.error
     assert b"<form" in person.body and b"earsight serve" in person.body
     assert (b"was not the token" in person.body) == ("token=a" in path)
     for reply in (program, person):
@@ -63,7 +64,7 @@ def test_the_link_leaves_a_cookie(locked: Served) -> None:
     assert led.headers["set-cookie"] == entered.headers["set-cookie"]
     cookie, *how = entered.headers["set-cookie"].split("; ")
     assert cookie == f"earsight_{locked.port}={TOKEN}"
-    assert {"HttpOnly", "SameSite=Strict", "Path=/"} == set(how)
+    assert {"HttpOnly", "SameSite=strict", "Path=/"} == set(how)
     assert locked.get("/api/library", Cookie=cookie).status == 200
     assert locked.get("/api/library", Cookie=cookie + "x").status == 401
     assert locked.ask("/api/index", "POST", {"Cookie": "earsight=" + TOKEN}).status == 401
@@ -71,7 +72,6 @@ def test_the_link_leaves_a_cookie(locked: Served) -> None:
     assert again.status == 303 and again.headers["location"] == "/api/clips"
     for host in ("192.168.7.7:8000", "[fe80::1]", "localhost", socket.gethostname()):
         assert locked.get("/", Host=host, Cookie=cookie).status == 200, host
-    assert locked.get("/", Host="evil.example", Cookie=cookie).status == 403
 
 
 @pytest.mark.parametrize("accept", ["*/*", BROWSER])
@@ -91,7 +91,6 @@ def test_the_link_leads_nowhere_else(locked: Served, path: str, accept: str) -> 
 
 def test_the_guards_stand_before_the_token(locked: Served) -> None:
     for headers in (
-        {"Host": "evil.example"},
         {"Origin": "http://evil.example"},
         {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
     ):

@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import socket
-import stat
 import struct
 import subprocess
 import sys
@@ -18,12 +17,14 @@ from pathlib import Path
 import pytest
 
 from _clips import make_clip
-from _server import Served, multipart, read_all, serving
+from _folders import until
+from _server import Reply, Served, multipart, read_all, serving
 from _work import crash, fail, nothing_that_travels, sleep
 from earsight import engine
-from earsight.library.search.sandbox import StrangerReader
-from earsight.web.temporary_folder import sweep
-from earsight.web.uploads import Limits
+from earsight.library.search.sandbox import UploadReader
+from earsight.web.app_state import AppState
+from earsight.web.temporary_folder import remove_abandoned
+from earsight.web.uploads import Upload, UploadLimits
 
 HEAD = (
     b"POST /api/search HTTP/1.1\r\nHost: localhost\r\n"
@@ -31,7 +32,9 @@ HEAD = (
 )
 PART = b'--edge\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
 # Generous with time, so that nothing is cut on a busy machine but in the tests of just that.
-SMALL = Limits(bytes=1_000_000, at_once=2, idle=20, patience=60, slowest=10**9, media_seconds=60)
+SMALL = UploadLimits(
+    bytes=1_000_000, at_once=2, idle=20, patience=60, slowest=10**9, media_seconds=60
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +78,7 @@ def status(reply: bytes) -> int:
 def test_two_gigabytes_are_refused_at_once(served: Served) -> None:
     reply = served.raw(HEAD + b"Content-Length: 2147483648\r\n\r\n" + PART)
     assert status(reply) == 413  # nothing was waited for: that would end with 408
-    assert b"at most 1,000,000 is taken" in reply.replace(b" bytes", b"")
+    assert b"at most 1,000,000 bytes; got 2147483648" in reply
 
 
 def test_an_endless_upload_is_cut(served: Served) -> None:
@@ -125,32 +128,49 @@ def test_too_many_at_once(served: Served) -> None:
     lines = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(2)]
     for line in lines:
         line.sendall(HEAD + b"Content-Length: 900000\r\n\r\n" + PART)
-    begun = time.monotonic()
-    while len(left(served.temporary)) < 2:
-        assert time.monotonic() - begun < 60
-        time.sleep(0.02)
-    for folder in served.temporary.iterdir():
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    for path in left(served.temporary):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600 and "wav" not in path.name
-    refused = served.upload(b"x")
-    assert refused.status == 429 and refused.headers["retry-after"] == "10"
+    reply: list[Reply] = []
+
+    def is_refused() -> bool:
+        reply[:] = [served.upload(b"This is no film.")]
+        return reply[0].status == 429
+
+    until(is_refused)
+    assert reply[0].headers["retry-after"] == "10"
     for line in lines:
         line.close()
+
+
+def test_only_this_user_can_read_it(
+    served: Served, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes = []
+    real = AppState.search_by_upload
+
+    def look(self: AppState, upload: Upload, **options: object) -> object:
+        modes.extend(
+            [upload.path.stat().st_mode & 0o777, upload.path.parent.stat().st_mode & 0o777]
+        )
+        assert "wav" not in upload.path.name
+        return real(self, upload, **options)
+
+    monkeypatch.setattr(AppState, "search_by_upload", look)
+    assert served.upload((made / "sound.wav").read_bytes(), "a.wav").status == 200
+    assert modes == [0o600, 0o700]
 
 
 def test_a_file_waits_for_the_one_before_it_but_not_for_ever(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    readers: list[StrangerReader] = []
-    monkeypatch.setattr(StrangerReader, "warm", lambda self, _: readers.append(self))
-    with serving(made, limits=replace(SMALL, waiting=0.2)) as server:
+    readers: list[UploadReader] = []
+    monkeypatch.setattr(UploadReader, "warm", lambda self, _: readers.append(self))
+    with serving(made, limits=replace(SMALL, waiting=0.2), warm=True) as server:
         server.until("/api/library", lambda _: readers)
-        with readers[0]._apart._lock:  # as while another file is being read
-            reply = server.upload((made / "sound.wav").read_bytes(), "second.wav")
+        process = readers[0]._sandbox._idle.get()  # as while another file is being read
+        reply = server.upload((made / "sound.wav").read_bytes(), "second.wav")
+        readers[0]._sandbox._idle.put(process)
         assert reply.status == 429 and int(reply.headers["retry-after"]) > 0
         assert "second.wav waited 0.2 s for the file before it" in reply.error
-    apart = engine.Apart()
+    apart = engine.IsolatedWorker()
     first = threading.Thread(target=apart.call, args=(sleep, 0.5, 60))
     first.start()
     while not apart._lock.locked():
@@ -160,11 +180,13 @@ def test_a_file_waits_for_the_one_before_it_but_not_for_ever(
     apart.close()
 
 
+# Starlette closes the file of a part that has no end only when it is collected.
+@pytest.mark.filterwarnings("ignore:Unclosed file:ResourceWarning")
 @pytest.mark.parametrize(
     ("kind", "body", "wanted"),
     [
         ("application/json", b"{}", 415),
-        ("multipart/form-data", multipart(b"x"), 415),
+        ("multipart/form-data", multipart(b"x"), 400),
         ("multipart/form-data; boundary=other", multipart(b"x"), 400),
         ("multipart/form-data; boundary=edge", b"", 400),
         ("multipart/form-data; boundary=edge", b"--edge--\r\n", 400),
@@ -278,7 +300,7 @@ def test_it_is_never_indexed_or_kept(served: Served, made: Path, tmp_path: Path)
 
 
 def test_a_process_apart_dies_is_ended_and_begins_again() -> None:
-    apart = engine.Apart()
+    apart = engine.IsolatedWorker()
     assert apart.call(sleep, 0.0, 30) == "done"
     with pytest.raises(engine.WorkerDied):
         apart.call(crash, None, 30)
@@ -297,7 +319,7 @@ def test_a_file_that_takes_too_long(made: Path) -> None:
     from earsight.errors import MediaError
     from earsight.library.embedding.extraction import Sources
 
-    reader = StrangerReader(max_seconds=600, patience=0.01)
+    reader = UploadReader(max_seconds=600, patience=0.01)
     with pytest.raises(MediaError, match=r"a\.mp4 could not be read within 0\.01 s"):
         reader.read(made / "red/a.mp4", "a.mp4", Sources())
     reader.close()
@@ -321,22 +343,24 @@ def test_a_crash_leaves_nothing_for_long(made: Path, tmp_path: Path) -> None:
             except ConnectionRefusedError:
                 assert time.monotonic() - begun < 60
                 time.sleep(0.02)
-        upload.sendall(HEAD + b"Content-Length: 900000\r\n\r\n" + PART + bytes(5000))
-        while not left(tmp_path):
-            assert time.monotonic() - begun < 60
-            time.sleep(0.02)
+        upload.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: 900000\r\n\r\n" + PART)
+        assert upload.recv(100).startswith(b"HTTP/1.1 100")  # it is being received
         os.kill(process.pid, signal.SIGKILL)
         told = process.stderr.read() + process.stdout.read()
         upload.close()
     assert "a.wav" not in told and "search" not in told  # nothing is logged
-    assert left(tmp_path)
+    assert left(tmp_path) == []  # what is being received has no name
+    (folder, *_) = folders = list(tmp_path.glob("earsight-uploads-*"))
+    (folder / "query").write_bytes(b"a file that was being read")
+    for path in folders:
+        os.utime(path, (0, 0))  # a young one may be just being made
     before, tempfile.tempdir = tempfile.tempdir, str(tmp_path)
     try:
-        sweep()
+        remove_abandoned()
         assert not list(tmp_path.glob("earsight-uploads-*"))
         other = tmp_path / "earsight-uploads-of-someone"
         other.symlink_to(made)  # nothing is removed through a link
-        sweep()
+        remove_abandoned()
         assert made.exists() and other.is_symlink()
     finally:
         tempfile.tempdir = before

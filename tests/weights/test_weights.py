@@ -23,13 +23,7 @@ from earsight.errors import InputError, UnknownNameError, WeightsError
 from earsight.weights import conversion
 from earsight.weights.cache import git_blob
 from earsight.weights.catalogue import CATALOGUE
-from earsight.weights.entries import (
-    Download,
-    Installed,
-    Member,
-    Weights,
-)
-from earsight.weights.network import Timeouts
+from earsight.weights.entries import Download, Installed, Member, Timeouts, Weights
 from earsight.weights.store import Store
 
 
@@ -111,6 +105,16 @@ def test_a_download_is_kept_and_the_network_is_not_asked_again(site: Site, tmp_p
     assert site.hits["/net.pth"] == 1
 
 
+def test_files_of_one_source_are_told_apart(site: Site, tmp_path: Path) -> None:
+    site.put("/net.pth", NET)
+    other = member(site, name="names.txt", sha256=sha(OTHER), url=site.put("/names.txt", OTHER))
+    seen: list[str] = []
+    store(tmp_path, download(member(site), other)).obtain(
+        "net", progress=lambda what, done, total: seen.append(what)
+    )
+    assert list(dict.fromkeys(seen)) == ["net, net.pth", "net, names.txt"]
+
+
 def test_a_wrong_checksum_leaves_nothing_and_says_both(site: Site, tmp_path: Path) -> None:
     site.put("/net.pth", OTHER)
     here = store(tmp_path, download(member(site)))
@@ -136,6 +140,19 @@ def test_a_download_cut_short_is_neither_used_nor_pinned(
     assert files_in(here.home) == set() and here.pins("net") == {}
 
 
+def test_a_transfer_that_breaks_off_is_tried_once_more(site: Site, tmp_path: Path) -> None:
+    def first(request: BaseHTTPRequestHandler) -> None:
+        site.put("/net.pth", NET)
+        request.send_response(503)
+        request.end_headers()
+
+    site.pages["/net.pth"] = first
+    here = store(tmp_path, download(member(site)))
+    seen: list[int] = []
+    here.obtain("net", progress=lambda what, done, total: seen.append(done))
+    assert site.hits["/net.pth"] == 2 and seen[-1] == len(NET)
+
+
 def test_a_server_that_says_nothing_is_left(site: Site, tmp_path: Path) -> None:
     over = threading.Event()
     site.pages["/net.pth"] = lambda request: over.wait(30) and None
@@ -143,6 +160,23 @@ def test_a_server_that_says_nothing_is_left(site: Site, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"sent nothing for 0\.3 s"):
         here.obtain("net")
     over.set()
+    assert site.hits["/net.pth"] == 1
+
+
+@pytest.mark.parametrize("when", ["at once", "half way"])
+def test_a_lost_connection_is_told(site: Site, tmp_path: Path, when: str) -> None:
+    def lost(request: BaseHTTPRequestHandler) -> None:
+        if when == "half way":
+            request.send_response(200)
+            request.send_header("Transfer-Encoding", "chunked")
+            request.end_headers()
+            request.wfile.write(b"10\r\nhalf a")
+        request.connection.close()
+
+    site.pages["/net.pth"] = lost
+    with pytest.raises(WeightsError, match=r"there: http://127\.0\.0\.1:\d+/net\.pth: \S"):
+        store(tmp_path, download(member(site))).obtain("net")
+    assert files_in(tmp_path / "home") == set()
 
 
 def test_connecting_has_its_own_shorter_patience(
@@ -150,11 +184,11 @@ def test_connecting_has_its_own_shorter_patience(
 ) -> None:
     patience = []
 
-    def never(_: object, timeout: float, *__: object) -> socket.socket:
+    def never(_: object, timeout: float, **__: object) -> socket.socket:
         patience.append(timeout)
         raise TimeoutError("timed out")
 
-    monkeypatch.setattr(socket, "create_connection", never)
+    monkeypatch.setattr("urllib3.util.connection.create_connection", never)
     monkeypatch.setenv("no_proxy", "*")
     here = store(tmp_path, download(member(site)))
     with pytest.raises(WeightsError, match="no connection within 5 s"):
@@ -359,11 +393,7 @@ def test_a_package_is_read_where_it_is_installed(tmp_path: Path) -> None:
         key="numpy",
         distribution="numpy",
         members=(
-            Member(
-                name="version.py",
-                sha256=sha(blob.read_bytes()),
-                inside=("numpy/version.py",),
-            ),
+            Member(name="version.py", sha256=sha(blob.read_bytes()), inside=("numpy/version.py",)),
         ),
         size=1,
         licence="BSD-3-Clause",

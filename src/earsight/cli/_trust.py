@@ -1,4 +1,4 @@
-"""Asking whether a library may have what it asks for."""
+"""Ask the user whether a library may use what it asks for."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -23,14 +23,14 @@ TrustOption = Annotated[
 Done = TypeVar("Done")
 
 
-def consent(library: Path, agree: bool) -> "list[Request]":
-    """Let the user agree to what a library asks for, and tell it; return what stays left out."""
+def consent(library: str | Path, agree: bool) -> "list[Request]":
+    """Let the user agree to what a library asks for; return what they did not agree to."""
     from earsight.errors import EarsightError
-    from earsight.library.catalog.consent import asked_for
+    from earsight.library.embedding.settings import open_requests
 
     try:
-        trust, asked = asked_for(library)
-    except EarsightError:  # what is wrong is told by what comes next
+        trust, asked = open_requests(library)
+    except EarsightError:  # the command itself will say what is wrong
         return []
     if asked and (agree or _agrees(str(library), asked)):
         trust.allow(asked)
@@ -41,7 +41,7 @@ def consent(library: Path, agree: bool) -> "list[Request]":
 
 
 def tell_left_out(asked: "Iterable[Request]") -> None:
-    """Tell what is left out."""
+    """Say what is left out."""
     for one in asked:
         warn(f"Left out, as you have not agreed to it (--trust-library): {one}.")
 
@@ -50,7 +50,7 @@ def with_consent(run: Callable[[bool], Done], agree: bool) -> Done:
     """Run what may need the user's agreement, and again once it is given to what was shown.
 
     Args:
-        run: Is told whether the user agreed to whatever is asked for.
+        run: Gets whether the user agreed to all that is asked for.
         agree: Whether that was said already.
     """
     from earsight.errors import LibraryError

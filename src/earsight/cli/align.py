@@ -13,34 +13,35 @@ NO_ANSWER = 3  # exit code: nothing is wrong, but there is no offset to tell
 
 
 def align(
-    clip: Annotated[Path, typer.Argument(help="A video.")],
+    clip: Annotated[Path, typer.Argument(help="A video file.")],
     sound: Annotated[
         Path | None,
-        typer.Argument(help="Set this file's sound against the clip's sight, not the clip's own."),
+        typer.Argument(help="Compare the sound of this file with the picture, not the clip's own."),
     ] = None,
+    *,
     copy: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Write a repaired copy here; nothing is encoded again."),
+        typer.Option(
+            "--out", "-o", help="Write a repaired copy to this file, without encoding again."
+        ),
     ] = None,
-    reach: Annotated[float, typer.Option(help="The largest offset looked for, in seconds.")] = 2.5,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace the copy if it is there.")
-    ] = False,
+    reach: Annotated[float, typer.Option(help="The largest offset to look for, in seconds.")] = 2.5,
+    force: Annotated[bool, typer.Option("--force", help="Replace the copy if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Tell by how many milliseconds the sound of a clip is off, if that can be told.
+    """Estimate by how many milliseconds the sound of a clip is early or late.
 
-    Ten witnesses compare what begins to sound with what begins to move; eight must agree. Where
-    they do not (continuous or off-screen sound, a steady beat, silence, a still picture) there is
-    no answer, exit code 3, and no copy. Far-off sound is late by nature: 3 ms a metre.
+    Ten independent estimates compare when sounds begin with when movements begin; eight must
+    agree. If they do not (continuous or off-screen sound, a steady beat, silence, a still
+    picture), there is no answer (exit code 3) and no copy. Sound from far away is late by nature:
+    3 ms a metre.
     """
-    from earsight.alignment.clip_offset import MAX_SECONDS, repair
-    from earsight.alignment.clip_offset import align as run
+    from earsight.alignment import clip_offset
 
-    found = run(clip, sound, reach=reach)
+    found = clip_offset.align(clip, sound, reach=reach)
     offset = found.offset
     if not found.whole:
-        say(f"Longer than {MAX_SECONDS:.0f} s; the beginning alone was looked at.")
+        say(f"Longer than {clip_offset.MAX_SECONDS:.0f} s; only the beginning was compared.")
     if as_json:
         out(json.dumps(found.as_json()))
     elif offset.seconds is None:
@@ -48,12 +49,12 @@ def align(
     else:
         out(
             f"{1000 * offset.seconds:+.0f} ms: {_in_words(offset.seconds)}; "
-            f"{offset.agreement} of {found.witnesses} witnesses agree"
+            f"{offset.agreement} of {found.witnesses} independent estimates agree"
         )
     if offset.seconds is None:
         raise typer.Exit(NO_ANSWER)
     if copy is not None:
-        repair(found, copy, force=force)
+        clip_offset.repair(found, copy, force=force)
         say(f"Written: {copy}")
 
 

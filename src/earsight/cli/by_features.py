@@ -12,7 +12,7 @@ from earsight.cli.library import TROUBLE
 
 if TYPE_CHECKING:
     from earsight.experiments.by_features import Pair
-    from earsight.experiments.compare import Wishes
+    from earsight.experiments.compare import Options
     from earsight.experiments.protocol import Protocol
     from earsight.experiments.results import Result
 
@@ -22,8 +22,8 @@ def compare_features(
     wanted: dict[str, str],
     methods: list[str],
     protocol: "Protocol",
-    wishes: "Wishes",
     *,
+    options: "Options",
     printed: bool,
     told: Callable[[str], None],
     done: Callable[["Result", bool], None],
@@ -47,7 +47,7 @@ def compare_features(
         done(result, kept)
 
     pairs, n_rows = compare_by_features(
-        *(name, several.found, methods, protocol), wishes=wishes, told=told, done=told_of
+        *(name, several.found, methods, protocol), options=options, told=told, done=told_of
     )
     if printed:
         out(json.dumps([_as_json(pair) for pair in pairs], default=str))

@@ -11,164 +11,233 @@ import typer
 from earsight.cli._show import out, printable, progress, say, show, table, warn
 
 if TYPE_CHECKING:
-    from earsight.experiments.compare import Comparison
+    from earsight.experiments.compare import Comparison, Options
     from earsight.experiments.inputs import Source
+    from earsight.experiments.protocol import Protocol
     from earsight.experiments.reproduce import Line
     from earsight.experiments.results import Result
     from earsight.experiments.table import Table
+    from earsight.features import PairedFeatures
 
 _STDOUT = Path("-")
 _EVERY = 5.0  # seconds between lines that tell of single fits
 LOG = Path("earsight-official-test.log")
 
-Seeds = Annotated[int, typer.Option(min=1, help="Fits of each method, with seeds 0, 1, ….")]
+SourceArgument = Annotated[
+    str,
+    typer.Argument(
+        help="A feature file, a folder of clips (it is indexed first), wikipedia:DIR, vegas:DIR, "
+        "ave:DIR, mfeat:DIR, digits, or synthetic, synthetic:n=…,classes=…,seed=…."
+    ),
+]
+Methods = Annotated[
+    str | None,
+    typer.Option(
+        "--methods",
+        "-m",
+        help="The methods to compare, such as cca,tnn:margin=0.3; tnn:pooling=gru reads sequences. "
+        "Default: those worth choosing; all: every one that is installed; with --audio and "
+        "--visual: s_dcca.",
+    ),
+]
+Audio = Annotated[
+    str | None,
+    typer.Option(
+        help="Compare features of a folder of clips: the sound extractors, such as soundnet,vggish."
+    ),
+]
+Visual = Annotated[
+    str | None,
+    typer.Option(
+        help="With --audio: the sight extractors, such as inception,i3d. Every pair is compared."
+    ),
+]
+Features = Annotated[
+    str | None,
+    typer.Option(
+        help="For a folder of clips: the pair of extractors, small, paper or best. The library "
+        "remembers it."
+    ),
+]
+Folds = Annotated[int, typer.Option(min=2, help="The number of folds of the cross-validation.")]
+MaxFolds = Annotated[int | None, typer.Option(min=1, help="Run only the first so many folds.")]
+Seeds = Annotated[int, typer.Option(min=1, help="Fit each method so often, with seeds 0, 1, ….")]
+OfficialTest = Annotated[
+    bool,
+    typer.Option(
+        "--official-test",
+        help="Rank the test rows that come with the data set, and note this look in the log.",
+    ),
+]
+Log = Annotated[Path, typer.Option(help="The file that notes each look at official test rows.")]
+JsonFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--json",
+        help="Keep the results in this file; what it holds is not fitted again. -: print them.",
+    ),
+]
 Again = Annotated[bool, typer.Option("--again", help="Fit also what the JSON file holds already.")]
-Log = Annotated[Path, typer.Option(help="Where each look at an official test is noted.")]
+Against = Annotated[
+    str | None, typer.Option(help="Test the others against this method; default: the best one.")
+]
+PerQuery = Annotated[
+    Path | None, typer.Option(help="Write the figures of each query into this CSV file.")
+]
+Trec = Annotated[Path | None, typer.Option(help="Write TREC run files and qrels into this folder.")]
+Plot = Annotated[
+    Path | None, typer.Option(help="Draw plots into this folder; needs the extra `plot`.")
+]
+Sizes = Annotated[
+    str | None,
+    typer.Option(help="Show MAP by number of components as well, such as 10,20,30,50."),
+]
+Markdown = Annotated[
+    Path | None, typer.Option(help="Write the tables into the marked places of this page.")
+]
 
 
 def compare(
-    source: Annotated[
-        str,
-        typer.Argument(
-            help="A feature file, a folder of clips (indexed first), wikipedia:DIR, vegas:DIR, "
-            "ave:DIR, mfeat:DIR, digits, or synthetic, synthetic:n=…,classes=…,seed=…."
-        ),
-    ],
-    methods: Annotated[
-        str | None,
-        typer.Option(
-            "--methods",
-            "-m",
-            help="Such as cca,tnn:margin=0.3; tnn:pooling=gru reads sequences. all: every one, the "
-            "default. Of features: s_dcca.",
-        ),
-    ] = None,
-    audio: Annotated[
-        str | None,
-        typer.Option(
-            help="Compare features of a folder of clips: extractors, such as soundnet,vggish."
-        ),
-    ] = None,
-    visual: Annotated[
-        str | None, typer.Option(help="With --audio: such as inception,i3d. Every pair is run.")
-    ] = None,
-    features: Annotated[
-        str | None,
-        typer.Option(
-            help="For a folder of clips: the pair of extractors small, paper or best. Its library "
-            "keeps it."
-        ),
-    ] = None,
-    folds: Annotated[int, typer.Option(min=2, help="Parts of the cross-validation.")] = 5,
-    max_folds: Annotated[
-        int | None, typer.Option(min=1, help="Run only the first so many of them.")
-    ] = None,
+    source: SourceArgument,
+    *,
+    methods: Methods = None,
+    audio: Audio = None,
+    visual: Visual = None,
+    features: Features = None,
+    folds: Folds = 5,
+    max_folds: MaxFolds = None,
     seeds: Seeds = 3,
-    official_test: Annotated[
-        bool,
-        typer.Option(
-            "--official-test", help="Ask the data's own test rows, and note the look in the log."
-        ),
-    ] = False,
+    official_test: OfficialTest = False,
     log: Log = LOG,
-    json_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--json",
-            help="Keep the results here; what is done is not fitted again. -: print them instead.",
-        ),
-    ] = None,
+    json_file: JsonFile = None,
     again: Again = False,
-    against: Annotated[
-        str | None, typer.Option(help="The method to test the others against; default: the best.")
-    ] = None,
-    per_query: Annotated[
-        Path | None, typer.Option(help="Write the figures of each query here, as CSV.")
-    ] = None,
-    trec: Annotated[
-        Path | None, typer.Option(help="Write TREC run files and qrels into this folder.")
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw into this folder; needs the extra `plot`.")
-    ] = None,
-    sizes: Annotated[
-        str | None, typer.Option(help="Also MAP by number of components, such as 10,20,30,50.")
-    ] = None,
-    markdown: Annotated[
-        Path | None, typer.Option(help="Put the tables into the places marked in this page.")
-    ] = None,
+    against: Against = None,
+    per_query: PerQuery = None,
+    trec: Trec = None,
+    plot: Plot = None,
+    sizes: Sizes = None,
+    markdown: Markdown = None,
 ) -> None:
-    """Compare methods on the same folds: MAP and recall both ways, time, and significance.
+    """Compare methods on the same folds: MAP and recall in both directions, time, significance.
 
-    Rows that a data set keeps for testing are not looked at without --official-test. A method
-    that fails is told of at the end (exit code 1); the others stand.
+    Rows that a data set keeps for testing are not used without --official-test. If a method
+    fails, the others are still compared; the failure is shown at the end (exit code 1).
 
-    With --audio and --visual it is the features that are compared, as in the paper's table I:
-    every pair of them on the same rows, with the weights that are here.
+    --audio and --visual compare features instead, as the paper's table I does: every pair of
+    extractors whose weights are on this machine, on the same rows.
     """
-    from earsight.experiments.compare import Wishes, split_specs
-    from earsight.experiments.compare import compare as run
+    from earsight.experiments import compare
     from earsight.experiments.protocol import Protocol
 
     printed = json_file == _STDOUT
-    wishes = Wishes(None if printed else json_file, again, trec, log, _numbers(sizes), against)
+    options = compare.Options(
+        json=None if printed else json_file,
+        again=again,
+        trec=trec,
+        log=log,
+        sizes=_numbers(sizes),
+        against=against,
+    )
+    if markdown is not None:
+        from earsight.experiments.provenance import check_clean
+
+        check_clean()  # before anything takes long
     if plot is not None:
         from earsight.experiments.plots import require_matplotlib
 
         require_matplotlib()
-    protocol = Protocol(folds, seeds, official_test, max_folds)
+    protocol = Protocol(folds=folds, seeds=seeds, official_test=official_test, max_folds=max_folds)
     if audio is not None or visual is not None:
-        from earsight.cli.by_features import compare_features
-        from earsight.experiments.reproduce import TABLE_1_METHOD
-
-        if audio is None or visual is None or not Path(source).is_dir():
-            raise typer.BadParameter("--audio and --visual go together, with a folder of clips.")
-        if official_test or per_query or trec or plot or sizes or markdown or features:
-            raise typer.BadParameter(
-                "with --audio and --visual there is one table; --official-test, --per-query, "
-                "--trec, --plot, --sizes, --markdown and --features belong to one pair of features."
-            )
-        compare_features(
-            Path(source),
-            {"audio": audio, "visual": visual},
-            split_specs(methods or TABLE_1_METHOD),
-            protocol,
-            wishes,
-            printed=printed,
-            told=Sparingly(),
-            done=_done,
-        )
-        return
+        others = official_test or per_query or trec or plot or sizes or markdown or features
+        specs = _by_features(source, audio, visual, alone=not others)
+        clips = Path(source)
+        return _compare_features(clips, specs, methods, protocol, options=options, printed=printed)
+    if methods is None or "all" in compare.split_list(methods):
+        _say_left_out()
     given = opened(source, features)
-    described = _described(given, protocol.describe(given.data))
-    say(described)
-    comparison = run(
-        *(given.data, split_specs(methods or "all"), protocol),
+    say(described := _described(given, protocol.describe(given.data)))
+    comparison = compare.compare(
+        *(given.data, compare.split_specs(methods), protocol),
         name=given.name,
         source=given.asked,
-        wishes=wishes,
+        options=options,
         told=Sparingly(),
         done=_done,
     )
-    if printed:
-        out(json.dumps({one.method: one.as_json() for one in comparison.results}, default=str))
-    else:
-        _show_all(comparison)
+    _show_all(comparison, printed=printed)
+    _write_files(comparison, given.data, protocol, per_query=per_query, plot=plot)
+    if markdown is not None:
+        _write_page(markdown, comparison, described)
+    return _end(comparison.failed, warn if printed else out)
+
+
+def _write_files(
+    comparison: "Comparison",
+    data: "PairedFeatures",
+    protocol: "Protocol",
+    *,
+    per_query: Path | None,
+    plot: Path | None,
+) -> None:
     if per_query is not None:
         from earsight.experiments.perquery import write_per_query
 
-        write_per_query(per_query, comparison, given.data)
+        write_per_query(per_query, comparison, data)
     if plot is not None:
-        from earsight.experiments.plots import plot as draw
+        from earsight.experiments import plots
 
-        for path in draw(plot, comparison, given.data, protocol):
+        for path in plots.plot(plot, comparison, data, protocol):
             say(f"Drawn: {path}")
-    if markdown is not None:
-        from earsight.experiments.document import write_page
 
-        written = write_page(markdown, comparison, described, log if official_test else None)
-        say(f"Written into {markdown}: {', '.join(written)}.")
-    _end(comparison.failed, warn if printed else out)
+
+def _write_page(page: Path, comparison: "Comparison", described: str) -> None:
+    from earsight.experiments.document import write_page
+
+    say(f"Written into {page}: {write_page(page, comparison, described)}.")
+
+
+def _by_features(
+    source: str, audio: str | None, visual: str | None, *, alone: bool
+) -> dict[str, str]:
+    """Return the extractors to compare, by modality; refuse options that do not go with them."""
+    if audio is None or visual is None or not Path(source).is_dir():
+        raise typer.BadParameter("--audio and --visual go together, with a folder of clips.")
+    if not alone:
+        raise typer.BadParameter(
+            "with --audio and --visual there is one table; --official-test, --per-query, "
+            "--trec, --plot, --sizes, --markdown and --features belong to one pair of features."
+        )
+    return {"audio": audio, "visual": visual}
+
+
+def _compare_features(
+    clips: Path,
+    specs: dict[str, str],
+    methods: str | None,
+    protocol: "Protocol",
+    *,
+    options: "Options",
+    printed: bool,
+) -> None:
+    from earsight.cli.by_features import compare_features
+    from earsight.experiments.compare import split_specs
+    from earsight.experiments.reproduce import TABLE_1_METHOD
+
+    compare_features(
+        *(clips, specs, split_specs(methods or TABLE_1_METHOD), protocol),
+        options=options,
+        printed=printed,
+        told=Sparingly(),
+        done=_done,
+    )
+
+
+def _say_left_out() -> None:
+    from earsight.experiments.compare import lacking_methods
+    from earsight.extras import command
+
+    for extra, names in lacking_methods().items():
+        say(f"Left out, as they need an extra: {', '.join(names)}. To have them: {command(extra)}.")
 
 
 def _numbers(sizes: str | None) -> tuple[int, ...]:
@@ -196,7 +265,7 @@ def opened(source: str, features: str | None = None) -> "Source":
     data, note = paired_features(folder)
     if note:
         say(note)
-    return Source(folder.resolve().name, source, data)
+    return Source(name=folder.resolve().name, asked=source, data=data)
 
 
 def _described(given: "Source", how: str) -> str:
@@ -205,7 +274,7 @@ def _described(given: "Source", how: str) -> str:
 
 
 class Sparingly:
-    """Says lines, but not more than one every few seconds."""
+    """Prints lines, but not more than one every few seconds."""
 
     def __init__(self) -> None:
         self._told = time.monotonic()
@@ -230,7 +299,11 @@ def _done(result: "Result", kept: bool) -> None:
     say(f"{result.method}: {', '.join(figures)}; {fit}")
 
 
-def _show_all(comparison: "Comparison") -> None:
+def _show_all(comparison: "Comparison", *, printed: bool) -> None:
+    """Show the tables, or print the results as JSON."""
+    if printed:
+        rows = {one.method: one.as_json() for one in comparison.results}
+        return out(json.dumps(rows, default=str))
     from earsight.experiments.table import explained, sizes_table, tables, trained
 
     for made in tables(comparison):
@@ -241,7 +314,7 @@ def _show_all(comparison: "Comparison") -> None:
     if any(result.error is None for result in comparison.results):
         say(f"\n{explained(comparison)}")
     for line in trained(comparison.results):
-        say(line)
+        say(f"{line} (the first fit).")
 
 
 def _show_table(made: "Table") -> None:
@@ -263,6 +336,7 @@ def _end(failed: "list[Result]", tell: Callable[[str], None]) -> None:
 
 def reproduce(
     which: Annotated[str, typer.Argument(metavar="TABLE", help="table1 or table2.")],
+    *,
     features: Annotated[
         Path, typer.Option("--features", "-f", help="The folder of VEGAS's or AVE's files.")
     ],
@@ -274,16 +348,18 @@ def reproduce(
     ] = None,
     again: Again = False,
 ) -> None:
-    """Make the paper's tables from published features, ours beside the published figures.
+    """Compute the paper's tables from published features, beside the published figures.
 
-    table1: S-DCCA by features. table2: CCA, DCCA, S-DCCA, TNN on VGGish and Inception features.
+    table1: S-DCCA on several pairs of features. table2: CCA, DCCA, S-DCCA and TNN on VGGish and
+    Inception features.
     """
-    from earsight.experiments.compare import Wishes
-    from earsight.experiments.reproduce import reproduce as run
+    from earsight.experiments import compare, reproduce
 
     printed = json_folder == _STDOUT
-    wishes = Wishes(json=None if printed else json_folder, again=again, log=log)
-    lines, missing = run(which, features, seeds=seeds, wishes=wishes, told=Sparingly(), done=_done)
+    options = compare.Options(json=None if printed else json_folder, again=again, log=log)
+    lines, missing = reproduce.reproduce(
+        which, features, seeds=seeds, options=options, told=Sparingly(), done=_done
+    )
     if printed:
         rows = [vars(line) | {"result": line.result.as_json()} for line in lines]
         out(json.dumps(rows, default=str))

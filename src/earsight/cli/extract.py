@@ -10,6 +10,7 @@ import typer
 
 from earsight.cli._show import out, plural, printable, progress, say, short, show, table, warn
 from earsight.cli.library import TROUBLE, Json
+from earsight.extras import command
 
 if TYPE_CHECKING:
     from earsight.extraction.extract import Extraction
@@ -18,14 +19,33 @@ if TYPE_CHECKING:
 
 Output = Annotated[
     str,
-    typer.Option("--output", "-o", help="The feature file, here or at s3://: .h5, .hdf5 or .npz."),
+    typer.Option(
+        "--output", "-o", help="The feature file to write, a path or s3://…: .h5, .hdf5 or .npz."
+    ),
 ]
 
 Engine = Annotated[
-    str, typer.Option(help="Where work runs: local, or ray: on a cluster, by --address.")
+    str, typer.Option(help="Where the work runs: local, or ray (a cluster; give its --address).")
 ]
 Address = Annotated[
-    str | None, typer.Option(help="host:port of the Ray cluster, as `ray start --head` tells it.")
+    str | None,
+    typer.Option(help="The host:port of the Ray cluster, as `ray start --head` shows it."),
+]
+Audio = Annotated[str | None, typer.Option(help="The extractor of sound features.")]
+Visual = Annotated[str | None, typer.Option(help="The extractor of sight features.")]
+LabelsOption = Annotated[
+    str, typer.Option(help="The labels: folders (first level), none, or a CSV file of path,label.")
+]
+PartOption = Annotated[
+    str | None,
+    typer.Option(help="Read only part i of n, such as 3/10; `join` puts the parts together."),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(help="A pattern of files or folders to leave out; may be repeated."),
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="The number of processes; default: the cores.")
 ]
 
 
@@ -40,35 +60,27 @@ def check_engine(engine: str, address: str | None) -> bool:
 
 def extract(
     clips: Annotated[str, typer.Argument(help="The folder of clips, or s3://bucket/prefix.")],
+    *,
     output: Output,
-    audio: Annotated[str | None, typer.Option(help="Extractor of sound features.")] = None,
-    visual: Annotated[str | None, typer.Option(help="Extractor of sight features.")] = None,
-    labels: Annotated[
-        str, typer.Option(help="folders (the first folder level), none, or a CSV file path,label.")
-    ] = "folders",
-    part: Annotated[
-        str | None, typer.Option(help="Only part i of n, as 3/10: for many machines; see join.")
-    ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(help="Pattern of files or folders to leave out; repeatable."),
-    ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: cores.")] = None,
+    audio: Audio = None,
+    visual: Visual = None,
+    labels: LabelsOption = "folders",
+    part: PartOption = None,
+    exclude: Exclude = None,
+    workers: Workers = None,
     engine: Engine = "local",
     address: Address = None,
-    parts: Annotated[
-        int | None, typer.Option(min=1, help="Into how many parts a cluster cuts the clips.")
-    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write features of a folder of clips into one file, or bring that file up to date.
+    """Write the features of a folder of clips into one file, or bring that file up to date.
 
-    Each clip has its mean, and its steps with their times. Only what is new or changed is read;
-    what a stopped run had read is kept. `earsight compare FILE` reads it.
+    For each clip the file holds the mean vector, and the vector and time of each step. Only new
+    and changed clips are read; a run that was stopped goes on where it was. `earsight compare
+    FILE` reads the file.
     """
-    from earsight.extraction.extract import extract as run
+    from earsight.extraction import extract
     from earsight.extraction.sharding import Part
-    from earsight.storage import place
+    from earsight.storage import parse_location
 
     given = {"audio": audio, "visual": visual}
     specs = {modality: spec for modality, spec in given.items() if spec is not None}
@@ -76,20 +88,22 @@ def extract(
         raise typer.BadParameter(
             "give --audio, --visual, or both; `earsight extractors` lists them."
         )
-    on_cluster = check_engine(engine, address)
-    if (part and on_cluster) or (parts and not on_cluster):
-        raise typer.BadParameter("--part is for --engine local, --parts for --engine ray.")
-    how: dict[str, Any] = {"labels": labels, "exclude": tuple(exclude or ()), "workers": workers}
+    if check_engine(engine, address) and part:
+        raise typer.BadParameter("--part is for --engine local; a cluster shares the clips itself.")
+    how: dict[str, Any] = {
+        "labels": labels,
+        "part": Part.parse(part) if part else None,
+        "exclude": tuple(exclude or ()),
+        "workers": workers,
+    }
+    places = parse_location(clips), parse_location(output)
     with progress() as shown:
-        if address is not None:
-            from earsight.extraction.ray import extract_at
-
-            report = extract_at(
-                address, place(clips), place(output), specs, parts=parts, progress=shown, **how
-            )
+        if address is None:
+            report = extract.extract(*places, specs, progress=shown, **how)
         else:
-            cut = Part.parse(part) if part else None
-            report = run(place(clips), place(output), specs, part=cut, progress=shown, **how)
+            from earsight.extraction.ray import extract_on_cluster
+
+            report = extract_on_cluster(address, *places, specs, progress=shown, **how)
     if as_json:
         out(json.dumps(asdict(report) | {"output": str(report.output)}))
     _told(report)
@@ -116,18 +130,20 @@ def _told(report: "Extraction") -> None:
 
 
 def join(
-    files: Annotated[list[str], typer.Argument(help="The files of extract --part.")],
+    files: Annotated[list[str], typer.Argument(help="The files that `extract --part` wrote.")],
+    *,
     output: Output,
     partial: Annotated[
-        bool, typer.Option("--partial", help="Join what there is, though parts are missing.")
+        bool, typer.Option("--partial", help="Join the files given even if parts are missing.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Join the files of `extract --part 1/n` … `n/n`: what one run over the folder would write."""
-    from earsight.extraction.sharding import join as run
-    from earsight.storage import place
+    """Join the files of `extract --part 1/n` … `n/n` into the file that one run would write."""
+    from earsight.extraction import sharding
+    from earsight.storage import parse_location
 
-    report = run([place(file) for file in files], place(output), partial=partial)
+    locations = [parse_location(file) for file in files]
+    report = sharding.join(locations, parse_location(output), partial=partial)
     if as_json:
         out(json.dumps(asdict(report) | {"output": str(report.output)}))
     say(
@@ -140,14 +156,17 @@ def join(
 
 def extractors(
     measure: Annotated[
-        bool, typer.Option("--measure", help="Measure those whose weights are here; minutes.")
+        bool,
+        typer.Option(
+            "--measure", help="Measure the speed of those whose weights are here; takes minutes."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """List every extractor: what it reads, how wide, how often, under which licence.
+    """List every extractor: what it reads, its dimension, its step, and the licence of its weights.
 
-    --measure tells seconds of clip per second, on a drawn clip of 640 × 360 and 12 s, all cores,
-    the network warm; beside it, decoding alone. One clip at a time, as a single process does it.
+    --measure shows how many seconds of a clip are read in a second, by one process on all cores
+    after a warm-up, on a made clip of 640 × 360 pixels and 12 s; and the same for decoding alone.
     """
     from earsight.extractors.runtime.listing import kinds, speed
     from earsight.weights import Store
@@ -209,4 +228,4 @@ def _listed(rows: list[dict[str, Any]], *, measured: bool) -> None:
         made.add_row(*cells)
     show(made)
     if any(row["extra"] and not row["here"] for row in rows):
-        say("clip, clap and pe_av need the extra: pip install 'earsight[foundation]'.")
+        say(f"clip, clap and pe_av need an extra: {command('foundation')}.")

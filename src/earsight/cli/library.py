@@ -42,131 +42,152 @@ LibraryOption = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
+IndexLibrary = Annotated[
+    str | None,
+    typer.Option(
+        "--library",
+        "-l",
+        help="Keep the library here instead of CLIPS/.earsight: a folder, or s3://bucket/path.",
+    ),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(help="folders (the first folder level), none, or a CSV file path,label."),
+]
+Learn = Annotated[
+    str | None,
+    typer.Option(
+        help="never, auto, or a method; the learned embedding is used only if it is better on "
+        "held-out clips."
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(help="Pattern of files or folders to leave out; repeatable. '' for none."),
+]
+Features = Annotated[
+    str | None,
+    typer.Option(
+        help="A pair of extractors: small (yamnet, efficientnet; the default), paper (vggish, "
+        "inception), or best (of those compared so far, on 25 clips: the pair of small)."
+    ),
+]
+Audio = Annotated[
+    str | None, typer.Option(help="Extractor of sound features; none: sound is not read.")
+]
+Visual = Annotated[
+    str | None, typer.Option(help="Extractor of sight features; none: sight is not read.")
+]
+Ears = Annotated[
+    str | None,
+    typer.Option(help="Which extractor names sounds: yamnet, soundnet_scenes, soundnet_objects."),
+]
+Eyes = Annotated[
+    str | None,
+    typer.Option(help="Which extractor names sights: efficientnet, i3d or i3d_kinetics."),
+]
+IndexAt = Annotated[
+    str | None,
+    typer.Option(
+        "--index",
+        help="Where vectors are searched: embedded (the default), or a Milvus server: "
+        "milvus://host:port.",
+    ),
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; default: cores.")]
+Rebuild = Annotated[
+    bool, typer.Option("--rebuild", help="Make a new embedding even if nothing changed.")
+]
+Watch = Annotated[
+    bool,
+    typer.Option(
+        "--watch", help="Stay and follow the folder; a file is read once it stops changing."
+    ),
+]
+
+
 def index(
     clips: Annotated[Path, typer.Argument(help="The folder of clips.")],
-    library: Annotated[
-        Path | None,
-        typer.Option(
-            "--library",
-            "-l",
-            help="Keep the library here instead of CLIPS/.earsight: a folder, or s3://bucket/path, "
-            "which several folders and machines may feed.",
-        ),
-    ] = None,
-    labels: Annotated[
-        str | None,
-        typer.Option(help="folders (the first folder level), none, or a CSV file path,label."),
-    ] = None,
-    learn: Annotated[
-        str | None,
-        typer.Option(
-            help="never, auto, or a method; what is learned joins only if it helps on held-out "
-            "clips."
-        ),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(help="Pattern of files or folders to leave out; repeatable. '' for none."),
-    ] = None,
-    features: Annotated[
-        str | None,
-        typer.Option(
-            help="A pair of extractors: small (yamnet, efficientnet; the default), paper (vggish, "
-            "inception), or best (of those compared so far, on 25 clips: the pair of small)."
-        ),
-    ] = None,
-    audio: Annotated[
-        str | None, typer.Option(help="Extractor of sound features; none: sound is not read.")
-    ] = None,
-    visual: Annotated[
-        str | None, typer.Option(help="Extractor of sight features; none: sight is not read.")
-    ] = None,
-    ears: Annotated[
-        str | None,
-        typer.Option(help="Who names sounds: yamnet, soundnet_scenes or soundnet_objects."),
-    ] = None,
-    eyes: Annotated[
-        str | None, typer.Option(help="Who names sights: efficientnet, i3d or i3d_kinetics.")
-    ] = None,
-    index_at: Annotated[
-        str | None,
-        typer.Option(
-            "--index",
-            help="Where vectors are searched: embedded (the default), or a Milvus server: "
-            "milvus://host:port.",
-        ),
-    ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: cores.")] = None,
-    rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Make the embedding anew even if nothing changed.")
-    ] = False,
-    watch: Annotated[
-        bool,
-        typer.Option(
-            "--watch", help="Stay and follow the folder; a file is read once it stops changing."
-        ),
-    ] = False,
+    *,
+    library: IndexLibrary = None,
+    labels: Labels = None,
+    learn: Learn = None,
+    exclude: Exclude = None,
+    features: Features = None,
+    audio: Audio = None,
+    visual: Visual = None,
+    ears: Ears = None,
+    eyes: Eyes = None,
+    index_at: IndexAt = None,
+    workers: Workers = None,
+    rebuild: Rebuild = False,
+    watch: Watch = False,
     trust: TrustOption = False,
     as_json: Json = False,
 ) -> None:
     """Make a folder of clips searchable, or bring its library up to date.
 
     Only what is new or changed is read. Options are remembered from one run to the next. With
-    --watch it goes on until Ctrl-C, and --json prints an object for each time something was done.
+    --watch it goes on until Ctrl-C, and --json prints an object after each change.
     """
-    from earsight.library.catalog.location import named
-
     if watch and rebuild:
         raise typer.BadParameter("--rebuild is done once; index with it, then with --watch.")
     if features is not None and (audio is not None or visual is not None):
         raise typer.BadParameter("give --features, or --audio and --visual, but not both.")
     given = {"features": features, "audio": audio, "visual": visual, "ears": ears, "eyes": eyes}
-    given |= {"learn": learn, "index": index_at}
-    given["labels"] = _labels(labels)
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    given |= {"learn": learn, "index": index_at, "labels": _checked_labels(labels)}
+    settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if exclude:
-        changes["exclude"] = tuple(exclude)
+        settings["exclude"] = tuple(exclude)
 
-    def told(report: "IndexReport") -> None:
+    def show_report(report: "IndexReport") -> None:
         if as_json:
             out(json.dumps(asdict(report) | {"library": str(report.library)}, default=str))
-        _told(report)
-        if report.unlabelled and (labels is not None or report.rebuilt):
-            say(printable(report.unlabelled))
-        say(f"Search it: {_example(report, str(clips if library is None else named(library)))}")
+        _show_report(report, str(library or clips), labels_asked=labels is not None)
 
-    def work(agree: bool) -> "IndexReport":
+    def run(agree: bool) -> "IndexReport":
         with soon(f"Looking through {printable(str(clips))} …"), progress() as shown:
-            from earsight.library.indexing.pipeline import index as run
-            from earsight.library.indexing.watch import watch as follow
+            from earsight.library.indexing import pipeline
+            from earsight.library.indexing.watch import watch_folder
 
-            how: dict[str, Any] = {"library": library, "workers": workers, "progress": shown}
-            how["trust"] = agree
+            options = settings | {"library": library, "workers": workers, "progress": shown}
             if watch:
-                follow(clips, told, **how, **changes)
-            return run(clips, rebuild=rebuild, **how, **changes)
+                watch_folder(clips, show_report, trust=agree, **options)
+            return pipeline.index(clips, rebuild=rebuild, trust=agree, **options)
 
     if trust:
         consent(clips if library is None else library, trust)
-    report = with_consent(work, trust)
-    told(report)
+    report = with_consent(run, trust)
+    show_report(report)
     if report.trouble:
         raise typer.Exit(TROUBLE)
 
 
-def _labels(given: str | None) -> str | None:
+def _checked_labels(given: str | None) -> str | None:
     """Return the setting, having checked that a file is there."""
     if given is None or given in ("folders", "none"):
         return given
     if not Path(given).is_file():
         raise typer.BadParameter(
-            f"it is folders, none, or a CSV file that is there; got {given!r}.",
+            f"it must be folders, none, or a CSV file that exists; got {given!r}.",
             param_hint="'--labels'",
         )
     return given
 
 
-def _told(report: "IndexReport") -> None:
+def _show_report(report: "IndexReport", location: str, *, labels_asked: bool) -> None:
+    _show_changes(report)
+    _show_left_out(report)
+    if not report.rebuilt:
+        say("Nothing to do: the library is up to date.")
+    for path, status, why in report.trouble:
+        warn(f"  {status}: {printable(path)}{f' ({printable(why)})' if why else ''}")
+    if report.unlabelled and (labels_asked or report.rebuilt):
+        say(printable(report.unlabelled))
+    say(f"Search it: {_example(report, location)}")
+
+
+def _show_changes(report: "IndexReport") -> None:
     changes = report.changes
     done = [
         f"{count} {what}"
@@ -184,6 +205,9 @@ def _told(report: "IndexReport") -> None:
     say(f"{plural(report.n_clips, 'clip')}: {', '.join(done)}. {report.seconds:.1f} s.")
     if report.n_texts and report.takes_words:
         say(f"{plural(report.n_texts, 'text')} beside them: --by text, --for text.")
+
+
+def _show_left_out(report: "IndexReport") -> None:
     if report.linked:
         say(
             f"{plural(len(report.linked), 'linked folder')} not followed: "
@@ -192,31 +216,27 @@ def _told(report: "IndexReport") -> None:
     if report.odd:
         listed = [f"{printable(path)} ({what})" for path, what in report.odd[:_NAMED]]
         more = f" and {len(report.odd) - _NAMED} more" if len(report.odd) > _NAMED else ""
-        say(f"Passed over, being no files: {', '.join(listed)}{more}.")
+        say(f"Passed over, as these are no files: {', '.join(listed)}{more}.")
     if report.passed_over:
         say(f"{plural(report.passed_over, 'file')} of other kinds passed over.")
     if report.forgotten:
         say(f"{plural(report.forgotten, 'file')} left out because forgotten.")
-    if not report.rebuilt:
-        say("Nothing to do: what answers is up to date.")
-    for path, status, why in report.trouble:
-        warn(f"  {status}: {printable(path)}{f' ({printable(why)})' if why else ''}")
 
 
-def _example(report: "IndexReport", place: str) -> str:
+def _example(report: "IndexReport", location: str) -> str:
     """Return a search that makes sense here: by the largest class, or by one of the clips."""
     query = quote(report.example or "SOUND_OR_PICTURE")
     if report.takes_words and (report.labels or not report.example):
         query = f"--text {quote(printable(next(iter(report.labels), 'what you look for')))}"
     elif not report.example.isprintable() or "%" in report.example:
         query = "SOUND_OR_PICTURE"  # a name that is not easily typed
-    return f"earsight search {query} --library {quote(short(place))}"
+    return f"earsight search {query} --library {quote(short(location))}"
 
 
 def evaluate(
     library: LibraryOption = Path(), trust: TrustOption = False, as_json: Json = False
 ) -> None:
-    """Score the clips as queries for each other: both directions, held out, beside chance."""
+    """Score the clips as queries for each other, on held-out clips, in both directions."""
     from earsight.library.reports.evaluate import evaluate_library
 
     consent(library, trust)
@@ -229,10 +249,10 @@ def evaluate(
     if result.left_out:
         say(f"{plural(result.left_out, 'clip')} without sound or without sight left out.")
     _scores(result)
-    if len(result.answers) > 1:
-        counts = {name: result.answers.count(name) for name in sorted(set(result.answers))}
+    if len(result.spaces) > 1:
+        counts = {name: result.spaces.count(name) for name in sorted(set(result.spaces))}
         chosen = ", ".join(f"{name} in {n}" for name, n in counts.items())
-        say(f"What answered, fold by fold: {chosen}.")
+        say(f"The chosen space, fold by fold: {chosen}.")
 
 
 def _scores(result: "LibraryEvaluation") -> None:
@@ -244,8 +264,8 @@ def _scores(result: "LibraryEvaluation") -> None:
     for k in (1, 5, 10):
         if f"recall@{k}" in figures[0]:
             cells = (_cell(one, f"recall@{k}", f"recall_chance@{k}") for one in figures)
-            made.add_row(f"recall@{k}, own half", *cells)
-    made.add_row("median rank, own half", *(_median(one) for one in figures))
+            made.add_row(f"recall@{k}, paired item", *cells)
+    made.add_row("median rank, paired item", *(_median(one) for one in figures))
     made.add_row("mean reciprocal rank", *(f"{one['mrr']:.3f}" for one in figures))
     show(made)
     if not labelled:

@@ -13,25 +13,26 @@ from earsight.cli.library import Json, LibraryOption
 
 
 def move(
+    *,
     index: Annotated[
-        str, typer.Option("--index", help="embedded, or a Milvus server: milvus://host:port.")
+        str, typer.Option("--index", help="The new index: embedded, or milvus://host:port.")
     ],
     library: LibraryOption = Path(),
     trust: TrustOption = False,
     as_json: Json = False,
 ) -> None:
-    """Move the vectors that a library searches into another index; nothing is read again.
+    """Move the vectors of a library into another index. No clip is read again.
 
-    They are copied, read back and compared; then the library is switched in one step, and the old
-    ones are removed. A move that was stopped leaves the library as it was. A Milvus server that
-    wants to know who asks finds it in EARSIGHT_MILVUS_TOKEN (user:password or an API key), if
-    EARSIGHT_MILVUS_SERVER is its host:port.
+    The vectors are copied, read back and compared. Then the library switches to the new index in
+    one step, and the old vectors are removed. If the move is stopped, the library stays as it was.
+    For a Milvus server with a login, set EARSIGHT_MILVUS_TOKEN (user:password or an API key) and
+    EARSIGHT_MILVUS_SERVER (its host:port).
     """
-    from earsight.library.embedding.migrate import move as run
+    from earsight.library.embedding import migrate
 
     consent(library, trust)
     with progress() as shown:
-        done = run(library, index, progress=shown)
+        done = migrate.move(library, index, progress=shown)
     if as_json:
         out(json.dumps(asdict(done) | {"library": str(done.library)}, default=str))
     for told in done.left:

@@ -3,7 +3,8 @@
 import json
 import re
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
 from pathlib import Path
 from shlex import quote
@@ -18,7 +19,8 @@ from earsight.errors import EarsightError
 
 if TYPE_CHECKING:
     from earsight.library.indexing.pipeline import IndexReport
-    from earsight.library.search.searcher import Answer
+    from earsight.library.search.query import Query
+    from earsight.library.search.results import SearchResults
 
 
 _MODALITIES = ("audio", "visual", "text")
@@ -47,50 +49,60 @@ def _begun(begun: str) -> list[str]:
 _CHOICE: Any = {"parser": _modality, "metavar": "[audio|visual|text]", "autocompletion": _begun}
 
 
+QueryArgument = Annotated[
+    str | None, typer.Argument(help="A video, a sound, a picture; or a clip of the library.")
+]
+TextOption = Annotated[str | None, typer.Option("--text", "-t", help="Words to search by.")]
+ByOption = Annotated[str | None, typer.Option("--by", help="What of the query to use.", **_CHOICE)]
+ForOption = Annotated[str | None, typer.Option("--for", help="What to rank.", **_CHOICE)]
+TopOption = Annotated[int, typer.Option("--top", "-n", min=1, help="How many results.")]
+MinScoreOption = Annotated[float | None, typer.Option(help="Leave out lower scores.")]
+MomentsOption = Annotated[
+    bool,
+    typer.Option(
+        "--moments", help="Rank moments, with start and end, of clips however long they are."
+    ),
+]
+RhythmOption = Annotated[
+    bool,
+    typer.Option(
+        "--rhythm", help="Of the first 100 raise those that fit in timing: whose sight caused this?"
+    ),
+]
+IndexOption = Annotated[
+    bool, typer.Option("--index", help="First index the folder, or bring its library up to date.")
+]
+PathsOption = Annotated[
+    bool,
+    typer.Option(
+        "--paths",
+        help="Print paths alone; with --moments PATH, START and END in seconds, between tabs.",
+    ),
+]
+NullOption = Annotated[
+    bool,
+    typer.Option(
+        "-0", "--null", help="As --paths, with a NUL after each part, for xargs -0 (-n 3)."
+    ),
+]
+
+
 def search(
-    query: Annotated[
-        str | None, typer.Argument(help="A video, a sound, a picture; or a clip of the library.")
-    ] = None,
-    text: Annotated[str | None, typer.Option("--text", "-t", help="Words to search by.")] = None,
+    query: QueryArgument = None,
+    *,
+    text: TextOption = None,
     library: LibraryOption = Path(),
-    by: Annotated[
-        str | None, typer.Option("--by", help="What of the query to use.", **_CHOICE)
-    ] = None,
-    for_: Annotated[str | None, typer.Option("--for", help="What to rank.", **_CHOICE)] = None,
-    top: Annotated[int, typer.Option("--top", "-n", min=1, help="How many answers.")] = 10,
-    min_score: Annotated[float | None, typer.Option(help="Leave out lower scores.")] = None,
-    moments: Annotated[
-        bool,
-        typer.Option(
-            "--moments", help="Rank moments, with start and end, of clips however long they are."
-        ),
-    ] = False,
-    rhythm: Annotated[
-        bool,
-        typer.Option(
-            "--rhythm",
-            help="Of the first 100 raise those that fit in timing: whose sight caused this?",
-        ),
-    ] = False,
-    index_first: Annotated[
-        bool,
-        typer.Option("--index", help="First index the folder, or bring its library up to date."),
-    ] = False,
+    by: ByOption = None,
+    for_: ForOption = None,
+    top: TopOption = 10,
+    min_score: MinScoreOption = None,
+    moments: MomentsOption = False,
+    rhythm: RhythmOption = False,
+    index_first: IndexOption = False,
     trust: TrustOption = False,
     as_json: Json = False,
-    paths: Annotated[
-        bool,
-        typer.Option(
-            "--paths",
-            help="Print paths alone; with --moments PATH, START and END in seconds, between tabs.",
-        ),
-    ] = False,
-    null: Annotated[
-        bool,
-        typer.Option(
-            "-0", "--null", help="As --paths, with a NUL after each part, for xargs -0 (-n 3)."
-        ),
-    ] = False,
+    paths: PathsOption = False,
+    null: NullOption = False,
 ) -> None:
     """Rank the clips that fit a sound, a picture, a silent clip, or words.
 
@@ -99,37 +111,54 @@ def search(
 
     Paths are shown as seen from here; --json, --paths and -0 give absolute ones.
     """
-    from earsight.library.search.searcher import search as run
+    from earsight.library.search.query import Query
 
     if (query is None) == (text is None):
         raise typer.BadParameter("give a file or --text, and exactly one of them.")
     if by is not None and text is not None:
         raise typer.BadParameter("--by belongs to a file; with --text the words are the query.")
+    with _in_flags():
+        question = Query(
+            file=query,
+            text=text,
+            by=by,
+            for_=for_,
+            top=top,
+            min_score=min_score,
+            moments=moments,
+            rhythm=rhythm,
+        )
     trouble = index_first and _refresh(library, trust)
     tell_left_out(consent(library, trust))
-    how: dict[str, Any] = {"by": by, "for_": for_, "top": top, "min_score": min_score}
-    how |= {"moments": moments, "rhythm": rhythm}
+    with _in_flags():
+        results = with_consent(lambda _: _search(library, question), agree=False)
+    for note in results.notes:
+        say(_flags(note))
+    if as_json:
+        out(json.dumps(results.as_json()))
+    elif null or paths:
+        _print_paths(results, moments, null)
+    else:
+        _print_ranked(results, moments)
+    if trouble:
+        raise typer.Exit(TROUBLE)
 
-    def work(_: bool) -> "Answer":
-        with progress() if rhythm else nullcontext() as shown:
-            how["progress"] = shown
-            return run(library, query, text=text, **how)
 
+def _search(library: Path, query: "Query") -> "SearchResults":
+    from earsight.library.search import searcher
+
+    with progress() if query.rhythm else nullcontext() as shown:
+        return searcher.search(library, query, progress=shown)
+
+
+@contextmanager
+def _in_flags() -> Iterator[None]:
+    """Let errors name the options of the command line."""
     try:
-        answer = with_consent(work, agree=False)
+        yield
     except EarsightError as error:
         error.args = (_flags(str(error)),)
         raise
-    for note in answer.notes:
-        say(_flags(note))
-    if as_json:
-        out(json.dumps(answer.as_json()))
-    elif null or paths:
-        _pathwise(answer, moments, null)
-    else:
-        _ranked(answer, moments)
-    if trouble:
-        raise typer.Exit(TROUBLE)
 
 
 def _flags(message: str) -> str:
@@ -158,22 +187,22 @@ def _refresh(library: Path, trust: bool) -> bool:
     return bool(report.trouble)
 
 
-def _pathwise(answer: "Answer", moments: bool, null: bool) -> None:
+def _print_paths(results: "SearchResults", moments: bool, null: bool) -> None:
     """Print the paths' own bytes; of moments also start and end."""
     between, end = (b"\0", b"\0") if null else (b"\t", b"\n")
-    if not null and any(b"\n" in one.raw_path for one in answer.results):
+    if not null and any(b"\n" in one.raw_path for one in results.results):
         warn("A name holds a line break: -0 ends each with NUL instead, and --json escapes it.")
-    for one in answer.results:
+    for one in results.results:
         span = [f"{second:.3f}".encode() for second in (one.start, one.end)] if moments else []
         sys.stdout.buffer.write(between.join([one.raw_path, *span]) + end)
     sys.stdout.buffer.flush()
 
 
-def _ranked(answer: "Answer", moments: bool = False) -> None:
-    ranked = {"audio": "sounds", "visual": "sights", "text": "texts"}[answer.for_]
-    if not answer.results:
-        say(f"No {ranked} answer that.")
-    for one in answer.results:
+def _print_ranked(results: "SearchResults", moments: bool = False) -> None:
+    ranked = {"audio": "sounds", "visual": "sights", "text": "texts"}[results.for_]
+    if not results.results:
+        say(f"No {ranked} fit that.")
+    for one in results.results:
         parts = [f"{one.score:6.3f}", short(one.path)]
         if one.label:
             parts.append(f"[{printable(one.label)}]")

@@ -13,21 +13,24 @@ from earsight.cli.library import Json, LibraryOption
 
 
 def serve(
+    *,
     library: LibraryOption = Path(),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port to listen on; 0: any free one.")
+    ] = 8000,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     token: Annotated[
         str | None,
         typer.Option(
             envvar="EARSIGHT_TOKEN",
-            help="What a request must show, 16 letters or more; one is made where none is given.",
+            help="The token that a request must carry, 16 letters or more; default: a new one.",
         ),
     ] = None,
     no_token: Annotated[
         bool,
         typer.Option(
-            "--no-token", help="Answer whoever uses this machine; not beyond a loopback address."
+            "--no-token", help="Answer every user of this machine; only with a loopback address."
         ),
     ] = False,
     trust: TrustOption = False,
@@ -35,9 +38,9 @@ def serve(
 ) -> None:
     """Open a page to search, play and index the clips, and the same as a JSON API.
 
-    The address that it prints lets in who has it. It goes on until Ctrl-C, exit code 130.
+    It prints the address; who has that address may use the page. Ctrl-C stops it (exit code 130).
     """
-    from earsight.web.server import serve as run
+    from earsight.web import server
 
     if no_token and token is not None:
         if token != os.environ.get("EARSIGHT_TOKEN"):
@@ -45,10 +48,18 @@ def serve(
         token = None  # what is typed goes before what is set
     tell_left_out(consent(library, trust))
 
-    def said(url: str, token: str | None) -> None:
+    def on_start(url: str, token: str | None) -> None:
         out(json.dumps({"url": url, "token": token}) if as_json else f"Earsight is at {url}")
         if open_:
             say("If the browser shows nothing, open that address in it yourself.")
         say("Stop it with Ctrl-C.")
 
-    run(library, host=host, port=port, token=token, asks=not no_token, browse=open_, said=said)
+    server.serve(
+        library,
+        host=host,
+        port=port,
+        token=token,
+        ask_token=not no_token,
+        open_browser=open_,
+        on_start=on_start,
+    )

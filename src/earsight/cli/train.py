@@ -19,33 +19,37 @@ if TYPE_CHECKING:
 def train(
     source: Annotated[
         str,
-        typer.Argument(help="What to learn from, as for `compare`; or a pattern: 'parts/*.h5'."),
+        typer.Argument(
+            help="The features to learn from, as for `compare`, or a pattern: 'parts/*.h5'."
+        ),
     ],
-    model: Annotated[Path, typer.Argument(help="The folder that the model becomes; a new one.")],
+    model: Annotated[Path, typer.Argument(help="The folder to keep the model in; it must be new.")],
+    *,
     method: Annotated[
         str,
         typer.Option(
             "--method",
             "-m",
-            help="Such as concord, cca:n_components=5, or tnn:pooling=gru, which reads sequences.",
+            help="The method, such as concord, cca:n_components=5, or tnn:pooling=gru, which reads "
+            "sequences.",
         ),
     ] = "auto",
-    seed: Annotated[int, typer.Option(min=0, help="Of whatever is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of all random numbers.")] = 0,
     score: Annotated[
-        str | None, typer.Option(help="Other features, such as a file, to rank with the model.")
+        str | None, typer.Option(help="Evaluate the model on other features, such as a file.")
     ] = None,
     engine: Engine = "local",
     address: Address = None,
     as_json: Json = False,
 ) -> None:
-    """Fit a method to features and keep the model: earsight.load_model("MODEL").
+    """Fit a method to features and keep the model; earsight.load_model("MODEL") reads it.
 
-    Rows that a data set keeps for testing are not learned from. Files by a pattern are taken as one
-    after the other; they are read in parts, never all at once, which closed forms such as cca can.
-    torchrun -m earsight train … shares the steps of a deep method among several processes.
+    Rows that a data set keeps for testing are not used. The files of a pattern count as one data
+    set. They are read in parts, never all at once; methods with a closed form, such as cca, can do
+    that. torchrun -m earsight train … divides the work of a deep method among several processes.
     """
-    from earsight.experiments.train import launched
-    from earsight.experiments.train import train as run
+    from earsight.experiments import train
+    from earsight.methods import launched
 
     check_engine(engine, address)
     rank, ranks = launched()
@@ -58,7 +62,9 @@ def train(
         files = matching(source)
         done = train_files(files, method, model, address=address, seed=seed, score=other)
     else:
-        done = run(opened(source).data, method, model, seed=seed, score=other, told=Sparingly())
+        done = train.train(
+            opened(source).data, method, model, seed=seed, score=other, told=Sparingly()
+        )
     if rank > 0:
         return  # the first one tells
     if as_json:

@@ -1,4 +1,4 @@
-"""`earsight status`, `forget`, `export` and `doctor`: a library on the second day."""
+"""`earsight status`, `forget`, `export` and `doctor`."""
 
 import json
 import tempfile
@@ -27,12 +27,12 @@ def status(library: LibraryOption = Path(), as_json: Json = False) -> None:
 
     The folder is looked through, no clip is decoded.
     """
-    from earsight.library.reports.status import status as run
+    from earsight.library.reports.status import library_status
 
-    found = run(library)
+    found = library_status(library)
     if as_json:
-        places = {"library": str(found.library), "clips": str(found.clips)}
-        out(json.dumps(asdict(found) | places, default=str))
+        paths = {"library": str(found.library), "clips": str(found.clips)}
+        out(json.dumps(asdict(found) | paths, default=str))
         return
     _line("folder", short(str(found.clips)))
     _line("clips", f"{found.n_clips}, {_span(found.seconds)} in all")
@@ -40,13 +40,11 @@ def status(library: LibraryOption = Path(), as_json: Json = False) -> None:
         _line("", f"{count} with {_PERCEIVED.get(modality, modality)}")
     if copies := found.n_clips - found.n_contents:
         _line("", f"{copies} {'is a copy' if copies == 1 else 'are copies'} of others")
-    if len(found.folders) > 1:
-        _line("folders", _counted(found.folders))
     if found.labels:
         _line("labels", f"{plural(len(found.labels), 'class', 'classes')}")
         _line("", _counted(found.labels))
     if found.space is not None:
-        _line("answers", f"{found.space}, made {found.made}; {found.n_vectors} vectors")
+        _line("embedding", f"{found.space}, made {found.made}; {found.n_vectors} vectors")
         _line("why", found.why)
         _line("features", found.read_by)
     if found.index != "embedded":
@@ -100,7 +98,7 @@ def _some(paths: list[str]) -> str:
 
 def _up_to_date(found: "LibraryStatus") -> str:
     if found.indexing is not None:
-        return f"being indexed now, by process {found.indexing}"
+        return f"being written now, by process {found.indexing}"
     if found.pending is None:
         if found.clips == found.library:
             return f"unknown, as the folder of its clips is. Say so once: {found.index_command}"
@@ -112,66 +110,51 @@ def _up_to_date(found: "LibraryStatus") -> str:
 
 def _pending(pending: "Pending") -> str:
     kinds = {"new": pending.new, "changed": pending.changed, "gone": pending.gone}
-    told = [f"{len(paths)} {kind} ({_some(paths)})" for kind, paths in kinds.items() if paths]
+    parts = [f"{len(paths)} {kind} ({_some(paths)})" for kind, paths in kinds.items() if paths]
     if pending.retimed:
         n = len(pending.retimed)
-        told.append(
+        parts.append(
             f"{n} of the same size {'has' if n == 1 else 'have'} another time, which index "
             "will look into"
         )
     if pending.unfinished:
-        told.append("what answers is not made of what is in it now")
-    return "; ".join(told)
+        parts.append("the active embedding is not made of what is in it now")
+    return "; ".join(parts)
 
 
 def forget(
     clips: Annotated[
         list[str] | None, typer.Argument(help="Clips, relative to their folder or as seen here.")
     ] = None,
+    *,
     library: LibraryOption = Path(),
     undo: Annotated[
-        bool, typer.Option("--undo", help="Let forgotten clips come back at the next index.")
+        bool, typer.Option("--undo", help="Let these clips come back at the next index.")
     ] = False,
     listed: Annotated[bool, typer.Option("--list", help="List what was forgotten.")] = False,
-    folder: Annotated[
-        str | None,
-        typer.Option(
-            help="MACHINE:FOLDER of a library on S3, as status names it: its clips leave until it "
-            "is indexed again."
-        ),
-    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Let clips leave the library; their files stay where they are.
+    """Take clips out of the library; their files stay where they are.
 
-    What a clip holds is forgotten, so its copies leave too, and neither moving nor renaming brings
-    it back; --undo does. To leave out a folder or a name there is: index --exclude.
+    The content of a clip is forgotten, so its copies leave too, and neither a move nor a new name
+    brings it back; --undo does. To leave out a folder or a name, use: index --exclude.
     """
-    from earsight.library.indexing.forget import forget as run
-    from earsight.library.indexing.forget import forget_folder, forgotten, take_back
+    from earsight.library.indexing.forget import forget_clips, list_forgotten, undo_forget
 
-    if [bool(clips), listed, folder is not None].count(True) != 1 or (undo and not clips):
-        raise typer.BadParameter("give clips, or --list alone, or --folder alone.")
+    if bool(clips) == listed or (undo and not clips):
+        raise typer.BadParameter("give clips, or --list alone; --undo needs clips.")
     if listed:
-        paths = forgotten(library)
+        paths = list_forgotten(library)
         if as_json:
             out(json.dumps({"forgotten": paths}))
         else:
             for path in paths:
                 out(printable(path))
         return
-    if folder is not None:
-        done = forget_folder(library, folder)
-    else:
-        done = (take_back if undo else run)(library, clips or [])
+    done = (undo_forget if undo else forget_clips)(library, clips or [])
     if as_json:
         out(json.dumps(asdict(done)))
-    if folder is None:
-        _told(done, undo)
-    else:
-        n = plural(len(done.paths), "clip")
-        say(f"{n} of {printable(folder)} left the library, {done.n_clips} stay in it. The files")
-        say("are untouched; the folder comes back if it is indexed again.")
+    _told(done, undo)
 
 
 def _told(done: "Forgotten", undo: bool) -> None:
@@ -189,6 +172,7 @@ def _told(done: "Forgotten", undo: bool) -> None:
 
 def export(
     file: Annotated[Path, typer.Argument(help="A .parquet or .npz file.")],
+    *,
     library: LibraryOption = Path(),
     force: Annotated[
         bool, typer.Option("--force", "-f", help="Replace the file if it is there.")
@@ -201,11 +185,11 @@ def export(
     A row is one window of one clip in one modality: id, path, label, content, modality, window,
     start, end, vector (of unit length, so that a dot product is the score).
     """
-    from earsight.library.reports.export import export as run
+    from earsight.library.reports.export import export_library
 
     consent(library, trust)
     with progress() as shown:
-        done = run(library, file, force=force, progress=shown)
+        done = export_library(library, file, force=force, progress=shown)
     if as_json:
         out(json.dumps(asdict(done), default=str))
     rows = f"{plural(done.n_rows, 'row')} of {plural(done.n_clips, 'clip')}"
@@ -245,10 +229,10 @@ def _finding(finding: "Finding") -> None:
 
 
 def _checks(library: Path | None) -> "Iterator[Finding]":
-    from earsight.library.catalog.location import named
     from earsight.library.embedding.extraction import Sources
     from earsight.library.reports import doctor
     from earsight.paths import home
+    from earsight.storage import parse_location
 
     yield doctor.check_versions()
     with busy("Importing the packages"):
@@ -271,9 +255,9 @@ def _checks(library: Path | None) -> "Iterator[Finding]":
     yield doctor.check_room(home(), "room for weights")
     yield doctor.check_room(Path(tempfile.gettempdir()), "room for temporary files")
     if library is not None:
-        place = named(library)
-        if isinstance(place, Path):
-            yield doctor.check_room(place, "room for the library")
+        location = parse_location(library)
+        if isinstance(location, Path):
+            yield doctor.check_room(location, "room for the library")
         with busy("Reading every table of the library"):
             found = doctor.check_library(library)
         yield from found
@@ -293,7 +277,7 @@ def _check_weights() -> "Iterator[Finding]":
         name, what = row["name"], f"weights {row['name']}"
         if name in wrong:
             files = ", ".join(wrong[name])
-            todo = f"Fetch them anew: earsight weights pull {name}"
+            todo = f"Fetch them again: earsight weights pull {name}"
             yield Finding(what, "broken", f"Not what they must be, or gone: {files}.", todo)
         elif row["here"]:
             yield Finding(what, "fine", f"Here and right, from {row['source']}")

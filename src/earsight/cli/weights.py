@@ -10,26 +10,29 @@ import typer
 from earsight.cli._show import out, plural, say, show, table, warn
 from earsight.cli.library import Json
 
-app = typer.Typer(help="The pretrained weights: where from, whether here, whether intact.")
+app = typer.Typer(
+    help="Pretrained weights: where they come from, whether they are here, whether they are intact."
+)
 
 if TYPE_CHECKING:
     from earsight.weights.store import Held
 
 Source = Annotated[
-    str | None, typer.Option("--source", help="Use this one source (see `list --json`).")
+    str | None, typer.Option("--source", help="Use only this source; `list --json` names them.")
 ]
 Trust = Annotated[
     bool,
     typer.Option(
         "--trust-first-use",
-        help="Take a file whose full checksum is not known, and pin what it is.",
+        help="Take a file whose full checksum is not known, and keep its checksum: from then on "
+        "the file must have it.",
     ),
 ]
 
 
 @app.command("list")
 def list_(as_json: Json = False) -> None:
-    """Show every set of weights: size, licence, whether it is here, where it comes from."""
+    """List every set of weights: its size, its licence, whether it is here, and its source."""
     from earsight.discovery import names
     from earsight.weights import Store
     from earsight.weights.audit import listing
@@ -48,8 +51,9 @@ def list_(as_json: Json = False) -> None:
 @app.command()
 def pull(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Which ones; without names: all that are used.")
+        list[str] | None, typer.Argument(help="Their names; default: those that `index` uses.")
     ] = None,
+    *,
     source: Source = None,
     trust_first_use: Trust = False,
     as_json: Json = False,
@@ -73,13 +77,18 @@ def pull(
 
 @app.command()
 def add(
-    name: Annotated[str, typer.Argument(help="What the files are, a name of `list`.")],
-    files: Annotated[list[Path], typer.Argument(help="The file; several where a set has several.")],
+    name: Annotated[
+        str, typer.Argument(help="The weights that the files are: a name that `list` shows.")
+    ],
+    files: Annotated[
+        list[Path], typer.Argument(help="The files, all that these weights consist of.")
+    ],
+    *,
     source: Source = None,
     trust_first_use: Trust = False,
     as_json: Json = False,
 ) -> None:
-    """Take files that came in another way; they are recognised by their checksums."""
+    """Add files that you have already; their checksums tell what they are."""
     from earsight.weights import Store
 
     store = Store()
@@ -94,11 +103,10 @@ def add(
 
 @app.command()
 def verify(as_json: Json = False) -> None:
-    """Read every file that is here again and compare checksums; exit code 1 if one is wrong."""
-    from earsight.weights import Store
-    from earsight.weights.audit import verify as run
+    """Read every file in the cache and compare its checksum; exit code 1 if one is wrong."""
+    from earsight.weights import Store, audit
 
-    findings = run(Store())
+    findings = audit.verify(Store())
     wrong = [finding for finding in findings if not finding.right]
     if as_json:
         rows = [asdict(finding) | {"right": finding.right} for finding in findings]
@@ -108,7 +116,7 @@ def verify(as_json: Json = False) -> None:
         out(f"{finding.name}: {finding.path} expected {finding.expected}, got {found}")
     say(f"{plural(len(findings), 'file')} read, {len(wrong)} wrong.")
     if wrong:
-        warn("A wrong file is not used: the next run makes or fetches it anew.")
+        warn("A wrong file is not used. The next run fetches it or makes it again.")
         raise typer.Exit(1)
 
 

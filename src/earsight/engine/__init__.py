@@ -2,12 +2,12 @@
 
 from earsight.engine._base import NoTimeLeft, TookTooLong, WorkerDied
 from earsight.engine.cluster import Cluster, connected
-from earsight.engine.isolated_worker import Apart, run_within
+from earsight.engine.isolated_worker import IsolatedWorker, run_within
 from earsight.engine.processes import default_workers, run
 
 __all__ = [
-    "Apart",
     "Cluster",
+    "IsolatedWorker",
     "NoTimeLeft",
     "TookTooLong",
     "WorkerDied",

@@ -15,15 +15,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from functools import partial
+from itertools import islice
 from typing import Any
 
-from earsight import __version__
+from earsight import __version__, extras
 from earsight.engine._base import TICK, Item, Result, WorkerDied
 from earsight.errors import EngineError, InputError
 
 OLDEST = "2.40"  # Ray
 TRIES = 3  # for an item whose process or machine was lost
 _CONNECT = 5.0  # seconds
+_EVERY = 1.0  # seconds between two looks at a cluster's head
 _SILENT = 15.0  # seconds without an answer after which a cluster's head is given up
 _HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 _SETTINGS = 4  # the kind of frame with which a server of Ray's protocol answers that
@@ -40,7 +42,7 @@ class Cluster:
     def __init__(self, ray: Any, address: str) -> None:
         self._ray = ray
         self.address = address
-        self._heard = time.monotonic()
+        self._asked = self._heard = time.monotonic()
         self.cpus = 1
         self._count()
 
@@ -68,42 +70,28 @@ class Cluster:
         Raises:
             EngineError: The cluster is lost as a whole.
         """
-        task = self._ray.remote(num_cpus=1, max_retries=0)(_outcome)
-        queue = iter(items)
-        pending: dict[Any, tuple[Item, int]] = {}
-        more = True
+        task = self._ray.remote(num_cpus=1, max_retries=TRIES - 1)(_outcome)
+        waiting = iter(items)
+        pending: dict[Any, Item] = {}
         try:
             while True:
-                most = workers or 2 * self.cpus
-                while more and len(pending) < most:
-                    try:
-                        item = next(queue)
-                    except StopIteration:
-                        more = False
-                        break
-                    pending[task.remote(work, start, item)] = (item, 1)
+                room = max(0, (workers or 2 * self.cpus) - len(pending))
+                for item in islice(waiting, room):
+                    pending[task.remote(work, start, item)] = item
                 if not pending:
                     return
                 for ref in self._done(list(pending), tick):
-                    item, tries = pending.pop(ref)
-                    try:
-                        result = self._got(ref)
-                    except WorkerDied as died:
-                        if tries < TRIES:
-                            pending[task.remote(work, start, item)] = (item, tries + 1)
-                        else:
-                            yield item, died
-                        continue
-                    yield item, result
+                    yield pending.pop(ref), self._got(ref)
         finally:
-            self._cancel(pending)
+            for ref in pending:
+                with suppress(Exception):  # it is done, or its machine is gone
+                    self._ray.cancel(ref, force=True)
 
     def merged(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Yield one result: those of all items, merged in a tree by first.merge(second), in order.
+        """Yield one result: those of all items, merged in order by first.merge(second).
 
-        Neighbours are merged here as soon as both have come, so that what waits is little more
-        than what is late. Left to Ray, merges on the cluster ended this process where a node was
-        lost at the wrong moment (2.60: "Tried to complete task that was not pending").
+        They are merged here: merges that were left to Ray ended this process where a node was lost
+        at the wrong moment (2.60: "Tried to complete task that was not pending").
 
         Args:
             work: A function that every machine of the cluster can import.
@@ -112,45 +100,42 @@ class Cluster:
         Raises:
             EngineError: The cluster is lost, or one item's process again and again.
         """
-        tree: dict[tuple[int, int], Any] = {}  # (height, place) → result
-        for (place, _), result in self.run(partial(_second, work), enumerate(items)):
+        whole: Any = None
+        early: dict[int, Any] = {}  # what came before its turn
+        turn = 0
+        for (number, _), result in self.run(partial(_second, work), enumerate(items)):
             if isinstance(result, WorkerDied):
                 raise EngineError(
                     f"Sums could not be brought together on the cluster at {self.address}: "
                     f"{result} Nothing was changed; run the same command again."
                 ) from result
-            height, whole = 0, copy.deepcopy(result)  # what Ray hands out is read-only
-            while (height, place ^ 1) in tree:
-                first, second = tree.pop((height, place ^ 1)), whole
-                if place % 2 == 0:
-                    first, second = second, first
-                first.merge(second)
-                height, place, whole = height + 1, place // 2, first
-            tree[height, place] = whole
-        rest = [tree[key] for key in sorted(tree, reverse=True)]  # the tallest, and first, first
-        while len(rest) > 1:
-            last = rest.pop()
-            rest[-1].merge(last)
-        yield from rest
+            early[number] = result
+            while turn in early:
+                part, turn = early.pop(turn), turn + 1
+                if whole is None:
+                    whole = copy.deepcopy(part)  # what Ray hands out is read-only
+                else:
+                    whole.merge(part)
+        if whole is not None:
+            yield whole
 
     def _done(self, refs: list[Any], tick: Callable[[], None] | None) -> list[Any]:
         """Return those that are ready, after half a second at most."""
         done, _ = self._ray.wait(refs, num_returns=1, timeout=TICK)
-        if not done:
+        if time.monotonic() - self._asked > _EVERY:
             self._listen()
-            if tick is not None:
-                tick()
-        else:
-            self._heard = time.monotonic()
+        if not done and tick is not None:
+            tick()
         found: list[Any] = done
         return found
 
     def _listen(self) -> None:
-        """Check that the head of the cluster is there: Ray itself would wait for it for long."""
+        """Check that the head of the cluster is there: without it Ray ends this process itself."""
+        self._asked = time.monotonic()
         if _answers(self.address):
-            self._heard = time.monotonic()
+            self._heard = self._asked
             self._count()
-        elif time.monotonic() - self._heard > _SILENT:
+        elif self._asked - self._heard > _SILENT:
             raise EngineError(
                 f"The Ray cluster at {self.address} is gone: nothing has answered there for "
                 f"{_SILENT:.0f} s. What was done is kept; start the cluster, and run the same "
@@ -161,7 +146,7 @@ class Cluster:
         self.cpus = max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
     def _got(self, ref: Any) -> Any:
-        """Return a result; raise what the work raised, or `WorkerDied` where it was lost."""
+        """Return a result, or `WorkerDied` where it was lost; raise what the work raised."""
         try:
             is_error, outcome = self._ray.get(ref)
         except self._ray.exceptions.RayTaskError as error:  # before our code ran, or after it
@@ -169,17 +154,11 @@ class Cluster:
                 f"A machine of the cluster at {self.address} could not do its work: "
                 f"{error.cause or error}. The same earsight must be installed on each."
             ) from error
-        except self._ray.exceptions.RayError as error:
-            died = WorkerDied(f"The process or the machine that worked on it was lost, {TRIES} ×.")
-            raise died from error
+        except self._ray.exceptions.RayError:
+            return WorkerDied(f"The process or the machine that worked on it was lost, {TRIES} ×.")
         if is_error:
             raise outcome
         return outcome
-
-    def _cancel(self, refs: Iterable[Any]) -> None:
-        for ref in refs:
-            with suppress(Exception):  # it is done, or its machine is gone
-                self._ray.cancel(ref, force=True)
 
 
 @contextmanager
@@ -239,16 +218,13 @@ def _check_address(address: str) -> None:
 
 def _ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when it is imported
-    try:
-        import ray
-    except ImportError as error:
-        raise EngineError(
-            "Ray is not installed, and engine ray needs it: pip install 'earsight[ray]'."
-        ) from error
+    extras.require("ray", "The engine ray", EngineError)
+    import ray
+
     if tuple(map(int, ray.__version__.split(".")[:2])) < tuple(map(int, OLDEST.split("."))):
         raise EngineError(
             f"Ray must be of version {OLDEST} or newer; got {ray.__version__}. "
-            "pip install --upgrade 'earsight[ray]'."
+            f"{extras.command('ray')} --upgrade."
         )
     return ray
 
@@ -281,9 +257,8 @@ def _check_nodes(ray: Any, cluster: Cluster) -> None:
     for ref, host in refs.items():
         while not cluster._done([ref], None):
             pass
-        try:
-            found = cluster._got(ref)
-        except WorkerDied:  # the node was lost meanwhile; the others do its work
+        found = cluster._got(ref)
+        if isinstance(found, WorkerDied):  # the node was lost meanwhile; the others do its work
             continue
         if found != __version__:
             raise EngineError(

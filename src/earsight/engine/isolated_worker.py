@@ -16,7 +16,7 @@ from earsight.engine._base import Item, NoTimeLeft, Result, TookTooLong, WorkerD
 from earsight.errors import BusyError
 
 
-class Apart:
+class IsolatedWorker:
     """One process that works on one item at a time, stays warm, and may die or be ended.
 
     Its temporary files lie in a folder of their own, which goes with it.
@@ -125,8 +125,8 @@ def run_within(
         start: Called once in each new process.
     """
     until = time.monotonic() + all_of_them
-    aparts = [Apart(start) for _ in range(workers)]
-    idle: queue.SimpleQueue[Apart] = queue.SimpleQueue()
+    aparts = [IsolatedWorker(start) for _ in range(workers)]
+    idle: queue.SimpleQueue[IsolatedWorker] = queue.SimpleQueue()
     for apart in aparts:
         idle.put(apart)
 

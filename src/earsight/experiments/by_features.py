@@ -9,7 +9,7 @@ import numpy as np
 from earsight.datasets import join
 from earsight.discovery import parse_spec
 from earsight.errors import InputError
-from earsight.experiments.compare import Wishes, compare
+from earsight.experiments.compare import Options, compare
 from earsight.experiments.protocol import Protocol
 from earsight.experiments.published import TABLE_1
 from earsight.experiments.reproduce import TABLE_1_METHOD
@@ -21,7 +21,7 @@ Views = Mapping[str, Mapping[str, PairedFeatures]]
 """Modality → name of the features → the features, of that modality alone."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pair:
     """One pair of features by one method.
 
@@ -44,7 +44,7 @@ def compare_by_features(
     methods: Sequence[str],
     protocol: Protocol,
     *,
-    wishes: Wishes | None = None,
+    options: Options | None = None,
     told: Told = lambda line: None,
     done: Callable[[Result, bool], None] = lambda result, kept: None,
 ) -> tuple[list[Pair], int]:
@@ -58,7 +58,7 @@ def compare_by_features(
         views: Two modalities, each with at least one set of features, with `ids`.
         methods: As for `compare`.
         protocol: Folds and seeds.
-        wishes: `json` is a folder, a file for each pair.
+        options: `json` is a folder, a file for each pair.
         told, done: As for `compare`.
 
     Returns:
@@ -68,40 +68,45 @@ def compare_by_features(
         InputError: Nothing can be paired, no clip is in all, the clips have no labels, or `json`
             is a file.
     """
-    if len(views) != 2 or not all(views.values()):
-        got = ", ".join(f"{len(found)} of {modality}" for modality, found in views.items())
-        raise InputError(f"A comparison of features needs some of both modalities; got {got}.")
-    wishes = wishes or Wishes()
-    if wishes.json is not None and wishes.json.is_file():
-        raise InputError(
-            f"`json` must be a folder for a comparison of features, a file for each pair; got the "
-            f"file {wishes.json}. Name a folder."
-        )
-    if any(data.labels is None for found in views.values() for data in found.values()):
-        raise InputError(
-            f"The clips of {name} must have labels, which features are compared by (MAP); they "
-            "have none. Put the clips of each class into a folder of its own."
-        )
+    options = options or Options()
+    _check(name, views, options)
     shared = _shared(views)
     pairs = []
     (first, ones), (second, others) = shared.items()
     for one, other in product(ones, others):
         data = join({first: ones[one], second: others[other]}, f"{one} and {other}")
         file = None
-        if wishes.json is not None:
-            wishes.json.mkdir(parents=True, exist_ok=True)
-            file = wishes.json / f"{_plain(one)}_{_plain(other)}.json"
+        if options.json is not None:
+            options.json.mkdir(parents=True, exist_ok=True)
+            file = options.json / f"{_plain(one)}_{_plain(other)}.json"
         found = compare(
             *(data, methods, protocol),
             name=name,
             source=f"{name}: {one} / {other}",
-            wishes=replace(wishes, json=file),
+            options=replace(options, json=file),
             told=told,
             done=done,
         )
         pairs += [_pair(one, other, result) for result in found.results]
     n_rows = len(next(iter(ones.values())).views[first])
     return pairs + _not_run(pairs), n_rows
+
+
+def _check(name: str, views: Views, options: Options) -> None:
+    """Refuse what cannot be compared, before anything is fitted."""
+    if len(views) != 2 or not all(views.values()):
+        got = ", ".join(f"{len(found)} of {modality}" for modality, found in views.items())
+        raise InputError(f"A comparison of features needs some of both modalities; got {got}.")
+    if options.json is not None and options.json.is_file():
+        raise InputError(
+            f"`json` must be a folder for a comparison of features, a file for each pair; got the "
+            f"file {options.json}. Name a folder."
+        )
+    if any(data.labels is None for found in views.values() for data in found.values()):
+        raise InputError(
+            f"The clips of {name} must have labels, which features are compared by (MAP); they "
+            "have none. Put the clips of each class into a folder of its own."
+        )
 
 
 def _shared(views: Views) -> dict[str, dict[str, PairedFeatures]]:
@@ -130,13 +135,21 @@ def _of(data: PairedFeatures, names: set[str]) -> PairedFeatures:
 def _pair(one: str, other: str, result: Result) -> Pair:
     # Another layer or other weights are not what the paper measured, whatever the network.
     own = parse_spec(result.method)[0] == TABLE_1_METHOD
-    return Pair((one, other), result.method, result, TABLE_1.get((one, other)) if own else None)
+    return Pair(
+        features=(one, other),
+        method=result.method,
+        result=result,
+        published=TABLE_1.get((one, other)) if own else None,
+    )
 
 
 def _not_run(pairs: Sequence[Pair]) -> list[Pair]:
     shown = {pair.features for pair in pairs if pair.published}
     rest = {key: values for key, values in TABLE_1.items() if key not in shown}
-    return [Pair(key, TABLE_1_METHOD, None, values) for key, values in rest.items()]
+    return [
+        Pair(features=key, method=TABLE_1_METHOD, result=None, published=values)
+        for key, values in rest.items()
+    ]
 
 
 def _plain(spec: str) -> str:

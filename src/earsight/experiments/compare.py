@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from earsight import discovery
+from earsight import discovery, extras
 from earsight.errors import EarsightError, InputError
 from earsight.experiments.official import append_look, begin_log
 from earsight.experiments.protocol import Protocol
@@ -17,12 +17,12 @@ from earsight.experiments.significance import hold_against, reference_of
 from earsight.experiments.trec import TrecWriter
 from earsight.features import PairedFeatures
 
-# Not compared unless asked for: one is another name, the other needs rows of one space.
+# No part of "all": one is another name, the other needs rows of one space.
 _LEFT_OUT = ("auto", "zero_shot")
 
 
-@dataclass(frozen=True)
-class Wishes:
+@dataclass(frozen=True, kw_only=True)
+class Options:
     """What a comparison is to do besides the table.
 
     Attributes:
@@ -42,7 +42,7 @@ class Wishes:
     against: str | None = None
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Comparison:
     """What was found.
 
@@ -91,11 +91,29 @@ def split_list(listed: str) -> list[str]:
     return list(dict.fromkeys(specs))
 
 
-def split_specs(methods: str) -> list[str]:
-    """Split a list of methods; "all" are those that are there."""
-    every = [name for name in discovery.names("methods") if name not in _LEFT_OUT]
+def split_specs(methods: str | None) -> list[str]:
+    """Split a list of methods; "all" are those that can be fitted here.
+
+    None: all but those that are there `for_comparison_only`, to be asked for by name or by "all".
+    """
+    lacking = [name for names in lacking_methods().values() for name in names]
+    left_out = {*_LEFT_OUT, *lacking}
+    every = [name for name in discovery.names("methods") if name not in left_out]
+    if methods is None:
+        kinds = {name: discovery.load("methods", name) for name in every}
+        return [name for name, kind in kinds.items() if not kind.for_comparison_only]
     given = split_list(methods)
     return list(dict.fromkeys(x for spec in given for x in (every if spec == "all" else [spec])))
+
+
+def lacking_methods() -> dict[str, list[str]]:
+    """Return the methods of "all" that cannot be fitted here, by the extra that they need."""
+    lacking: dict[str, list[str]] = {}
+    for name in discovery.names("methods"):
+        extra = getattr(discovery.load("methods", name), "extra", None)
+        if extra is not None and name not in _LEFT_OUT and not extras.is_here(extra):
+            lacking.setdefault(extra, []).append(name)
+    return lacking
 
 
 def compare(
@@ -105,7 +123,7 @@ def compare(
     *,
     name: str = "data",
     source: str = "",
-    wishes: Wishes | None = None,
+    options: Options | None = None,
     told: Told = lambda line: None,
     done: Callable[[Result, bool], None] = lambda result, kept: None,
 ) -> Comparison:
@@ -118,7 +136,7 @@ def compare(
         methods: Specs such as "cca" or "tnn:margin=0.3".
         protocol: Folds and seeds.
         name, source: What the data are called, and how they were asked for.
-        wishes: Files to keep, and more to find out.
+        options: Files to keep, and more to find out.
         told: Is told of every fit.
         done: Is called with each result, and whether it was there before.
 
@@ -126,29 +144,26 @@ def compare(
         InputError: No method, a method that is not there, folds that cannot be, or a file of
             results that belongs to another comparison.
     """
-    wishes = wishes or Wishes()
-    settings = _checked(data, methods, protocol, wishes)
+    options = options or Options()
+    settings = _checked(data, methods, protocol, options)
     sha256, facts = checksum(data), protocol.facts()
     n_rows = {modality: len(x) for modality, x in data.views.items()}
     base = base_digest(sha256, facts)
-    file = ResultFile(wishes.json, base, again=wishes.again) if wishes.json else None
-    comparison = Comparison(name, source, protocol, sizes=wishes.sizes)
+    file = ResultFile(options.json, base, again=options.again) if options.json else None
+    comparison = Comparison(name=name, source=source, protocol=protocol, sizes=options.sizes)
     for spec, hyperparameters in settings.items():
-        found = None if wishes.again or not file else file.find(spec, hyperparameters, n_rows)
-        if found is not None and not _lacks(found, wishes):
+        found = None if options.again or not file else file.find(spec, hyperparameters, n_rows)
+        if found is not None and not _lacks(found, options):
             comparison.kept.append(spec)
         else:
-            found = Result(spec, base, hyperparameters, about=about(name, source, sha256, facts))
-            try:
-                _fill(found, data, protocol, wishes, told)
-            finally:  # a look that is broken off was one, too
-                if protocol.official_test and wishes.log:
-                    append_look(wishes.log, found)
+            origin = about(name, source, sha256, facts)
+            found = Result(method=spec, base=base, hyperparameters=hyperparameters, about=origin)
+            _fill(found, data, comparison, options=options, told=told)
             if file:
                 file.keep(found)
         comparison.results.append(found)
         done(found, spec in comparison.kept)
-    reference = reference_of(comparison.results, wishes.against)
+    reference = reference_of(comparison.results, options.against)
     if reference is not None:
         comparison.reference = reference.method
         hold_against(comparison.results, reference, data)
@@ -158,21 +173,21 @@ def compare(
 
 
 def _checked(
-    data: PairedFeatures, methods: Sequence[str], protocol: Protocol, wishes: Wishes
+    data: PairedFeatures, methods: Sequence[str], protocol: Protocol, options: Options
 ) -> dict[str, dict[str, Any]]:
     """Return spec → hyper-parameters; refuse what cannot be before anything is fitted."""
     if not methods:
         raise InputError("A comparison needs at least one method; got none.")
     settings = {spec: _hyperparameters(spec, data) for spec in methods}
-    if wishes.against is not None and wishes.against not in settings:
+    if options.against is not None and options.against not in settings:
         raise InputError(
             f"`against` must be one of the methods compared, {', '.join(settings)}; "
-            f"got {wishes.against!r}."
+            f"got {options.against!r}."
         )
     if any("->" in name for name in data.views):
         raise InputError(f"A modality's name must not hold '->'; got {list(data.views)}.")
     if protocol.official_test:
-        begin_log(wishes.log)
+        begin_log(options.log)
     protocol.cut(data)
     return settings
 
@@ -183,27 +198,33 @@ def _hyperparameters(spec: str, data: PairedFeatures) -> dict[str, Any]:
     The means, which all methods read, are in the digest of the comparison.
     """
     model = new_model(spec)
-    own = model.hyperparameters()
+    own = model.saved_params()
     own.pop("seed", None)
     return own | {"steps_sha256": steps_checksum(data)} if reads_steps(model) else own
 
 
-def _lacks(found: Result, wishes: Wishes) -> bool:
+def _lacks(found: Result, options: Options) -> bool:
     """Whether something is asked for that a kept result does not have."""
-    sizes = {str(size) for size in wishes.sizes}
+    sizes = {str(size) for size in options.sizes}
     no_sizes = bool(sizes - set(found.sizes)) and _has_size(found.method)
     return no_sizes or (
-        wishes.trec is not None and not TrecWriter.has(wishes.trec, found.method, found.base)
+        options.trec is not None and not TrecWriter.has(options.trec, found.method, found.base)
     )
 
 
 def _fill(
-    result: Result, data: PairedFeatures, protocol: Protocol, wishes: Wishes, told: Told
+    result: Result,
+    data: PairedFeatures,
+    comparison: Comparison,
+    *,
+    options: Options,
+    told: Told,
 ) -> None:
     """Run one method; what goes wrong becomes its error."""
+    protocol = comparison.protocol
     n_rows = {modality: len(x) for modality, x in data.views.items()}
     try:
-        writer = TrecWriter(wishes.trec, result.method, result.base) if wishes.trec else None
+        writer = TrecWriter(options.trec, result.method, result.base) if options.trec else None
 
         def watched(run: Run) -> Run:
             if writer:
@@ -217,10 +238,13 @@ def _fill(
             writer.finish()
         for name, value in found.items():
             setattr(result, name, value)
-        if wishes.sizes and _has_size(result.method):
-            result.sizes = _sweep(data, result.method, protocol, wishes.sizes, told)
+        if options.sizes and _has_size(result.method):
+            result.sizes = _sweep(data, result.method, comparison, told)
     except Exception as error:  # whatever one method does must not lose the others
         result.error = _worded(error)
+    finally:  # a look that is broken off was one, too
+        if protocol.official_test and options.log:
+            append_look(options.log, result)
 
 
 def _worded(error: Exception) -> str:
@@ -233,14 +257,14 @@ def _has_size(spec: str) -> bool:
 
 
 def _sweep(
-    data: PairedFeatures, spec: str, protocol: Protocol, sizes: Sequence[int], told: Told
+    data: PairedFeatures, spec: str, comparison: Comparison, told: Told
 ) -> dict[str, dict[str, Any]]:
     """Return MAP (or without labels MRR) by output size; a size beyond the rank has its error."""
-    one_seed = dataclasses.replace(protocol, seeds=1)
+    one_seed = dataclasses.replace(comparison.protocol, seeds=1)
     name, parameters = discovery.parse_spec(spec)
     swept: dict[str, dict[str, Any]] = {}
     n_rows = {modality: len(x) for modality, x in data.views.items()}
-    for size in sizes:
+    for size in comparison.sizes:
         own = parameters | {"n_components": str(size)}
         sized = f"{name}:{','.join(f'{key}={value}' for key, value in own.items())}"
         try:

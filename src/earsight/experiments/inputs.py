@@ -11,7 +11,7 @@ from earsight.features import PairedFeatures, read_features
 _READERS = {"wikipedia": wikipedia, "vegas": vegas, "ave": ave, "mfeat": mfeat}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """Data with the name they go by.
 
@@ -38,11 +38,11 @@ def open_source(asked: str) -> Source:
     """
     name, colon, rest = asked.partition(":")
     if name == "synthetic":
-        return Source(name, asked, _synthetic(asked))
+        return Source(name=name, asked=asked, data=_synthetic(asked))
     if asked == "digits":
-        return Source(name, asked, digits())
+        return Source(name=name, asked=asked, data=digits())
     if colon and name in _READERS:
-        return Source(name, asked, _READERS[name](Path(rest)))
+        return Source(name=name, asked=asked, data=_READERS[name](Path(rest)))
     path = Path(asked)
     if not path.is_file():
         if path.suffix.lower() in (".h5", ".hdf5", ".npz"):
@@ -52,7 +52,7 @@ def open_source(asked: str) -> Source:
             f"SOURCE must be a feature file, a folder of clips, {forms}, digits or synthetic; "
             f"{asked!r} is none of them."
         )
-    return Source(path.stem, asked, read_features(path))
+    return Source(name=path.stem, asked=asked, data=read_features(path))
 
 
 def _synthetic(asked: str) -> PairedFeatures:

@@ -1,7 +1,6 @@
 """Closed forms fitted to many feature files, which are never all in memory, here or on a cluster.
 
-The files are taken as one after the other, in the order given, and cut every so many blocks of
-4,096 rows, wherever files begin and end; so what comes out is what one process gives, bit for bit.
+Each file is cut into parts; their sums are merged, and the model is that of all rows, to rounding.
 """
 
 import time
@@ -14,16 +13,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from earsight import engine
-from earsight.covariance import BLOCK
 from earsight.errors import EngineError, FeatureFileError, InputError
 from earsight.experiments.runs import new_model
 from earsight.experiments.train import Trained, check_score, scored
 from earsight.features import FeatureBatches, PairedFeatures
-from earsight.methods._base import JointEmbedding
-from earsight.methods._files import save_model
+from earsight.methods import JointEmbedding, save_model
 from earsight.storage import Ranged, Remote
 
-MOST_BLOCKS = 64  # of a part: what a lost machine costs
+MOST_ROWS = 1 << 18  # of a part: what a lost machine costs
 _PARTS_PER_CPU = 4
 
 File = Path | Remote
@@ -67,7 +64,6 @@ def fit_files(
     Args:
         model: A method such as cca, cluster_cca or mean_cca.
         files: HDF5 files of the same modalities; of one on S3, rows are moved as they are read.
-            Where rows are unpaired, every file is cut from the others, which changes the rounding.
         cluster: Where they are read; None: here, one after the other.
 
     Returns:
@@ -82,7 +78,7 @@ def fit_files(
     check_closed(model)
     counts = _counts(files, cluster)
     n_parts = _PARTS_PER_CPU * (cluster.cpus if cluster else 1)
-    model.fit_parts(spans(files, counts, n_parts), cluster.merged if cluster else map)
+    model.fit_parts(parts_of(files, counts, n_parts), cluster.merged if cluster else map)
     return dict(sum(map(Counter, counts), Counter[str]()))
 
 
@@ -101,39 +97,30 @@ def check_closed(model: JointEmbedding) -> None:
 
 
 @dataclass(frozen=True)
-class Span:
-    """Neighbouring rows of one file or more; a part, as `fit_parts` takes them."""
+class FilePart:
+    """Neighbouring rows of one file; a part, as `fit_parts` takes them."""
 
-    pieces: tuple[tuple[File, int, int], ...]
+    file: File
+    start: int
+    stop: int
 
     def __call__(self) -> Iterator[Any]:
         """Read them."""
-        for file, start, stop in self.pieces:
-            with _opened(file) as source:
-                yield from FeatureBatches(source, start, stop)()
+        with _opened(self.file) as source:
+            yield from FeatureBatches(source, self.start, self.stop)()
 
 
-def spans(files: Sequence[File], counts: Sequence[dict[str, int]], n_parts: int) -> list[Span]:
-    """Cut files at blocks into about `n_parts` parts, or more where those would be too long."""
-    if any(len(set(own.values())) > 1 for own in counts):
-        pairs = zip(files, counts, strict=True)
-        return [Span(((file, 0, max(own.values())),)) for file, own in pairs]
-    lengths = [next(iter(own.values())) for own in counts]
-    blocks = -(-sum(lengths) // BLOCK)
-    size = min(MOST_BLOCKS, max(1, -(-blocks // n_parts))) * BLOCK
-    found: list[list[tuple[File, int, int]]] = [[]]
-    room = size
-    for file, length in zip(files, lengths, strict=True):
-        at = 0
-        while at < length:
-            if not room:
-                found.append([])
-                room = size
-            stop = min(length, at + room)
-            found[-1].append((file, at, stop))
-            room -= stop - at
-            at = stop
-    return [Span(tuple(pieces)) for pieces in found]
+def parts_of(
+    files: Sequence[File], counts: Sequence[dict[str, int]], n_parts: int
+) -> list[FilePart]:
+    """Cut files into about `n_parts` parts, or more where those would be too long."""
+    lengths = [max(own.values()) for own in counts]
+    size = min(MOST_ROWS, max(1, -(-sum(lengths) // n_parts)))
+    return [
+        FilePart(file, start, min(start + size, length))
+        for file, length in zip(files, lengths, strict=True)
+        for start in range(0, length, size)
+    ]
 
 
 def train_files(
@@ -164,7 +151,14 @@ def train_files(
     seconds = time.perf_counter() - begun
     scores = {} if score is None else scored(model, score)
     save_model(model, folder)
-    return Trained(folder, model.name, n_rows, model.n_components_, seconds, scores)
+    return Trained(
+        folder=folder,
+        method=model.name,
+        n_rows=n_rows,
+        n_components=model.n_components_,
+        seconds=seconds,
+        scores=scores,
+    )
 
 
 def _counts(files: Sequence[File], cluster: engine.Cluster | None) -> list[dict[str, int]]:

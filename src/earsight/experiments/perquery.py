@@ -18,8 +18,8 @@ COLUMNS = ("method", "direction", "seed", "row", "id", "label", "ap", "rank")
 def write_per_query(path: Path, comparison: Comparison, data: PairedFeatures) -> None:
     """Write a CSV file, a line for each method, direction, seed and query.
 
-    `row` is the query's row in the data, `ap` its average precision, `rank` the rank of its own
-    half; what the data cannot give is empty.
+    `row` is the query's row in the data, `ap` its average precision, `rank` that of its paired
+    item; what the data cannot give is empty.
 
     Raises:
         InputError: The file cannot be written.

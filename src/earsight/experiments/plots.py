@@ -1,11 +1,11 @@
 """Pictures of a comparison; they need the extra `earsight[plot]`."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from earsight import extras
 from earsight.arrays import FloatArray, Labels, unit_rows
 from earsight.errors import InputError
 from earsight.experiments.compare import Comparison
@@ -70,10 +70,7 @@ def require_matplotlib() -> None:
     Raises:
         InputError: There is not; how to get it.
     """
-    if find_spec("matplotlib") is None:
-        raise InputError(
-            "Plots need matplotlib, which is not installed: pip install 'earsight[plot]'."
-        )
+    extras.require("plot", "Drawing")
 
 
 def _save(figure: "Figure", path: Path) -> Path:

@@ -16,7 +16,7 @@ Rows = IntArray | dict[str, IntArray]
 """Row numbers; where rows are unpaired, those of each modality."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fold:
     """What is learned from and what is asked: row numbers of the data."""
 
@@ -24,7 +24,7 @@ class Fold:
     test: Rows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Protocol:
     """How methods are compared.
 
@@ -81,7 +81,7 @@ class Protocol:
             return _cross_validation(data, self.folds)[: self.max_folds]
         if data.split is None:
             raise InputError("There is no official test: these data have no split of their own.")
-        fold = Fold(_where(data, test=False), _where(data, test=True))
+        fold = Fold(train=_where(data, test=False), test=_where(data, test=True))
         for name, rows in (("training", fold.train), (TEST, fold.test)):
             if min(map(len, _by_view(data, rows).values())) == 0:
                 raise InputError(f"The data's own split has no {name} row.")
@@ -117,7 +117,7 @@ def _cross_validation(data: PairedFeatures, n_folds: int) -> list[Fold]:
     if not isinstance(rows, dict):
         labels, group = (_picked(column, rows) for column in (data.labels, data.group))
         units = np.arange(len(rows)) if labels is None and group is None else group
-        return [Fold(rows[a], rows[b]) for a, b in folds(labels, units, n_folds)]
+        return [Fold(train=rows[a], test=rows[b]) for a, b in folds(labels, units, n_folds)]
     # One deal for all modalities, so that a group is in one fold wherever its rows are.
     border = np.cumsum([0, *map(len, rows.values())])
     labels = _joined(data.labels, rows, each_its_own=False)
@@ -130,7 +130,7 @@ def _cross_validation(data: PairedFeatures, n_folds: int) -> list[Fold]:
             for (m, own), low, high in zip(rows.items(), border[:-1], border[1:], strict=True)
         }
 
-    return [Fold(apart(a), apart(b)) for a, b in dealt]
+    return [Fold(train=apart(a), test=apart(b)) for a, b in dealt]
 
 
 def _picked(column: Any, rows: IntArray) -> Labels | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from earsight.errors import InputError
 from earsight.features import PairedFeatures
 
 _PACKAGES = ("earsight", "numpy", "scipy", "scikit-learn", "torch")
@@ -68,14 +69,29 @@ def versions() -> Mapping[str, str]:
 
 @cache
 def commit() -> str | None:
-    """Return the commit of Earsight's own code, with "-dirty" where files differ from it.
+    """Return the commit of Earsight's own code, with "-dirty" where files of it differ from that.
 
     None where it was installed from a package: a repository that merely surrounds it says nothing.
     """
-    here = Path(__file__).parent
-    if _git(here, "ls-files", "--error-unmatch", "--", Path(__file__).name) is None:
+    package = Path(__file__).parents[1]
+    here = str(Path(__file__).relative_to(package))
+    if _git(package, "ls-files", "--error-unmatch", "--", here) is None:
         return None
-    return _git(here, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+    found = _git(package, "rev-parse", "--short=12", "HEAD")
+    return f"{found}-dirty" if _git(package, "status", "--porcelain", "--", ".") else found
+
+
+def check_clean() -> None:
+    """Check that what is measured now can be measured again: that the code is that of a commit.
+
+    Raises:
+        InputError: Files of the code were changed.
+    """
+    if (commit() or "").endswith("-dirty"):
+        raise InputError(
+            f"A published table must come from a commit; files in {Path(__file__).parents[1]} "
+            "differ from it. Commit or stash these changes, then run the same command again."
+        )
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -1,14 +1,13 @@
 """The paper's two tables, ours beside the published ones, and the same on AVE."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from earsight.datasets import ave, vegas
-from earsight.datasets.ave import FILES as AVE_FILES
-from earsight.datasets.ave import WHERE as AVE_WHERE
+from earsight.datasets.ave import FILES, WHERE
 from earsight.errors import FeatureFileError, InputError
-from earsight.experiments.compare import Comparison, Wishes, compare
+from earsight.experiments.compare import Comparison, Options, compare
 from earsight.experiments.protocol import Protocol
 from earsight.experiments.published import FIGURES, TABLE_1, TABLE_1_SOURCE
 from earsight.experiments.results import Result
@@ -21,7 +20,7 @@ TABLE_2_METHODS = ("cca", "dcca", "s_dcca", "tnn")
 FOLDS = 5  # the paper's, where the files have no split of their own
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Line:
     """One row of a reproduced table.
 
@@ -56,7 +55,7 @@ def reproduce(
     folder: Path,
     *,
     seeds: int = 1,
-    wishes: Wishes | None = None,
+    options: Options | None = None,
     told: Told = lambda line: None,
     done: Callable[[Result, bool], None] = lambda result, kept: None,
 ) -> tuple[list[Line], list[str]]:
@@ -70,7 +69,7 @@ def reproduce(
         table: "table1" or "table2".
         folder: Holds the files (see `datasets.vegas` and `datasets.ave`).
         seeds: How many each method is fitted with.
-        wishes: `log` is needed; `json` is a folder, a file for each set of features.
+        options: `log` is needed; `json` is a folder, a file for each set of features.
         told, done: As for `compare`.
 
     Returns:
@@ -82,7 +81,7 @@ def reproduce(
     """
     if table not in TABLES:
         raise InputError(f"The paper has {' and '.join(TABLES)}; got {table!r}.")
-    wishes = wishes or Wishes()
+    options = options or Options()
     wanted = list(TABLE_1) if table == "table1" else [("vggish", "inception")]
     sets, missing = _find(folder, wanted)
     if not sets:
@@ -90,7 +89,15 @@ def reproduce(
     lines: list[Line] = []
     for found in sets:
         methods = (TABLE_1_METHOD,) if table == "table1" else TABLE_2_METHODS
-        comparison = _run(found, methods, seeds, wishes, told, done)
+        protocol = Protocol(folds=FOLDS, seeds=seeds, official_test=found.data.split is not None)
+        comparison = compare(
+            *(found.data, methods, protocol),
+            name=found.name,
+            source=f"{found.name}: {' / '.join(found.features)}",
+            options=replace(options, json=_file(found, options.json)),
+            told=told,
+            done=done,
+        )
         lines += [_line(table, found, comparison, result) for result in comparison.results]
     return lines, missing
 
@@ -102,39 +109,19 @@ def _find(folder: Path, wanted: Sequence[tuple[str, str]]) -> tuple[list[_Set], 
             sets.append(_Set("vegas", (audio, visual), vegas(folder, audio, visual)))
         except FeatureFileError as error:
             missing.append(str(error))
-    if any((folder / name).is_file() for name in AVE_FILES):
+    if any((folder / name).is_file() for name in FILES):
         sets.append(_Set("ave", ("vggish", "vgg19"), ave(folder)))
     else:
-        missing.append(
-            f"{folder} holds none of AVE's official files: {', '.join(AVE_FILES)}. {AVE_WHERE}"
-        )
+        missing.append(f"{folder} holds none of AVE's official files: {', '.join(FILES)}. {WHERE}")
     return sets, missing
 
 
-def _run(
-    found: _Set,
-    methods: Sequence[str],
-    seeds: int,
-    wishes: Wishes,
-    told: Told,
-    done: Callable[[Result, bool], None],
-) -> Comparison:
-    own = found.data.split is not None
-    protocol = Protocol(folds=FOLDS, seeds=seeds, official_test=own)
-    file = None
-    if wishes.json is not None:
-        wishes.json.mkdir(parents=True, exist_ok=True)
-        file = wishes.json / f"{found.name}_{'_'.join(found.features)}.json"
-    own_wishes = Wishes(json=file, again=wishes.again, log=wishes.log)
-    name, source = found.name, f"{found.name}: {' / '.join(found.features)}"
-    return compare(
-        *(found.data, methods, protocol),
-        name=name,
-        source=source,
-        wishes=own_wishes,
-        told=told,
-        done=done,
-    )
+def _file(found: _Set, folder: Path | None) -> Path | None:
+    """Return the file that keeps the results of one set of features, in a folder that is made."""
+    if folder is None:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{found.name}_{'_'.join(found.features)}.json"
 
 
 def _line(table: str, found: _Set, comparison: Comparison, result: Result) -> Line:

@@ -41,7 +41,7 @@ PerQuery = dict[str, dict[str, FloatArray]]
 """Direction → "ap" and "rank" → (seeds, rows of the data), NaN where a row was not asked."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Result:
     """One method's record.
 

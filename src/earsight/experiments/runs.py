@@ -12,21 +12,20 @@ from earsight.discovery import make, parse_spec
 from earsight.errors import InputError
 from earsight.experiments.protocol import Fold, Protocol
 from earsight.features import PairedFeatures, StepTable
-from earsight.methods._base import JointEmbedding
-from earsight.methods._deep.base import DeepEmbedding
+from earsight.methods import JointEmbedding
 from earsight.retrieval import Direction, evaluate
 
 Told = Callable[[str], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Queries:
     """What each query of one direction got.
 
     Attributes:
         rows: (n,) row of the data.
         ap: (n,) average precision; None without labels.
-        rank: (n,) rank of the own half; None where rows are unpaired.
+        rank: (n,) rank of the paired item; None where rows are unpaired.
     """
 
     rows: IntArray
@@ -34,7 +33,7 @@ class Queries:
     rank: FloatArray | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """One fit and how it did.
 
@@ -91,7 +90,7 @@ def runs(data: PairedFeatures, spec: str, protocol: Protocol, told: Told) -> Ite
         for seed in range(1 if alone else protocol.seeds):
             model = new_model(spec, seed)
             tell_epochs(model, f"{spec}, fold {number + 1}, seed {seed}", told)
-            run = _run(data, model, fold, number, seed, protocol.ks)
+            run = _run(data, model, fold, number=number, ks=protocol.ks)
             if number == 0 and seed == 1 and first is not None and _equal(first, run):
                 alone = True
                 break
@@ -116,26 +115,23 @@ def _run(
     data: PairedFeatures,
     model: JointEmbedding,
     fold: Fold,
+    *,
     number: int,
-    seed: int,
     ks: tuple[int, ...],
 ) -> Run:
     train, test = data.take(fold.train), data.take(fold.test)
     labels, groups = labels_of(train), train.group
-    if isinstance(model, DeepEmbedding):
-        from earsight.methods._deep.trainer import start
-
-        start()  # takes seconds, whichever method comes first
+    model.prepare()  # may take seconds, whichever method comes first
     begun = time.perf_counter()
     model.fit(views_for(model, train), labels=labels, groups=groups)
     seconds = time.perf_counter() - begun
-    embedded = {m: model.transform(m, x) for m, x in views_for(model, test).items()}
+    embedded = model.transform_views(views_for(model, test))
     found = evaluate(embedded, labels=labels_of(test), ks=ks)
     names = {pair: f"{pair[0]}->{pair[1]}" for pair in found}
     labelled = test.labels is not None
     return Run(
         fold=number,
-        seed=seed,
+        seed=model.seed,
         fit_seconds=seconds,
         fitted=_said(model),
         embedded=embedded,

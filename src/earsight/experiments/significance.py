@@ -12,7 +12,7 @@ from earsight.metrics import paired_bootstrap
 
 _DRAWS = 50_000_000  # numbers drawn in one test, which bounds its time to about a second
 _RESAMPLES = (1_000, 10_000)
-NEAR = 10  # the own half counts as found if it is among the first 10
+NEAR = 10  # the paired item counts as found if it is among the first 10
 
 
 def reference_of(results: Iterable[Result], against: str | None) -> Result | None:
@@ -28,7 +28,7 @@ def hold_against(results: Iterable[Result], reference: Result, data: PairedFeatu
 
         p = P(mean of the reference > mean of the method, by luck), one-sided, paired, by query
 
-    `p_map` compares average precision, `p_recall@10` whether the own half is among the first 10,
+    `p_map` compares average precision, `p_recall@10` whether the paired item is among the first 10,
     both means over the seeds. Small p: the method is lower. Near 1: it is higher.
     """
     for result in results:

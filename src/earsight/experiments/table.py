@@ -1,6 +1,6 @@
 """The comparison as tables: one for each direction, for the terminal or in Markdown."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,16 +28,22 @@ class Table:
     rows: list[list[str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def markdown(self) -> str:
-        """Return it in Markdown, notes included."""
-        lines = [
-            f"**{self.title}**",
-            "",
-            _line(self.columns),
-            _line(["---", *["---:"] * (len(self.columns) - 1)]),
-            *map(_line, self.rows),
-        ]
-        return "\n".join([*lines, *(f"\n{note}" for note in self.notes)])
+    def markdown(self, without: Container[str] = ()) -> str:
+        """Return it in Markdown without some columns; notes are the caller's."""
+        kept = [i for i, column in enumerate(self.columns) if column not in without]
+        rows = [[row[i] for i in kept] for row in (self.columns, *self.rows)]
+        under = _line(["---", *["---:"] * (len(kept) - 1)])
+        return "\n".join([f"**{self.title}**", "", _line(rows[0]), under, *map(_line, rows[1:])])
+
+
+def side_by_side(made: Sequence[Table]) -> Table:
+    """Return the tables of all directions as one, with "a / b" where their cells differ."""
+    rows = [
+        [" / ".join(cells) if len({*cells}) > 1 else cells[0] for cells in zip(*ways, strict=True)]
+        for ways in zip(*(one.rows for one in made), strict=True)
+    ]
+    notes = [*dict.fromkeys(note for one in made for note in one.notes)]
+    return Table(" / ".join(one.title for one in made), made[0].columns, rows, notes)
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -50,20 +56,12 @@ def tables(comparison: Comparison) -> list[Table]:
     if not ranked:
         return []
     published = figures_for(comparison.name, comparison.protocol)
-    directions = list(ranked[0].directions)
-    return [
-        _table(direction, number, comparison, ranked, published)
-        for number, direction in enumerate(directions)
-    ]
+    return [_table(number, comparison, published) for number in range(len(ranked[0].directions))]
 
 
-def _table(
-    direction: str,
-    number: int,
-    comparison: Comparison,
-    ranked: list[Result],
-    published: tuple[Published, ...],
-) -> Table:
+def _table(number: int, comparison: Comparison, published: tuple[Published, ...]) -> Table:
+    ranked = [result for result in comparison.ranked() if result.error is None]
+    direction = [*ranked[0].directions][number]
     first = ranked[0].directions[direction]
     labelled, paired = "map" in first, "mrr" in first
     recalls = [k for k in _KS if f"recall@{k}" in first]
@@ -168,13 +166,13 @@ def _notes(
 def explained(comparison: Comparison) -> str:
     """Return what the columns mean, once for all directions."""
     text = (
-        "MAP by class over the whole ranking, recall and rank by the query's own other half; "
-        "mean over folds and seeds, ± the standard deviation."
+        "MAP: by class, over the whole ranking. Recall and rank: of the query's paired item. "
+        "Means over folds and seeds, ± the standard deviation."
     )
     if comparison.reference is not None:
         text += (
-            f" p: how likely {comparison.reference} is higher by luck alone (one-sided paired "
-            "bootstrap over the queries): small, the method is lower; near 1, it is higher."
+            f" p: how likely {comparison.reference} is higher by chance (one-sided paired "
+            "bootstrap over queries): near 0, the method is lower; near 1, it is higher."
         )
     return text
 
@@ -182,7 +180,7 @@ def explained(comparison: Comparison) -> str:
 def trained(results: Iterable[Result]) -> list[str]:
     """Return a line for each method that trains in epochs: how many, and why it stopped."""
     return [
-        f"{result.method} stopped {result.fitted['stopped_']} (the first fit)."
+        f"{result.method} stopped {result.fitted['stopped_']}"
         for result in results
         if "stopped_" in result.fitted
     ]

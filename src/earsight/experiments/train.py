@@ -20,13 +20,11 @@ from earsight.experiments.runs import (
     views_for,
 )
 from earsight.features import PairedFeatures
-from earsight.methods._deep.base import DeepEmbedding
-from earsight.methods._deep.ranks import launched as launched  # the command line asks as well
-from earsight.methods._files import save_model
+from earsight.methods import launched, save_model
 from earsight.retrieval import evaluate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trained:
     """A model that was fitted and saved.
 
@@ -83,7 +81,7 @@ def train(
             f"are those of {', '.join(score.steps) or 'none'}."
         )
     rank, ranks = launched()
-    if ranks > 1 and not isinstance(model, DeepEmbedding):
+    if ranks > 1 and not model.trains_in_epochs:
         raise InputError(
             f"{spec} is not trained in steps, so that torchrun's {ranks} ranks would each do the "
             "whole work. Run it without torchrun, or name a method with epochs, such as tnn."
@@ -96,12 +94,12 @@ def train(
     if rank == 0:
         save_model(model, folder)
     return Trained(
-        folder,
-        str(getattr(model, "chosen_", model.name)),
-        {modality: len(x) for modality, x in data.views.items()},
-        model.n_components_,
-        seconds,
-        scores,
+        folder=folder,
+        method=str(getattr(model, "chosen_", model.name)),
+        n_rows={modality: len(x) for modality, x in data.views.items()},
+        n_components=model.n_components_,
+        seconds=seconds,
+        scores=scores,
     )
 
 
@@ -123,8 +121,6 @@ def check_score(folder: Path, score: PairedFeatures | None) -> None:
 def scored(model: Any, score: PairedFeatures) -> dict[str, dict[str, float]]:
     """Return direction → name → figure, of other features ranked by a model."""
     ks = (1, 5, 10)
-    embedded = {
-        modality: model.transform(modality, x) for modality, x in views_for(model, score).items()
-    }
+    embedded = model.transform_views(views_for(model, score))
     found = evaluate(embedded, labels=labels_of(score), ks=ks)
     return {f"{a}->{b}": figures_of(one, score, ks) for (a, b), one in found.items()}

@@ -14,7 +14,7 @@ from earsight.arrays import IntArray
 from earsight.errors import InputError
 from earsight.experiments.results import slug
 from earsight.experiments.runs import Run, classes
-from earsight.nearest import top
+from earsight.similarity import top
 
 _TOGETHER = 256  # queries ranked at a time
 
@@ -51,7 +51,7 @@ class TrecWriter:
             items = run.queries[f"{gallery}->{query}"].rows
             name = direction.replace("->", "-")
             with self._open(self._folder / f"{slug(self._method)}.{name}.run") as file:
-                _write_run(file, slug(self._method), queries.rows, items, run, (query, gallery))
+                _write_run(file, run, (query, gallery), tag=slug(self._method))
             labels = [classes(run.test, modality) for modality in (query, gallery)]
             if labels[0] is not None and labels[1] is not None:
                 with self._open(self._folder / f"{name}.qrels") as file:
@@ -68,9 +68,8 @@ class TrecWriter:
         return path.open(mode, encoding="utf-8")
 
 
-def _write_run(
-    file: IO[str], tag: str, rows: IntArray, items: IntArray, run: Run, pair: tuple[str, str]
-) -> None:
+def _write_run(file: IO[str], run: Run, pair: tuple[str, str], *, tag: str) -> None:
+    rows, items = (run.queries[f"{a}->{b}"].rows for a, b in (pair, pair[::-1]))
     queries, gallery = (run.embedded[modality] for modality in pair)
     for start in range(0, len(queries), _TOGETHER):
         block = slice(start, start + _TOGETHER)

@@ -9,7 +9,7 @@ from earsight.errors import LibraryError
 from earsight.extraction.extract import extract
 from earsight.features import PairedFeatures, read_features
 from earsight.library.catalog.folder_handle import open_directory
-from earsight.library.catalog.location import FOLDER, unwritten
+from earsight.library.catalog.location import FOLDER, write_error_message
 from earsight.library.embedding.extraction import extractor_for
 from earsight.library.progress import Progress, Silent
 
@@ -91,4 +91,4 @@ def _make(folder: Path) -> None:
         ):
             features.refuse_links()
     except OSError as error:
-        raise LibraryError(unwritten(folder, error)) from error
+        raise LibraryError(write_error_message(folder, error)) from error

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from earsight.errors import FeatureFileError, InputError
-from earsight.extraction.remote_output import Workplace
-from earsight.extraction.staging import Parts
+from earsight.extraction.remote_output import working_copy
+from earsight.extraction.staging import Staging
 from earsight.extraction.table import (
     CLIPS,
     MOST_PARTS,
@@ -26,7 +26,7 @@ from earsight.extraction.table import (
 )
 from earsight.features import PairedFeatures, check_ending, read_features, write_features
 from earsight.paths import as_text
-from earsight.storage import Remote
+from earsight.storage import Location
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,13 @@ class Joined:
         missing: Numbers of the parts that were not given.
     """
 
-    output: Path | Remote
+    output: Location
     n_rows: int
     n_clips: int
     missing: tuple[int, ...] = ()
 
 
-def join(files: Sequence[Path | Remote], output: Path | Remote, *, partial: bool = False) -> Joined:
+def join(files: Sequence[Location], output: Location, *, partial: bool = False) -> Joined:
     """Put the parts of one folder together: what one run would have written, in every array.
 
     Rows come by the path of their clips. No part is changed, and `output` is put in place when it
@@ -111,7 +111,7 @@ def join(files: Sequence[Path | Remote], output: Path | Remote, *, partial: bool
         LibraryError: Another run is at work on `output`.
         StorageError: An address cannot be reached, read or written.
     """
-    check_ending(Path(output.name) if isinstance(output, Remote) else output)
+    check_ending(Path(output.name))
     if len(set(files)) < len(files) or any(_is_same_file(file, output) for file in files):
         raise FeatureFileError(f"Each part must be given once, and {output} must be none of them.")
     with TemporaryDirectory(prefix="earsight-") as folder:
@@ -119,8 +119,8 @@ def join(files: Sequence[Path | Remote], output: Path | Remote, *, partial: bool
         return _join(data, output, partial)
 
 
-def _read(file: Path | Remote, folder: Path) -> PairedFeatures:
-    if not isinstance(file, Remote):
+def _read(file: Location, folder: Path) -> PairedFeatures:
+    if isinstance(file, Path):
         return read_features(file)
     folder.mkdir()
     local = folder / file.name
@@ -132,9 +132,7 @@ def _read(file: Path | Remote, folder: Path) -> PairedFeatures:
         raise FeatureFileError(str(error).replace(str(local), str(file))) from error
 
 
-def _join(
-    data: Mapping[Path | Remote, PairedFeatures], output: Path | Remote, partial: bool
-) -> Joined:
+def _join(data: Mapping[Location, PairedFeatures], output: Location, partial: bool) -> Joined:
     missing = _check(data, partial)
     ordered = sorted(data.items(), key=lambda item: item[1].provenance[PART]["number"])
     first = ordered[0][1]
@@ -149,29 +147,22 @@ def _join(
     if lost is not None or not made.rows:
         what = "no clip" if lost is None else f"no row of {as_text(os.fsencode(lost.path))!r}"
         raise FeatureFileError(f"The parts hold {what}; run extract --part again.")
-    work = Workplace(output)
-    parts = Parts(work.path)
-    with parts.locked():
-        try:
-            work.fetch()
-            Held.open(work.path, features)
-            whole = joined(made, Held(None, tuple(records), rows), parts, features)
-            write_features(work.path, whole)
-            work.send(changed=True)
-            work.leave()
-        finally:
-            parts.tidy()
-            work.tidy()
+    copy = working_copy(output)
+    staged = Staging(copy.path)
+    with staged.locked(), copy:
+        Held.open(copy.path, features)
+        write_features(copy.path, joined(made, Held(None, tuple(records), rows), staged, features))
+        copy.send()
     return Joined(output, len(made.rows), len(records), missing)
 
 
-def _is_same_file(one: Path | Remote, other: Path | Remote) -> bool:
-    if isinstance(one, Remote) or isinstance(other, Remote):
-        return one == other
-    return one.resolve() == other.resolve()
+def _is_same_file(one: Location, other: Location) -> bool:
+    if isinstance(one, Path) and isinstance(other, Path):
+        return one.resolve() == other.resolve()
+    return one == other
 
 
-def _check(data: Mapping[Path | Remote, PairedFeatures], partial: bool) -> tuple[int, ...]:
+def _check(data: Mapping[Location, PairedFeatures], partial: bool) -> tuple[int, ...]:
     """Check that files are parts of one whole; return the numbers of those that are missing."""
     if not data:
         raise InputError("`files` must name the parts to join; got none.")
@@ -184,7 +175,7 @@ def _check(data: Mapping[Path | Remote, PairedFeatures], partial: bool) -> tuple
     _alike(data, "number of parts", lambda part: part.provenance[PART]["of"])
     _alike(data, "label setting", lambda part: part.provenance[PART]["labels"])
     _alike(data, "having labels", lambda part: part.labels is not None)
-    by_number: dict[int, Path | Remote] = {}
+    by_number: dict[int, Location] = {}
     for path, part in data.items():
         number = part.provenance[PART]["number"]
         if number in by_number:
@@ -201,7 +192,7 @@ def _check(data: Mapping[Path | Remote, PairedFeatures], partial: bool) -> tuple
 
 
 def _alike(
-    data: Mapping[Path | Remote, PairedFeatures],
+    data: Mapping[Location, PairedFeatures],
     what: str,
     fact: Callable[[PairedFeatures], object],
 ) -> None:

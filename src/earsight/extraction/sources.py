@@ -14,8 +14,8 @@ from typing import Protocol
 
 from earsight.errors import LibraryError
 from earsight.library.catalog.records import Clip
-from earsight.library.catalog.scan import File, Scan, compared, is_left_out, scan
-from earsight.storage import Remote
+from earsight.library.catalog.scan import File, Scan, compare_files, is_excluded, scan
+from earsight.storage import Location, Remote
 
 
 class Origin(Protocol):
@@ -86,9 +86,9 @@ class Below:
         files = []
         for key, info in self.remote.walk():
             path = os.fsencode(key)
-            if not any(is_left_out(part, patterns) for part in _with_folders(path)):
+            if not any(is_excluded(part, patterns) for part in _with_folders(path)):
                 files.append(File(path, info.size, info.mtime_ns))
-        return compared(files, known, Scan())
+        return compare_files(files, known, Scan())
 
     @contextmanager
     def opened(self, path: bytes) -> Iterator[Path]:
@@ -105,9 +105,9 @@ class Below:
         return None if info is None else File(path, info.size, info.mtime_ns)
 
 
-def origin_of(clips: Path | Remote) -> Origin:
+def origin_of(clips: Location) -> Origin:
     """Return the clips of a folder or of an address."""
-    return Below(clips) if isinstance(clips, Remote) else Folder(clips)
+    return Folder(clips) if isinstance(clips, Path) else Below(clips)
 
 
 def _with_folders(path: bytes) -> Iterator[bytes]:

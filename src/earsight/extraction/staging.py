@@ -1,17 +1,17 @@
 """What was read of single clips until a feature file holds it: a small file for each content.
 
-A part is written under a temporary name and put in place when it is whole, so a run that is killed
-at any moment leaves whole parts alone, and the next run goes on from them.
+Each is written under a temporary name and put in place when it is whole, so a run that is killed at
+any moment leaves whole ones alone, and the next run goes on from them.
 """
 
 import json
 import os
 import re
-import secrets
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from earsight.untrusted import parse_json
 
 _MADE_BY = "extractors.json"
 _WHOLE = re.compile(r"[0-9a-f]{64}\.npz")
-_UNFINISHED = re.compile(r"[0-9a-f]{64}\.[0-9a-f]+\.part|\.tmp-[0-9a-f]{16}")
+_UNFINISHED = re.compile(r"\.tmp-[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The parts of one feature file, all made by the same extractors, in a folder beside it.
+class Staging:
+    """What one feature file is waiting for, all made by the same extractors, in a folder beside it.
 
     That folder may have come with the clips: a link there is an error, and only what has a name of
     ours is read or removed.
@@ -108,11 +108,11 @@ class Parts:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Make the folder if need be and keep other runs out.
+        """Make the folder if need be, keep other runs out, remove it at the end if it is empty.
 
         Raises:
-            LibraryError: As `place.locked`; or the folder is a link, or holds one, or a pipe or a
-                file that has another name elsewhere.
+            LibraryError: As `location.locked`; or the folder is a link, or holds one, or a pipe, or
+                a file that has another name elsewhere.
         """
         with locked(self.folder, follow=False):
             with self._opened() as folder:
@@ -121,16 +121,19 @@ class Parts:
                     state = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
                     if stat.S_ISREG(state.st_mode):
                         refuse_second_name(self.folder / name, state.st_nlink)
-            yield
+            try:
+                yield
+            finally:
+                self.tidy()
 
     def clear(self) -> None:
         """Remove what killed runs left of the output itself, half written."""
-        own = re.compile(rf"\.{re.escape(self.output.name)}\.([0-9a-f]+|fetched)\.part")
+        own = re.compile(rf"\.{re.escape(self.output.name)}\.[0-9a-f]+\.part")
         with open_directory(self.output.parent, follow=True) as folder:
             _remove(folder, own)
 
     def start(self, fingerprints: Mapping[str, str]) -> bool:
-        """Make the folder ready for some extractors; return whether parts of others were removed.
+        """Make it ready for some extractors; return whether the work of others was removed.
 
         Only in a lock on the folder.
         """
@@ -151,16 +154,13 @@ class Parts:
             arrays[modality] = sequence.mean()
             arrays[f"{modality}_steps"] = np.asarray(sequence.values, dtype=np.float32)
             arrays[f"{modality}_times"] = sequence.times
-        unfinished = f"{record.content}.{secrets.token_hex(8)}.part"
+        packed = BytesIO()
+        np.savez(packed, allow_pickle=False, **arrays)
         with self._opened() as folder:
-            fd = folder.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-            with os.fdopen(fd, "wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
-            name = _name(record.content)
-            os.replace(unfinished, name, src_dir_fd=folder.fd, dst_dir_fd=folder.fd)
+            folder.write(_name(record.content), packed.getvalue())
 
     def records(self) -> dict[str, Record]:
-        """Return content → record of every part that is whole."""
+        """Return content → record of every file that is whole."""
         found = {}
         with self._opened() as folder:
             for content in _contents(folder):
@@ -194,13 +194,13 @@ class Parts:
         return found
 
     def keep(self, contents: set[str]) -> None:
-        """Remove all parts but some."""
+        """Remove all but some."""
         with self._opened() as folder:
             for content in _contents(folder) - contents:
                 folder.remove(_name(content), _is(_WHOLE))
 
     def tidy(self) -> None:
-        """Remove the folder, unless there are parts in it, or what is not ours."""
+        """Remove the folder, unless something waits in it, or what is not ours."""
         with self._opened() as folder:
             if _contents(folder):
                 return
@@ -226,7 +226,7 @@ def _name(content: str) -> str:
 
 
 def _contents(folder: Directory) -> set[str]:
-    """Return the contents that a folder has parts of."""
+    """Return the contents that a folder has files of."""
     return {name.removesuffix(".npz") for name in folder.names() if _WHOLE.fullmatch(name)}
 
 

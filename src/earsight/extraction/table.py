@@ -13,7 +13,7 @@ import numpy as np
 from earsight.arrays import FloatArray, IntArray
 from earsight.datasets import folder_labels, read_label_csv
 from earsight.errors import FeatureFileError, InputError
-from earsight.extraction.staging import Parts, Record
+from earsight.extraction.staging import Record, Staging
 from earsight.features import PairedFeatures, StepTable, read_features
 from earsight.media import Status
 from earsight.paths import as_text
@@ -209,11 +209,12 @@ def _name(record: Record) -> str:
 def joined(
     made: Table,
     held: Held,
-    parts: Parts,
+    staged: Staging,
     features: Features,
+    *,
     part: Mapping[str, Any] = MappingProxyType({}),
 ) -> PairedFeatures:
-    """Put the rows together, from the files that stand and from the parts; steps lazily."""
+    """Put the rows together, from the files that stand and from what is staged; steps lazily."""
     views, steps = {}, {}
     for modality, facts in features.items():
         means, times, reads = [], [], []
@@ -224,14 +225,14 @@ def joined(
                 times.append(_times(data.steps[modality], row))
                 reads.append(partial(_read_row, data.steps[modality], row))
             else:
-                means.append(parts.mean(record.content, modality))
-                times.append(parts.times(record.content, modality))
-                reads.append(partial(parts.steps, record.content, modality))
+                means.append(staged.mean(record.content, modality))
+                times.append(staged.times(record.content, modality))
+                reads.append(partial(staged.steps, record.content, modality))
         widths = sorted({len(mean) for mean in means})
         if widths != [facts["dim"]]:
             raise FeatureFileError(
-                f"{modality} must have {facts['dim']} features, says its extractor; parts of an "
-                f"earlier run have {widths}. Remove the hidden folder of parts and run again."
+                f"{modality} must have {facts['dim']} features, says its extractor; what an "
+                f"earlier run read has {widths}. Remove {staged.folder} and run again."
             )
         views[modality] = np.stack(means)
         offsets = np.cumsum([0, *map(len, times)])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from earsight.errors import WeightsError
 from earsight.extractors._base import FeatureExtractor
 from earsight.extractors.preprocessing.frames import FrameSession, centre, frames_at
 from earsight.extractors.runtime import onnx
@@ -12,7 +13,7 @@ from earsight.media import FrameRequest
 
 SIDE, SHORT_SIDE = 224, 256  # pixels: what the network sees, and the scaled frame it is cut from
 BATCH = 4  # frames; larger ones are no faster and need more memory
-CONVERSION = 1  # raised whenever `convert` changes
+CONVERSION = 2  # raised whenever `convert` changes
 
 
 @dataclass(kw_only=True)
@@ -33,6 +34,7 @@ class EfficientNet(FeatureExtractor):
     modality: ClassVar[str] = "visual"
     heads: ClassVar[tuple[str, ...]] = ("embedding", "scores")
     dims: ClassVar[Mapping[str, int]] = {"embedding": 1280, "scores": 1000}
+    version: ClassVar[int] = 2
     pretrained: ClassVar[tuple[str, ...]] = ("efficientnet_lite0",)
 
     fps: float = 2.0
@@ -60,12 +62,16 @@ def _model() -> Path:
 
 
 def convert(originals: Mapping[str, Path], folder: Path) -> None:
-    """Make `model.onnx` from the original state dict."""
-    import torch
+    """Make `model.onnx` from the original state dict.
 
-    from earsight.extractors.networks.efficientnet_lite0 import Lite0
+    Raises:
+        WeightsError: The file is damaged, holds more than tensors, or is of another network.
+    """
+    from earsight.extractors.networks import efficientnet_lite0
+    from earsight.weights import read_state_dict
 
     (original,) = originals.values()
-    network = Lite0(torch.load(original, map_location="cpu", weights_only=True)).eval()
-    frames = torch.zeros((1, SIDE, SIDE, 3), dtype=torch.uint8)
-    onnx.export(network, frames, "frames", EfficientNet.heads, folder / "model.onnx")
+    try:
+        efficientnet_lite0.write(read_state_dict(original), folder / "model.onnx")
+    except (KeyError, ValueError) as error:
+        raise WeightsError(f"{original} is no EfficientNet-lite0: {error}.") from error

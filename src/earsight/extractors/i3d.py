@@ -20,7 +20,7 @@ FPS = 25.0
 SIDE, SHORT_SIDE = 224, 256  # pixels: what the network sees, and the scaled frame it is cut from
 WINDOWS = (16, 64)  # frames
 ON_TIME = 1e-3  # seconds by which a frame may miss its place on the grid, as in the decoder
-CONVERSION = 1  # raised whenever `convert` changes
+CONVERSION = 2  # raised whenever `convert` changes
 
 Trained = Literal["imagenet", "kinetics"]
 CATALOGUED: Mapping[str, str] = {"imagenet": "i3d", "kinetics": "i3d_scratch"}
@@ -57,6 +57,7 @@ class I3D(FeatureExtractor):
 
     name: ClassVar[str] = "i3d"
     modality: ClassVar[str] = "visual"
+    version: ClassVar[int] = 2
     heads: ClassVar[tuple[str, ...]] = ("embedding", "scores")
     dims: ClassVar[Mapping[str, int]] = {"embedding": 1024, "scores": 400}
     needs: ClassVar[FrameRequest] = FrameRequest(FPS, SHORT_SIDE)
@@ -154,23 +155,16 @@ def convert(originals: Mapping[str, Path], folder: Path) -> None:
     Raises:
         WeightsError: The file holds anything but arrays, is damaged, or lacks one.
     """
-    import torch
-
-    from earsight.extractors.networks.i3d import I3DNetwork
+    from earsight.extractors.networks import i3d
     from earsight.weights import read_state_dict, unpickle_arrays
 
     (original,) = originals.values()
+    is_state_dict = original.suffix == ".pth"
+    read = read_state_dict(original) if is_state_dict else unpickle_arrays(original)
     try:
-        if original.suffix == ".pth":
-            state = read_state_dict(original)
-        else:
-            arrays = renamed(unpickle_arrays(original))
-            state = {name: torch.tensor(value) for name, value in arrays.items()}
-        network = I3DNetwork(state).eval()
-    except (KeyError, AttributeError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"{original} is no I3D on RGB; what is amiss is {error}.") from error
-    frames = torch.zeros((1, WINDOWS[0], SIDE, SIDE, 3), dtype=torch.uint8)
-    onnx.export(network, frames, "frames", I3D.heads, folder / "model.onnx", free=2)
+        i3d.write(read if is_state_dict else renamed(read), folder / "model.onnx")
+    except (KeyError, AttributeError, ValueError) as error:
+        raise WeightsError(f"{original} is no I3D on RGB: {error}.") from error
 
 
 def renamed(tree: Mapping[str, Any]) -> dict[str, FloatArray]:

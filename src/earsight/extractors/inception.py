@@ -22,7 +22,7 @@ __all__ = ["Inception", "dequantise", "fit_pca", "quantise"]
 DIM = 2048
 SIDE = 299  # pixels
 BATCH = 8  # frames
-CONVERSION = 1  # raised whenever `convert` changes
+CONVERSION = 2  # raised whenever `convert` changes
 ORIGINAL = "default_1.pt"
 PREFIX = "net.layers."  # of the original's names: two modules that only wrap
 
@@ -55,6 +55,7 @@ class Inception(FeatureExtractor):
 
     name: ClassVar[str] = "inception"
     modality: ClassVar[str] = "visual"
+    version: ClassVar[int] = 2
     pretrained: ClassVar[tuple[str, ...]] = ("inception",)
 
     fps: float = 1.0
@@ -144,9 +145,7 @@ def convert(originals: Mapping[str, Path], folder: Path) -> None:
     Raises:
         WeightsError: The original is another file; no other has been met and checked so far.
     """
-    import torch
-
-    from earsight.extractors.networks.inception import Inception as Network
+    from earsight.extractors.networks import inception
     from earsight.weights.torchscript import read_torchscript
 
     if set(originals) != {ORIGINAL}:
@@ -156,12 +155,10 @@ def convert(originals: Mapping[str, Path], folder: Path) -> None:
             "brings the one that can."
         )
     tensors = read_torchscript(originals[ORIGINAL])
-    state = {name.removeprefix(PREFIX): torch.tensor(value) for name, value in tensors.items()}
+    arrays = {name.removeprefix(PREFIX): array for name, array in tensors.items()}
     try:
-        network = Network(state).eval()
-    except (KeyError, ValueError, RuntimeError) as error:
+        inception.write(arrays, folder / "model.onnx")
+    except (KeyError, ValueError) as error:
         raise WeightsError(
-            f"{originals[ORIGINAL]} is no Inception of 2015-12-05; what is amiss is {error}."
+            f"{originals[ORIGINAL]} is no Inception of 2015-12-05: {error}."
         ) from error
-    frames = torch.zeros((1, SIDE, SIDE, 3))
-    onnx.export(network, frames, "frames", Inception.heads, folder / "model.onnx")

@@ -76,12 +76,9 @@ def artefacts() -> Path:
 
 def convert(originals: Mapping[str, Path], folder: Path) -> None:
     """Make `model.onnx` from the original safetensors, with the tokenizer's file beside it."""
-    import torch
-    from safetensors.torch import load_file
+    from safetensors.numpy import load_file
 
-    from earsight.extractors.networks.bert import SentenceBert
+    from earsight.extractors.networks import bert
 
-    network = SentenceBert(load_file(originals["model.safetensors"]), N_HEADS).eval()
-    tokens = torch.zeros((2, 3), dtype=torch.int64)
-    onnx.export(network, tokens, "tokens", MiniLM.heads, folder / "model.onnx", free=2)
+    bert.write(load_file(originals["model.safetensors"]), N_HEADS, folder / "model.onnx")
     copyfile(originals["tokenizer.json"], folder / "tokenizer.json")

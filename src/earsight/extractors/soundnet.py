@@ -168,18 +168,14 @@ def convert(layer: str, originals: Mapping[str, Path], folder: Path) -> None:
     Raises:
         WeightsError: The file is damaged, holds more than arrays, or is of another network.
     """
-    import torch
-
     from earsight import weights
-    from earsight.extractors.networks.soundnet import SoundNet8
+    from earsight.extractors.networks import soundnet
 
     (original,) = originals.values()
-    state = weights.unpickle_arrays(original)
+    arrays = weights.unpickle_arrays(original)
     try:
-        network = SoundNet8(state, below(layer)).eval()
-    except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        soundnet.write(arrays, below(layer), folder / "model.onnx")
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise WeightsError(
             f"{original} is not SoundNet-8, whose layers are conv1 to conv8_2: {error!r}"
         ) from error
-    samples = torch.zeros(stack(layer).shortest)
-    onnx.export(network, samples, "samples", SoundNet.heads, folder / "model.onnx")

@@ -181,19 +181,14 @@ def convert(originals: Mapping[str, Path], folder: Path) -> None:
     Raises:
         WeightsError: The file is damaged, holds more than tensors, or is of another network.
     """
-    import torch
-
     from earsight import weights
-    from earsight.extractors.networks.vggish import VGG
+    from earsight.extractors.networks import vggish
 
     (original,) = originals.values()
-    state = weights.read_state_dict(original)
+    arrays = weights.read_state_dict(original)
     try:
-        with torch.device("meta"):  # without memory, until the state takes its place
-            network = VGG(state).eval()
-    except (KeyError, RuntimeError) as error:
+        vggish.write(arrays, folder / "model.onnx")
+    except (KeyError, ValueError) as error:
         raise WeightsError(
             f"{original} is not VGGish, whose layers are features.N and embeddings.N: {error}"
         ) from error
-    examples = torch.zeros((1, 1, FRAMES, log_mel.N_MELS))
-    onnx.export(network, examples, "examples", VGGish.heads, folder / "model.onnx")

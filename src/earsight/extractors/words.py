@@ -54,7 +54,7 @@ class Words(FeatureExtractor):
 
     Other ears and eyes name other things; all of them pₜ = softmax(zₜ), all wₜ alike but for a
     window that is cut short. Whether one is better than the default is not known: the ten real
-    clips of `benchmarks/bridge.py` are too few to tell.
+    clips of `benchmarks/zero_shot.py` are too few to tell.
 
     Args:
         modality: What is turned into words.

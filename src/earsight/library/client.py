@@ -4,23 +4,24 @@ import threading
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.errors import EarsightError, InputError, LibraryError
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.clips import Filter, LibraryClip
-from earsight.library.catalog.location import find
-from earsight.library.embedding.extraction import MODALITIES
+from earsight.library.catalog.open import find_library, open_library
+from earsight.library.catalog.records import MODALITIES
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.search.moments import Timeline
-from earsight.library.search.rerank_by_timing import candidates, in_rhythm
-from earsight.library.search.results import Answer
-from earsight.library.search.sandbox import Stranger
+from earsight.library.search.query import Query, QueryFields, SandboxedFile
+from earsight.library.search.rerank_by_timing import rerank_by_timing
+from earsight.library.search.results import SearchResults
 from earsight.library.search.searcher import Searcher
-from earsight.library.search.snapshot import Opened
-from earsight.storage import Place
-from earsight.vectors import HeldIndex
+from earsight.library.search.snapshot import LibrarySnapshot
+from earsight.storage import Location
+from earsight.vectors import InMemoryIndex
 
 
 @dataclass(frozen=True)
@@ -45,51 +46,50 @@ class Embedded:
 
 
 class Library:
-    """A library of clips, opened to answer many questions.
+    """A library of clips, opened for many queries.
 
     The model, the vectors and the list of clips are loaded when they are first needed and stay;
-    where the folder is indexed again meanwhile, the next question is answered by what is new. It
-    may be used from several threads, which take turns.
+    after the folder is indexed again, the next query is answered from the new index. A library may
+    be used from several threads, which take turns.
 
     Args:
         folder: The clips folder, the library folder itself, or an address on S3.
 
     Raises:
         LibraryError: There is no library, or it is damaged or newer.
-        StorageError: Its place on S3 cannot be reached.
+        StorageError: Its location on S3 cannot be reached.
 
     Example, with a folder that `earsight index my-clips` has read:
 
         with earsight.Library("my-clips") as library:
-            for answer in library.search("bark.wav", top=5):
-                print(f"{answer.score:.3f}  {answer.path}")
+            for result in library.search("bark.wav", top=5):
+                print(f"{result.score:.3f}  {result.path}")
             library.search(text="a dog barks", label="outdoors")
     """
 
-    def __init__(self, folder: Place | str) -> None:
-        place = find(folder)
-        self._place: Place = place.resolve() if isinstance(place, Path) else place
+    def __init__(self, folder: Location | str) -> None:
+        location = find_library(folder)
+        self._location: Location = location.resolve() if isinstance(location, Path) else location
         self._lock = threading.RLock()
+        self._closed = False
         self._open()
 
     def _open(self) -> None:
-        self._store = Store.open(self._place)
-        self._file = self._inode()
-        self._searcher = Searcher(self._store, hold=True)
+        self._opened = open_library(self._location)
+        self._inode = self._current_inode()
+        self._searcher = Searcher(self._opened, in_memory=True)
 
-    def _inode(self) -> int:
+    def _current_inode(self) -> int:
         """Return what tells a library from one that was made anew in its place."""
-        if not isinstance(self._place, Path):
+        if not isinstance(self._location, Path):
             return 0
-        return (self._place / "library.db").lstat().st_ino
+        return (self._location / "library.db").lstat().st_ino
 
     def close(self) -> None:
         """Close its files; what was loaded goes."""
         with self._lock:
-            self._store.close()
+            self._opened.close()
             self._closed = True
-
-    _closed = False
 
     def __enter__(self) -> "Library":
         return self
@@ -100,26 +100,25 @@ class Library:
     def __repr__(self) -> str:
         try:
             with self._lock:
-                opened = self.opened()
-                answers = opened.embedding.info["space"]
-                n = len(opened.clips)
-                shown = str(self.root if isinstance(self._place, Path) else self._place)
-                return f"Library({shown!r}, {n} clip{'s' * (n != 1)}, {answers})"
-        except EarsightError as error:  # closed, gone, or nothing answers yet
-            return f"Library({str(self._place)!r}: {error})"
+                snapshot = self.snapshot()
+                space, n = snapshot.embedding.info["space"], len(snapshot.clips)
+                shown = str(self.root if isinstance(self._location, Path) else self._location)
+                return f"Library({shown!r}, {n} clip{'s' * (n != 1)}, {space})"
+        except EarsightError as error:  # closed, gone, or not searchable yet
+            return f"Library({str(self._location)!r}: {error})"
 
     @property
-    def folder(self) -> Place:
+    def folder(self) -> Location:
         """The library's own folder, or its address on S3."""
-        return self._place
+        return self._location
 
     @property
     def root(self) -> Path:
-        """The folder of the clips; where this machine knows none, the place of the library."""
+        """The folder of the clips; where this machine knows none, the library's own."""
         with self._lock:
-            store = self._asked()
-            known = isinstance(self._place, Path) and store.is_fed_here
-            return store.root if known else Path(str(self._place))
+            store = self._store()
+            known = isinstance(self._location, Path) and store.knows_root
+            return store.root if known else Path(str(self._location))
 
     @property
     def name(self) -> str:
@@ -128,135 +127,93 @@ class Library:
 
     @property
     def state(self) -> str:
-        """A word that is another one whenever the library has changed."""
+        """A token that is another one whenever the library has changed."""
         with self._lock:
-            return f"{self._asked().version}.{self._file}.{self.opened().embedding.id}"
+            return f"{self._store().version}.{self._inode}.{self.snapshot().embedding.id}"
 
-    def _asked(self) -> Store:
+    def _store(self) -> Catalog:
         """Return the store, opened anew where the library was deleted and made again."""
         if self._closed:
-            raise LibraryError(f"The library {self._place} was closed; open it again.")
+            raise LibraryError(f"The library {self._location} was closed; open it again.")
         try:
-            same = self._inode() == self._file
+            same = self._current_inode() == self._inode
         except OSError as error:
-            raise LibraryError(f"The library {self._place} is gone: {error.strerror}.") from error
+            raise LibraryError(
+                f"The library {self._location} is gone: {error.strerror}."
+            ) from error
         if not same:
-            self._store.close()
+            self._opened.close()
             self._open()
-        return self._store
+        return self._opened
 
     @property
-    def answers(self) -> bool:
-        """Whether anything answers: the first indexing may be at work, or was broken off."""
+    def is_searchable(self) -> bool:
+        """Whether it has an embedding: the first indexing may be at work, or was broken off."""
         with self._lock:
-            return self._asked().current() is not None
+            return self._store().current() is not None
 
-    def opened(self) -> Opened:
-        """Return what answers now, for those who need more of it than answers.
+    def snapshot(self) -> LibrarySnapshot:
+        """Return the active embedding with its clips, for those who need more than results.
 
         Raises:
-            LibraryError: Nothing does yet.
+            LibraryError: There is no embedding yet.
         """
         with self._lock:
-            self._asked()
-            return self._searcher.opened
+            self._store()
+            return self._searcher.snapshot
 
     def warm(self) -> None:
-        """Load everything that a question by a clip or by words needs."""
+        """Load everything that a query by a clip or by words needs."""
         with self._lock:
             for modality in MODALITIES:
-                self.opened().index(modality)
-            if self.opened().takes_words:
+                self.snapshot().index(modality)
+            if self.snapshot().takes_words:
                 self.search(text="warm", top=1)
 
     def search(
-        self,
-        query: Path | str | Stranger | None = None,
-        *,
-        text: str | None = None,
-        clip: int | None = None,
-        by: str | None = None,
-        for_: str | None = None,
-        top: int = 10,
-        min_score: float | None = None,
-        label: str | None = None,
-        min_seconds: float | None = None,
-        max_seconds: float | None = None,
-        moments: bool = False,
-        rhythm: bool = False,
-        patience: float | None = None,
-    ) -> Answer:
-        """Rank the clips for a file, for words, or for one of the clips.
+        self, query: Query | Path | str | SandboxedFile | None = None, **fields: Unpack[QueryFields]
+    ) -> SearchResults:
+        """Rank the clips for a file, for `text=` (typed words), or for `clip=` (one of the clips).
 
         Args:
-            query: A file, a path inside the clips folder, or a file that was read elsewhere.
-            text: Typed words, instead.
-            clip: The number of a clip of the library, instead; its file is not opened.
-            by: What of the query to use: "audio", "visual", or "text", the .txt or .srt file
-                beside it; default: its sight if it has it.
-            for_: What to rank: "audio", "visual" or "text"; default: the other one of sound and
-                sight (for words and texts: "visual").
-            top: How many files at most, or moments.
-            min_score: Leave out answers that score lower.
-            label: Rank clips of this class alone.
-            min_seconds, max_seconds: Rank clips of this length alone.
-            moments: Rank moments of clips instead: each answer's `start` and `end` are the second
-                at which it begins to fit, and at which it ends. A clip may have several; they do
-                not overlap.
-            rhythm: Of the first hundred raise those whose timing stands out: whose sight caused
-                this sound, or which sound belongs to this sight? Clips never asked about are
-                read first, every frame of them, which takes a while.
-            patience: Seconds that this reading may take, half of them for one file; then what was
-                not read keeps its place. A file that takes longer is not tried again for ten
-                minutes, unless it is given more. None: as long as it takes.
+            query: A file, or a path inside the clips folder; or a whole `Query`.
+            fields: The other fields of `Query`: text, clip, by, for_, top, min_score, label,
+                min_seconds, max_seconds, moments, rhythm, patience.
 
         Raises:
-            InputError: Not exactly one query, or it lacks what is asked for.
+            InputError: A field breaks its rule, or the query lacks what is asked for.
             MediaError: The query cannot be read.
-            LibraryError: Nothing answers yet, or it was made with other extractors.
+            LibraryError: There is no embedding yet, or it was made with other extractors.
         """
-        within = Filter(label, min_seconds, max_seconds)
+        query = Query.of(query, **fields)
         with self._lock:
-            self._asked()
-            answer = self._searcher.answer(
-                query,
-                text=text,
-                clip=clip,
-                by=by,
-                for_=for_,
-                top=candidates(top, moments=moments) if rhythm else top,
-                min_score=min_score,
-                within=within,
-                moments=moments,
-            )
-            timings = self._searcher.timings(query, clip, patience) if rhythm else None
+            self._store()
+            results = self._searcher.search(query)
+            timings = self._searcher.timings(query) if query.rhythm else None
         # Reading clips takes long: others may ask meanwhile.
-        return answer if timings is None else in_rhythm(answer, timings, top)
+        return results if timings is None else rerank_by_timing(results, timings, query.top)
 
     def timeline(
         self,
         of: int,
-        query: Path | str | Stranger | None = None,
-        *,
-        text: str | None = None,
-        clip: int | None = None,
-        by: str | None = None,
-        for_: str | None = None,
+        query: Query | Path | str | SandboxedFile | None = None,
+        **fields: Unpack[QueryFields],
     ) -> Timeline:
         """Return how well each second of one clip fits a query.
 
         Args:
             of: The number of the clip.
-            query, text, clip, by, for_: The query, as `search` takes it.
+            query, fields: The query, as `search` takes it: text, clip, by, for_.
 
         Raises:
             InputError: As `search`; or the clip lacks what is to be ranked.
             MediaError: The query cannot be read.
             LibraryError: As `search`; or what was read of the clip is not stored.
         """
+        query = Query.of(query, **fields)
         with self._lock:
-            self._asked()
-            return self._searcher.timeline(of, query, text=text, clip=clip, by=by, for_=for_)
+            self._store()
+            return self._searcher.timeline(of, query)
 
     def clips(
         self,
@@ -267,9 +224,9 @@ class Library:
         name: str | None = None,
     ) -> list[LibraryClip]:
         """Return the clips by path; those of a label, a length, or with `name` in their path."""
-        within = Filter(label, min_seconds, max_seconds, name)
+        wanted = Filter(label, min_seconds, max_seconds, name)
         with self._lock:
-            return [clip for clip in self.opened().clips if within.passes(clip)]
+            return [clip for clip in self.snapshot().clips if wanted.passes(clip)]
 
     def clip(self, number: int) -> LibraryClip:
         """Return one clip by its number.
@@ -278,10 +235,7 @@ class Library:
             InputError: There is none.
         """
         with self._lock:
-            found = self.opened().by_id.get(number)
-        if found is None:
-            raise InputError(f"There is no clip {number} in this library.")
-        return found
+            return self.snapshot().clip(number)
 
     def labels(self) -> dict[str, int]:
         """Return class → number of clips, by name; clips without a class are not counted."""
@@ -295,29 +249,30 @@ class Library:
 
         Raises:
             InputError: Another modality.
-            LibraryError: Nothing answers yet.
+            LibraryError: There is no embedding yet.
         """
         if modality not in MODALITIES:
             raise InputError(f"`modality` must be audio or visual; got {modality!r}.")
         with self._lock:
-            opened = self.opened()
-            index = opened.index(modality)
-            if isinstance(index, HeldIndex):
+            snapshot = self.snapshot()
+            index = snapshot.index(modality)
+            if isinstance(index, InMemoryIndex):
                 rows, matrix = index.read({"modality": modality})
             else:
                 parts = list(index.read({"modality": modality}))
                 rows = [row for part, _ in parts for row in part]
                 matrix = np.concatenate([x for _, x in parts])
-            known = opened.by_content
-        places = {}
-        for place, row in enumerate(rows):
-            for clip in known.get(row.content, ()):
-                places[clip.path, row.window] = (place, clip)
-        order = [places[key] for key in sorted(places)]
-        chosen = [place for place, _ in order]
+            by_content = snapshot.by_content
+        found = {
+            (clip.path, row.window): (place, clip)
+            for place, row in enumerate(rows)
+            for clip in by_content.get(row.content, ())
+        }
+        ordered = [found[key] for key in sorted(found)]
+        places = [place for place, _ in ordered]
         return Embedded(
-            [clip for _, clip in order],
-            np.array([rows[place].start for place in chosen]),
-            np.array([rows[place].end for place in chosen]),
-            np.asarray(matrix[chosen], dtype=np.float32),
+            clips=[clip for _, clip in ordered],
+            starts=np.array([rows[place].start for place in places]),
+            ends=np.array([rows[place].end for place in places]),
+            vectors=np.asarray(matrix[places], dtype=np.float32),
         )

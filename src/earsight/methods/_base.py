@@ -1,10 +1,9 @@
-"""What every learner of a joint embedding is: the base validates, a kind computes."""
+"""What every method that learns a joint embedding is: the base validates, a method computes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar, Self, final
 
@@ -23,12 +22,12 @@ from earsight.arrays import (
 )
 from earsight.errors import InputError, LabelError, ModelFileError, NotFittedError
 from earsight.features import StepTable
-from earsight.methods._learned import BLOCK_ROWS
+from earsight.methods._checks import BLOCK_ROWS, check_number
 from earsight.methods._sequences import mean_rows
 from earsight.untrusted import check_memory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rows:
     """What `fit` was given, checked.
 
@@ -37,7 +36,7 @@ class Rows:
         labels: modality → (n,) classes; None where none were given. Paired rows share one array.
         groups: modality → (n,) what each row was cut from (a clip); None where none were given.
         paired: Row i of every view is the same item.
-        steps: modality → the sequences whose means are its rows; only for a kind that reads them.
+        steps: modality → the sequences whose means are its rows; only for a method that reads them.
     """
 
     views: dict[str, FloatArray]
@@ -51,14 +50,14 @@ class Rows:
 class JointEmbedding(ABC):
     """Maps each modality into one space, in which cosine similarity ranks.
 
-    A kind is one file, `methods/<name>.py`, with one public keyword-only dataclass: its fields are
-    its hyper-parameters, checked in `__post_init__`; it writes `_fit` and `_project`. What it
+    A method is one file, `methods/<name>.py`, with one public keyword-only dataclass: its fields
+    are its hyper-parameters, checked in `__post_init__`; it writes `_fit` and `_project`. What it
     learns are attributes that end in `_`; `save` and `load_model` need nothing else from it.
 
     Attributes:
         seed: Fixes whatever is random.
         dims_: modality → width of its rows, in the order of `fit`.
-        n_components_: Width of the joint space (each kind sets it).
+        n_components_: Width of the joint space (each method sets it).
     """
 
     name: ClassVar[str]
@@ -66,6 +65,8 @@ class JointEmbedding(ABC):
     needs_pairs: ClassVar[bool] = True
     min_views: ClassVar[int] = 2
     max_views: ClassVar[int | None] = 2
+    for_comparison_only: ClassVar[bool] = False  # others are better on all data that we know
+    trains_in_epochs: ClassVar[bool] = False
     not_saved: ClassVar[tuple[str, ...]] = ()  # hyper-parameters of this machine
 
     seed: int = 0
@@ -84,11 +85,11 @@ class JointEmbedding(ABC):
         """Map checked rows (n, d) of one modality to (n, k)."""
 
     def _reads(self, steps: dict[str, StepTable]) -> dict[str, StepTable]:
-        """Return the sequences that this kind reads beside their means, checked: as a rule none."""
+        """Return the sequences that are read beside their means, checked: as a rule none."""
         return {}
 
     def _with_steps(self, modality: str, x: FloatArray, steps: StepTable | None) -> FloatArray:
-        """Add to checked rows (n, d) what this kind reads in their sequences: as a rule nothing."""
+        """Add to checked rows (n, d) what is read in their sequences: as a rule nothing."""
         return x
 
     @final
@@ -103,9 +104,9 @@ class JointEmbedding(ABC):
         Args:
             views: modality → (n, d) rows, in an order that is kept. Rows are paired (row i of
                 every view is the same clip) unless `labels` is a mapping. Sequences, as a
-                `StepTable`, count as their means, unless the kind has a `pooling` that reads them.
+                `StepTable`, count as their means, unless the method's `pooling` reads them.
             labels: (n,) one class a row; or modality → (n,) classes, which says that rows are not
-                paired, even where the counts agree. A kind that needs no labels ignores them.
+                paired, even where the counts agree. A method that needs no labels ignores them.
             groups: (n,) what each row was cut from, for rows that are parts of one clip and so
                 not independent; a mapping where `labels` is one.
 
@@ -114,8 +115,8 @@ class JointEmbedding(ABC):
 
         Raises:
             InputError: Rows that `as_views` refuses, counts that differ though rows are paired, or
-                unpaired rows for a kind that needs pairs.
-            LabelError: Labels are missing for a kind that needs them, or do not match the rows.
+                unpaired rows for a method that needs pairs.
+            LabelError: Labels are missing for a method that needs them, or do not match the rows.
         """
         rows = self._check_rows(views, labels, groups)
         with self._replacing_fit():
@@ -127,7 +128,7 @@ class JointEmbedding(ABC):
         """Fit on rows that come batch by batch; only closed forms can (see `LinearCCA`).
 
         Raises:
-            InputError: This kind needs all rows at once.
+            InputError: This method needs all rows at once.
         """
         raise InputError(
             f"{self.name} needs all rows at once: call `fit`. The closed forms of the CCA family, "
@@ -138,7 +139,7 @@ class JointEmbedding(ABC):
         """Fit on rows that come in parts; only closed forms can (see `LinearCCA`).
 
         Raises:
-            InputError: This kind cannot.
+            InputError: This method cannot.
         """
         raise InputError(
             f"{self.name} cannot be fitted from parts: call `fit`. The closed forms of the CCA "
@@ -151,8 +152,8 @@ class JointEmbedding(ABC):
 
         Args:
             modality: One of the names given to `fit`.
-            x: (n, d) rows of that modality, or sequences, which count as their means; a kind whose
-                `pooling` read sequences in `fit` takes nothing else.
+            x: (n, d) rows of that modality, or sequences, which count as their means; a method
+                whose `pooling` read sequences in `fit` takes nothing else.
 
         Returns:
             (n, k) float32.
@@ -182,6 +183,21 @@ class JointEmbedding(ABC):
         return out
 
     @final
+    def fit_transform(
+        self,
+        views: Mapping[str, ArrayLike | StepTable],
+        labels: LabelsLike = None,
+        groups: LabelsLike = None,
+    ) -> dict[str, FloatArray]:
+        """Fit, and return modality → (n, k) points of the same rows."""
+        return self.fit(views, labels, groups).transform_views(views)
+
+    @final
+    def transform_views(self, views: Mapping[str, ArrayLike | StepTable]) -> dict[str, FloatArray]:
+        """Map rows of several modalities: modality → (n, k) points. Raises as `transform` does."""
+        return {modality: self.transform(modality, x) for modality, x in views.items()}
+
+    @final
     def save(self, folder: str | PathLike[str]) -> None:
         """Write the model to `folder` (see `methods/_files.py`): tensors and JSON, no code.
 
@@ -201,9 +217,32 @@ class JointEmbedding(ABC):
                 "can be written to and has room."
             ) from error
 
-    def hyperparameters(self) -> dict[str, Any]:
-        """Return name → value of what was chosen by the user."""
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return hyper-parameter → value, as scikit-learn's `clone` wants it."""
         return {each.name: getattr(self, each.name) for each in fields(self) if each.init}
+
+    @final
+    def set_params(self, **params: Any) -> Self:
+        """Change hyper-parameters; what was learned stays until the next `fit`.
+
+        Raises:
+            InputError: An unknown hyper-parameter, or a value that breaks its rule; then nothing
+                changes.
+        """
+        if strange := sorted(params.keys() - self.get_params()):
+            raise InputError(
+                f"{self.name} has no hyper-parameter {strange[0]!r}. "
+                f"It has: {', '.join(self.get_params())}."
+            )
+        vars(self).update(type(self)(**(self.get_params() | params)).get_params())
+        return self
+
+    def saved_params(self) -> dict[str, Any]:
+        """Return the hyper-parameters that belong to the model and not to this machine."""
+        return {k: v for k, v in self.get_params().items() if k not in self.not_saved}
+
+    def prepare(self) -> None:  # noqa: B027 - as a rule there is nothing to load
+        """Load what the first `fit` would load, so that its time is that of fitting alone."""
 
     def learned(self) -> dict[str, Any]:
         """Return what `fit` learned, name → arrays, numbers, strings, and mappings of these."""
@@ -217,7 +256,7 @@ class JointEmbedding(ABC):
         """Take back what `learned` returned: the model is fitted again.
 
         Raises:
-            ValueError: It is not what this kind learns; in parts of it any other exception.
+            ValueError: It is not what this method learns; in parts of it any other exception.
         """
         if strange := [name for name in learned if not name.endswith("_") or name[0] == "_"]:
             raise ValueError(f"{self.name} learns nothing of the name {strange[0]!r}")
@@ -279,70 +318,9 @@ class JointEmbedding(ABC):
         elif paired:
             check_same_length(checked, "rows are paired unless `labels` is a mapping")
         return Rows(
-            checked,
-            labels_by_view(labels, "labels", checked),
-            labels_by_view(groups, "groups", checked),
-            paired,
-            self._reads(steps),
+            views=checked,
+            labels=labels_by_view(labels, "labels", checked),
+            groups=labels_by_view(groups, "groups", checked),
+            paired=paired,
+            steps=self._reads(steps),
         )
-
-
-def check_number(
-    name: str,
-    value: object,
-    *,
-    whole: bool = False,
-    at_least: float | None = None,
-    above: float | None = None,
-    at_most: float | None = None,
-) -> None:
-    """Check a hyper-parameter that is a number.
-
-    >>> check_number("margin", -1.0, above=0)
-    Traceback (most recent call last):
-    earsight.errors.InputError: `margin` must be a number above 0; got -1.0.
-    """
-    right_kind = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
-    try:
-        number = float(value) if right_kind else float("nan")  # type: ignore[arg-type]
-    except OverflowError:
-        number = float("inf")
-    inside = (
-        np.isfinite(number)
-        and (at_least is None or number >= at_least)
-        and (above is None or number > above)
-        and (at_most is None or number <= at_most)
-    )
-    if not inside:
-        bounds = {"of at least": at_least, "above": above, "of at most": at_most}
-        rule = " and ".join(
-            f" {word} {bound}" for word, bound in bounds.items() if bound is not None
-        )
-        noun = "a whole number" if whole else "a number"
-        raise InputError(f"`{name}` must be {noun}{rule}; got {value!r}.")
-
-
-def check_choice(name: str, value: object, choices: Collection[object]) -> None:
-    """Check a hyper-parameter that is one of a few values.
-
-    >>> check_choice("mining", "soft", ["all", "hard"])
-    Traceback (most recent call last):
-    earsight.errors.InputError: `mining` must be one of 'all', 'hard'; got 'soft'.
-    """
-    if value not in choices:
-        raise InputError(f"`{name}` must be one of {', '.join(map(repr, choices))}; got {value!r}.")
-
-
-def resolve_components(wanted: int | None, rank: int, of: str) -> int:
-    """Return how many dimensions to use: `wanted`, or min(10, rank) where that is None.
-
-    >>> resolve_components(10, 9, "cluster_cca on 10 classes")
-    Traceback (most recent call last):
-    earsight.errors.InputError: `n_components` must be at most 9, the rank of cluster_cca on 10
-    classes; got 10.
-    """
-    if wanted is None:
-        return min(10, rank)
-    if wanted > rank:
-        raise InputError(f"`n_components` must be at most {rank}, the rank of {of}; got {wanted}.")
-    return wanted

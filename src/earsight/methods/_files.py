@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,19 +22,21 @@ import numpy.typing as npt
 from earsight import discovery
 from earsight.errors import InputError, LibraryError, ModelFileError
 from earsight.features import StepTable
-from earsight.methods._base import JointEmbedding
 from earsight.untrusted import check_memory, memory_limit, parse_json, read_whole, reason_of
 
+if TYPE_CHECKING:
+    from earsight.methods._base import JointEmbedding
+
 KIND, VERSION = "earsight-model", 1
-HEADER = "model.json"
-TENSORS = re.compile(r"tensors-[0-9a-f]{12}\.safetensors")
+MODEL_FILE = "model.json"
+TENSORS_FILE = re.compile(r"tensors-[0-9a-f]{12}\.safetensors")
 _LARGEST = 16 << 20  # bytes of JSON in a model or its tensors; as objects they take 30 times that
 _LONGEST = 300  # characters of an error's text that are repeated
 Tensors = dict[str, npt.NDArray[Any]]
 Read = Callable[[str], bytes]
 
 
-def save_model(model: JointEmbedding, folder: str | PathLike[str]) -> None:
+def save_model(model: "JointEmbedding", folder: str | PathLike[str]) -> None:
     """Write a fitted model; one that was in `folder` before is replaced in one step.
 
     Raises:
@@ -46,17 +48,17 @@ def save_model(model: JointEmbedding, folder: str | PathLike[str]) -> None:
     files = model_files(model)
     if folder.exists() and not folder.is_dir():
         raise ModelFileError(f"{folder} must be a folder; it is a file. Choose another name.")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / HEADER).exists():
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MODEL_FILE).exists():
         raise ModelFileError(f"{folder} holds something that is not a model. Choose another name.")
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         write_file(folder / name, data)
     for old in folder.iterdir():
-        if TENSORS.fullmatch(old.name) and old.name not in files:
+        if TENSORS_FILE.fullmatch(old.name) and old.name not in files:
             old.unlink()
 
 
-def model_files(model: JointEmbedding) -> dict[str, bytes]:
+def model_files(model: "JointEmbedding") -> dict[str, bytes]:
     """Return name → content of the files of a fitted model, in the order of their writing.
 
     Raises:
@@ -70,8 +72,7 @@ def model_files(model: JointEmbedding) -> dict[str, bytes]:
             f"the class of {model.name!r}. Register it as an entry point of 'earsight.methods'."
         )
     tensors: Tensors = {}
-    chosen = {k: v for k, v in model.hyperparameters().items() if k not in model.not_saved}
-    hyperparameters = _encode(chosen, "hyperparameters", tensors)
+    hyperparameters = _encode(model.saved_params(), "hyperparameters", tensors)
     learned = _encode(model.learned(), "learned", tensors)
     data = save(tensors)
     digest = hashlib.sha256(data).hexdigest()
@@ -85,10 +86,10 @@ def model_files(model: JointEmbedding) -> dict[str, bytes]:
         "tensors": tensors_name,
         "sha256": digest,
     }
-    return {tensors_name: data, HEADER: json.dumps(header, indent=1, allow_nan=False).encode()}
+    return {tensors_name: data, MODEL_FILE: json.dumps(header, indent=1, allow_nan=False).encode()}
 
 
-def load_model(folder: str | PathLike[str]) -> JointEmbedding:
+def load_model(folder: str | PathLike[str]) -> "JointEmbedding":
     """Read a model that `save` wrote. Nothing in the files is executed.
 
     Returns:
@@ -102,11 +103,11 @@ def load_model(folder: str | PathLike[str]) -> JointEmbedding:
     return read_model(lambda name: read_whole(folder / name, memory_limit()), str(folder))
 
 
-def read_model(read: Read, where: str) -> JointEmbedding:
+def read_model(read: Read, where: str) -> "JointEmbedding":
     """Make a model of its files, which may be received ones: all that is wrong is told alike.
 
     Args:
-        read: Returns what the file of a name holds, `HEADER` or one that matches `TENSORS`; a
+        read: Returns what the file of a name holds, `MODEL_FILE` or one like `TENSORS_FILE`; a
             LookupError or FileNotFoundError says that there is none.
         where: What messages call the folder.
 
@@ -131,11 +132,13 @@ def read_model(read: Read, where: str) -> JointEmbedding:
     except LibraryError:  # the library that it is of may not have what it names
         raise
     except Exception as error:  # no list of what strange numbers may lead to would be whole
-        raise _damaged(where, f"its {HEADER} does not fit {method} ({_brief(error)})") from error
+        raise _damaged(
+            where, f"its {MODEL_FILE} does not fit {method} ({_brief(error)})"
+        ) from error
     return model
 
 
-def _try(model: JointEmbedding) -> None:
+def _try(model: "JointEmbedding") -> None:
     """Map one row of zeros of each modality: what cannot be computed is told on loading."""
     for modality, width in model.dims_.items():
         row = StepTable.joined(np.zeros((1, width), np.float32), [0, 1], [0.0])
@@ -155,16 +158,16 @@ def _read(read: Read, name: str, where: str) -> bytes | None:
 
 
 def _read_header(read: Read, where: str) -> dict[str, Any]:
-    data = _read(read, HEADER, where)
+    data = _read(read, MODEL_FILE, where)
     if data is None:
-        raise ModelFileError(f"{where} is not a saved model: it has no {HEADER}.")
+        raise ModelFileError(f"{where} is not a saved model: it has no {MODEL_FILE}.")
     try:
         _check_size(len(data))
         header = parse_json(data)
     except ValueError as error:
-        raise _damaged(where, f"{HEADER} is not JSON ({_brief(error)})") from error
+        raise _damaged(where, f"{MODEL_FILE} is not JSON ({_brief(error)})") from error
     if not isinstance(header, dict) or header.get("kind") != KIND:
-        raise ModelFileError(f"{where} is not a saved model: {HEADER} is something else's.")
+        raise ModelFileError(f"{where} is not a saved model: {MODEL_FILE} is something else's.")
     version = header.get("version")
     if isinstance(version, int) and version > VERSION:
         raise ModelFileError(
@@ -181,7 +184,7 @@ def _read_header(read: Read, where: str) -> dict[str, Any]:
     }
     for key, type_ in wanted.items():
         if not isinstance(header.get(key), type_):
-            raise _damaged(where, f"{HEADER} lacks {key!r}")
+            raise _damaged(where, f"{MODEL_FILE} lacks {key!r}")
     return header
 
 
@@ -189,13 +192,13 @@ def _read_tensors(read: Read, header: Mapping[str, Any], where: str) -> Tensors:
     from safetensors.numpy import load
 
     name = header["tensors"]
-    if not TENSORS.fullmatch(name):
+    if not TENSORS_FILE.fullmatch(name):
         raise _damaged(where, f"{reprlib.repr(name)} is not a file of this folder")
     data = _read(read, name, where)
     if data is None:
         raise _damaged(where, f"{name} is missing")
     if hashlib.sha256(data).hexdigest() != header["sha256"]:
-        raise _damaged(where, f"the checksum of {name} is not the one in {HEADER}")
+        raise _damaged(where, f"the checksum of {name} is not the one in {MODEL_FILE}")
     try:
         _check_size(int.from_bytes(data[:8], "little"))
         tensors: Tensors = load(data)

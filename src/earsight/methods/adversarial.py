@@ -1,29 +1,20 @@
 """The paper's plan: features generated from the other view, against a network of triplets."""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from earsight.arrays import FloatArray
-from earsight.methods._base import Rows, check_number
-from earsight.methods._deep.base import (
-    Activation,
-    Arrays,
-    DeepEmbedding,
-    check_layers,
-    check_network,
-    run_network,
-    standardisation,
-)
+from earsight.methods._base import Rows
+from earsight.methods._checks import check_number
+from earsight.methods._deep.base import DeepEmbedding, standardisation, standardised
+from earsight.methods._deep.types import Activation, Batch
 from earsight.methods._linear.class_sums import check_two_classes
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from earsight.methods._deep.encoders import Poolers
-    from earsight.methods._deep.trainer import Batch
 
 Views = dict[str, "Tensor"]
 
@@ -50,9 +41,6 @@ class Adversarial(DeepEmbedding):
         n_components: Width of the points; None: 10.
         margin: Of all triplets, in squared distance of unit vectors; above 0.
         strength: Of the adversary; 0: the embedding never hears of it.
-        hidden: Widths of the hidden layers of each network.
-        activation, dropout: After each hidden layer.
-        networks_: modality → its encoder.
 
     References: Zeng, Yu, Oyama, Deep triplet neural networks with cluster-CCA for audio-visual
     cross-modal retrieval, 2020 (its outlook); Wang et al., Adversarial cross-modal retrieval,
@@ -75,94 +63,85 @@ class Adversarial(DeepEmbedding):
     hidden: tuple[int, ...] = (100,)
     activation: Activation = "tanh"
     dropout: float = 0.5
-    networks_: dict[str, Arrays] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("margin", self.margin, above=0)
         check_number("strength", self.strength, at_least=0)
-        check_layers(self.hidden, self.activation, self.dropout)
 
     def _fit(self, rows: Rows) -> None:
-        from earsight.methods._deep.encoders import Poolers
         from earsight.methods._deep.trainer import train
 
         check_two_classes(self.name, rows)
         self.n_components_ = self.n_components or 10
         scales = {name: standardisation(x) for name, x in rows.views.items()}
-        views: dict[str, FloatArray] = {
-            name: (x - scales[name][0]) * scales[name][1] for name, x in rows.views.items()
-        }
-        poolers = Poolers(self.pooling, rows, np.random.default_rng([self.seed, 1]))
-        problem = Game(self, {name: x.shape[1] for name, x in views.items()}, poolers)
-        train(self, replace(rows, views=views), problem)
-        if rows.steps:
-            self.encoders_ = poolers.arrays()
-        self.networks_ = {
-            name: encoder.arrays(*scales[name]) for name, encoder in problem.encoders.items()
-        }
-
-    def _check_learned(self) -> None:
-        super()._check_learned()
-        for modality, columns in self._check_encoders().items():
-            width = self.dims_[modality] + columns
-            check_network(self.networks_[modality], width, self.n_components_)
-
-    def _project(self, modality: str, x: FloatArray) -> FloatArray:
-        return run_network(self.networks_[modality], x)
+        rows = replace(
+            rows, views={name: standardised(x, *scales[name]) for name, x in rows.views.items()}
+        )
+        game = Game(self, rows)
+        train(self, rows, game)
+        game.branches.store(self, scales)
 
 
 class Game:
     """What `train` trains: encoders and generators against discriminators.
 
     Attributes:
+        branches: The encoders, and what reads sequences. No sequence is generated: the columns
+            that are read in one are 0, their mean, in generated rows, and the discriminators do
+            not see them. If they did, the adversary would keep the encoders from reading.
         encoders, generators, discriminators: modality → its network; a generator takes points of
             the other modality.
-        poolers: What reads sequences. No sequence is generated: the columns that are read in one
-            are 0, their mean, in generated rows, and the discriminators do not see them. If they
-            did, the adversary would keep the encoders from reading.
         module: All of them.
     """
 
-    def __init__(self, model: Adversarial, widths: dict[str, int], poolers: "Poolers") -> None:
+    def __init__(self, model: Adversarial, rows: Rows) -> None:
         from torch import nn
 
+        from earsight.methods._deep.branches import Branches
         from earsight.methods._deep.network import Network
 
-        self.model, self.poolers = model, poolers
+        self.model = model
         k, hidden = model.n_components or 10, model.hidden
         rng = np.random.default_rng(model.seed)
 
-        def network(*widths: int) -> Network:
-            return Network(widths, activation=model.activation, dropout=model.dropout, rng=rng)
+        def networks(*, after: bool) -> dict[str, Network]:
+            """Return networks from or to the width of each view."""
+            return {
+                name: Network(
+                    (k, *hidden, x.shape[1]) if after else (x.shape[1], *hidden, k),
+                    activation=model.activation,
+                    dropout=model.dropout,
+                    rng=rng,
+                )
+                for name, x in rows.views.items()
+            }
 
-        self.encoders = {
-            name: network(d + poolers.columns(name), *hidden, k) for name, d in widths.items()
-        }
-        self.generators = {name: network(k, *hidden, d) for name, d in widths.items()}
-        self.discriminators = {name: network(d, *hidden, k) for name, d in widths.items()}
+        self.branches = Branches(model, rows, k, rng)
+        self.encoders = self.branches.networks
+        self.generators, self.discriminators = networks(after=True), networks(after=False)
         parts = (self.encoders, self.generators, self.discriminators)
-        networks = [net for part in parts for net in part.values()]
-        self.module = nn.ModuleList([*networks, poolers])
+        every = [network for part in parts for network in part.values()]
+        self.module = nn.ModuleList([*every, self.branches.poolers])
 
-    def loss(self, batch: "Batch") -> "Tensor":
+    def loss(self, batch: Batch) -> "Tensor":
         """Return the embedding's loss and the discriminators', with the reversal between."""
         labels = batch.labels or {}
         weight = self.model.strength * (2 / (1 + math.exp(-10 * batch.progress)) - 1)
-        points = self.embed(self.poolers(batch.views, batch.steps))
+        points = _unit_rows(self.branches(batch))
         made = self.generate(points)
         told = self.telling_apart(batch.views, reverse(made, weight), labels)
         return self.embedding(points, self.embed(self._unread(made)), labels) + told
 
     def embed(self, views: Views) -> Views:
         """Return the unit-length points of each view, (b, k)."""
-        return {name: _unit(self.encoders[name](x)) for name, x in views.items()}
+        return _unit_rows({name: self.encoders[name](x) for name, x in views.items()})
 
     def _unread(self, made: Views) -> Views:
         """Return generated rows with zeros where a sequence's columns would be."""
         from torch.nn.functional import pad
 
-        return {name: pad(x, (0, self.poolers.columns(name))) for name, x in made.items()}
+        return {name: pad(x, (0, self.branches.poolers.columns(name))) for name, x in made.items()}
 
     def generate(self, points: Views) -> Views:
         """Return features of each view, made from the other view's points."""
@@ -209,15 +188,16 @@ class Game:
 
     def points(self, kept: Rows, held: Rows) -> dict[str, FloatArray]:
         """Map held-out rows, modality → (n, k)."""
-        from earsight.methods._deep.network import outputs
-
-        rows = self.poolers.rows(held)
-        return {name: outputs(self.encoders[name], x) for name, x in rows.items()}
+        return self.branches.outputs(held)
 
 
 def reverse(made: Views, weight: float) -> Views:
     """Return the same values, with gradients times −weight."""
     return {name: (1 + weight) * x.detach() - weight * x for name, x in made.items()}
+
+
+def _unit_rows(views: Views) -> Views:
+    return {name: _unit(x) for name, x in views.items()}
 
 
 def _unit(x: "Tensor") -> "Tensor":

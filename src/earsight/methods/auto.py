@@ -1,4 +1,4 @@
-"""The recommended learner, without having to know its name."""
+"""The recommended method, without having to know its name."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -7,23 +7,23 @@ from typing import Any, ClassVar
 from earsight import discovery
 from earsight.arrays import FloatArray
 from earsight.errors import InputError
-from earsight.methods._base import JointEmbedding, Rows, check_choice, check_number
-from earsight.methods._learned import check_same
+from earsight.methods._base import JointEmbedding, Rows
+from earsight.methods._checks import check_choice, check_number, check_same
 
 SUPERVISED, UNSUPERVISED = "concord", "cca"
 
 
 @dataclass(kw_only=True)
 class Auto(JointEmbedding):
-    """The learner that Earsight recommends: one if `fit` gets labels, another if it does not.
+    """The method that Earsight recommends: one if `fit` gets labels, another if it does not.
 
-    With labels it is `concord`, without them `cca`: `contrastive` may find the own half more often,
-    but where it does it can rank by class much worse (docs/methods.md).
+    With labels it is `concord`, without them `cca`: `contrastive` may find the paired item more
+    often, but where it does it can rank by class much worse (docs/methods.md).
 
     Attributes:
-        n_components: Width of the joint space, for a learner that lets it be chosen (cca does,
-            concord's follows from the classes); None: what suits the learner.
-        chosen_: Name of the learner that was fitted.
+        n_components: Width of the joint space, for a method that lets it be chosen (cca does,
+            concord's follows from the classes); None: what suits the method.
+        chosen_: Name of the method that was fitted.
 
     >>> import numpy as np
     >>> x = np.random.default_rng(0).normal(size=(40, 5))
@@ -32,7 +32,7 @@ class Auto(JointEmbedding):
     """
 
     name: ClassVar[str] = "auto"
-    needs_pairs: ClassVar[bool] = False  # the learner that is chosen may; then it says so
+    needs_pairs: ClassVar[bool] = False  # the method that is chosen may; then it says so
 
     n_components: int | None = None
 
@@ -55,7 +55,7 @@ class Auto(JointEmbedding):
         return self._model.transform(modality, x)
 
     def learned(self) -> dict[str, Any]:
-        """Return the choice, and what the chosen learner learned."""
+        """Return the choice, and what the chosen method learned."""
         return super().learned() | {"model": self._model.learned()}
 
     def restore(self, learned: Mapping[str, Any]) -> None:

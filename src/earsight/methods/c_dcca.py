@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from earsight.methods._base import check_number
+from earsight.methods._checks import check_number
 from earsight.methods._deep.deep_cca import DeepCCA
 
 

@@ -1,18 +1,17 @@
 """Canonical correlation analysis of paired rows."""
 
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar, Self
 
-from earsight.covariance import Blocks, Moments
+from earsight.covariance import Moments
 from earsight.methods._base import Rows
 from earsight.methods._linear.base import LinearCCA, Statistics
-from earsight.methods._linear.streaming import Passes, Shifts, Sums
+from earsight.methods._linear.streaming import Passes, Sums
 
 
 @dataclass(kw_only=True)
 class CCA(LinearCCA):
-    """Linear maps under which the two halves of a pair correlate most.
+    """Linear maps under which the two sides of a pair correlate most.
 
         max tr(AᵀΣxyB)  with  AᵀΣxxA = BᵀΣyyB = I
 
@@ -33,38 +32,38 @@ class CCA(LinearCCA):
     name: ClassVar[str] = "cca"
 
     def _statistics(self, passes: Passes) -> Statistics:
-        sums = passes.gather(partial(_PairSums, passes.shifts))
-        moments, tally = sums.moments, sums.tally
-        x, y = tally.dims
+        sums = passes.gather(_PairSums)
+        x, y = sums.tally.dims
+        mean, covariance = sums.moments.mean(), sums.moments.covariance()
+        of_x, of_y = sums.columns(x), sums.columns(y)
+        n = sums.moments.n
         return Statistics(
-            tally=tally,
-            means=(moments.mean(x), moments.mean(y)),
-            covariances=(
-                moments.covariance(x, x),
-                moments.covariance(y, y),
-                moments.covariance(x, y),
-            ),
-            units=tally.units(),
-            max_rank=moments.n - 1,
-            of=f"{moments.n} rows of {tally.dims[x]} and {tally.dims[y]} features",
+            tally=sums.tally,
+            means=(mean[of_x], mean[of_y]),
+            covariances=(covariance[of_x, of_x], covariance[of_y, of_y], covariance[of_x, of_y]),
+            units=sums.tally.units(),
+            max_rank=n - 1,
+            of=f"{n} rows of {sums.tally.dims[x]} and {sums.tally.dims[y]} features",
         )
 
 
 class _PairSums(Sums):
-    """Moments of the paired rows of one part."""
+    """Moments of the paired rows of one part, the modalities in the order of their names."""
 
-    def __init__(self, shifts: Shifts) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.moments = Moments(shifts)
-        self._cut = Blocks()
+        self.moments = Moments()
 
-    def _take(self, rows: Rows) -> None:
-        for block in self._cut.push(*rows.views.values()):
-            self.moments.add(dict(zip(rows.views, block, strict=True)))
+    def columns(self, name: str) -> slice:
+        """Return where a modality's columns stand."""
+        dims = self.tally.dims
+        start = sum(width for other, width in dims.items() if other < name)
+        return slice(start, start + dims[name])
 
-    def end(self) -> None:
-        for block in self._cut.rest():
-            self.moments.add(dict(zip(self.tally.dims, block, strict=True)))
+    def take(self, rows: Rows) -> None:
+        super().take(rows)
+        self.moments.add([x for _, x in sorted(rows.views.items())])
 
-    def _merge(self, other: Self) -> None:
+    def merge(self, other: Self) -> None:
+        super().merge(other)
         self.moments.merge(other.moments)

@@ -7,7 +7,7 @@ import numpy as np
 
 from earsight.methods._linear.base import LinearCCA, Statistics
 from earsight.methods._linear.class_sums import class_moments, common_classes
-from earsight.methods._linear.streaming import Counts, Passes
+from earsight.methods._linear.streaming import Passes, Sums
 
 
 @dataclass(kw_only=True)
@@ -36,15 +36,16 @@ class ClusterCCA(LinearCCA):
     needs_pairs: ClassVar[bool] = False
 
     def _statistics(self, passes: Passes) -> Statistics:
-        tally = passes.gather(Counts).tally
+        tally = passes.gather(Sums).tally
         classes, counts_x, counts_y = common_classes(self.name, tally)
         n_pairs = float(counts_x @ counts_y)
-        moments = class_moments(passes, tally, classes, (counts_y, counts_x))
+        weights = dict(zip(tally.dims, (counts_y, counts_x), strict=True))
         means, centred, seconds = [], [], []
-        for view, weights in zip(moments, (counts_y, counts_x), strict=True):
-            offset = weights @ view.sums() / n_pairs  # (d,) weighted mean about the shift
+        views = class_moments(passes, tally, classes, weights)
+        for view, own in zip(views, weights.values(), strict=True):
+            offset = own @ view.sums / n_pairs  # (d,) weighted mean about the shift
             means.append(view.shift + offset)
-            centred.append(view.sums() - view.counts[:, None] * offset)  # (C, d)
+            centred.append(view.sums - view.counts[:, None] * offset)  # (C, d)
             seconds.append(view.second() / n_pairs - np.outer(offset, offset))
         return Statistics(
             tally=tally,

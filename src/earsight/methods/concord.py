@@ -1,16 +1,17 @@
-"""Our own learner: rank by the probability of sharing a class, and by the own half within it."""
+"""Our own method: rank by the probability of sharing a class, and by pairs within it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 from earsight.arrays import FloatArray, IntArray, Labels
-from earsight.methods._base import JointEmbedding, Rows, check_choice, check_number
-from earsight.methods._learned import check_array, check_same
-from earsight.methods._posterior.ensemble import MAX_EXACT, Pool, fit_pool
-from earsight.methods._posterior.pair_term import OwnHalf, canonical, joined
+from earsight.methods._base import JointEmbedding, Rows
+from earsight.methods._checks import check_array, check_choice, check_number, check_same
+from earsight.methods._posterior.ensemble import MAX_EXACT, Ensemble, fit_ensemble
+from earsight.methods._posterior.pair_term import PairTerm, canonical, joined
 from earsight.methods._posterior.posteriors import (
     HEADS,
     Head,
@@ -25,7 +26,7 @@ from earsight.methods._posterior.posteriors import (
 
 @dataclass(kw_only=True)
 class Concord(JointEmbedding):
-    """Calibrated posteriors of pooled closed forms, and canonical vectors within a class.
+    """Calibrated posteriors of an ensemble of closed forms, and canonical vectors within a class.
 
         S = p·q·(1 + g·c·c′),    as one vector  [p, √g·(p⊗c)]/√(1+g)  beside its padding
 
@@ -33,14 +34,14 @@ class Concord(JointEmbedding):
     four kernels), stackers on what these say of held-out folds, and a linear mixture of all by
     EM. p·q is the probability that two items share a class, and ranking by it is the best ranking
     by class there is. Where rows are paired, and few, a modality may also learn from the other:
-    its targets are then half the class and half the other half's held-out posterior, which varies
+    its targets are then half the class and half the paired item's held-out posterior, which varies
     less; it does where that lowers its held-out log-loss.
 
     c and c′ are unit-length, correlation-weighted canonical vectors: where rows are paired they
     order items within a class. They are those of all pairs, or of what lies within the classes: a
     row less the mean that its posterior lets expect, so that c does not say once more what p says.
     Held-out folds choose between the two and g, so that 99.5 % of the MAP are kept, and less, down
-    to 95 %, only where c alone would find the own half more often (see `_own_half.OwnHalf`).
+    to 95 %, only where c alone would find the paired item more often (see `pair_term.PairTerm`).
 
     Between modalities the cosine is S/(1 + g), on a probability's scale. Within one it has the
     padding on top, so that two items of which little is known are near: to rank by S there too,
@@ -84,49 +85,50 @@ class Concord(JointEmbedding):
         self.classes_, codes = class_codes(self.name, rows)
         keys, folds = _splits(rows, codes, self.seed)
         targets = {name: np.eye(len(self.classes_))[own] for name, own in codes.items()}
-        pools, held_out = {}, {}
-        for name, x in rows.views.items():
-            pools[name], held_out[name] = fit_pool(
-                x, codes[name], targets[name], folds[name], keys[name]
-            )
+        fits = {
+            name: partial(fit_ensemble, x, codes=codes[name], folds=folds[name], keys=keys[name])
+            for name, x in rows.views.items()
+        }
+        ensembles, held_out = {}, {}
+        for name, fit in fits.items():
+            ensembles[name], held_out[name] = fit(targets[name])
         if rows.paired and all(len(x) <= MAX_EXACT for x in rows.views.values()):
             first, second = rows.views
             teachers = {first: held_out[second], second: held_out[first]}
-            for name, x in rows.views.items():
+            for name, fit in fits.items():
                 softer = (targets[name] + teachers[name]) / 2
-                pool, p = fit_pool(
-                    x, codes[name], softer, folds[name], keys[name], pools[name].ridges
-                )
+                ensemble, p = fit(softer, ridges=ensembles[name].ridges)
                 if log_loss(p, codes[name]) < log_loss(held_out[name], codes[name]):
-                    pools[name], held_out[name] = pool, p
-        self._pools = pools
+                    ensembles[name], held_out[name] = ensemble, p
+        self._ensembles = ensembles
         self.mean_ = {name: p.mean(axis=0) for name, p in held_out.items()}
-        own = OwnHalf()
+        pair_term = PairTerm()
         if self.head == "probability":
             first = next(iter(folds))
-            own = OwnHalf.choose(rows, codes[first], held_out, folds[first])
-        self.gain_, self.within_, self.own_ = own.gain, own.within, dict(own.maps or {})
+            pair_term = PairTerm.choose(rows, codes[first], held_out, folds[first])
+        self.gain_, self.within_ = pair_term.gain, pair_term.within
+        self.own_ = dict(pair_term.maps or {})
         self.n_components_ = head_width(self.head, len(self.classes_))
         if self.gain_:
             weights = next(iter(self.own_.values()))["weights"]
             self.n_components_ += len(self.classes_) * weights.shape[1]
 
     def _project(self, modality: str, x: FloatArray) -> FloatArray:
-        p = self._pools[modality].posterior(x)
+        p = self._ensembles[modality].posterior(x)
         place = list(self.dims_).index(modality)
         if not self.gain_:
             return with_head(p, self.head, self.mean_[modality], place)
         return joined(p, canonical(x, p, self.own_[modality]), self.gain_, place)
 
     def learned(self) -> dict[str, Any]:
-        """Return what was learned, the pools as their arrays."""
-        pools = {name: pool.state() for name, pool in self._pools.items()}
-        return super().learned() | {"pools": pools}
+        """Return what was learned, the ensembles as their arrays."""
+        states = {name: one.state() for name, one in self._ensembles.items()}
+        return super().learned() | {"pools": states}
 
     def restore(self, learned: Mapping[str, Any]) -> None:
         """Take back what `learned` returned."""
         own = dict(learned)
-        self._pools = {name: Pool.of(state) for name, state in own.pop("pools").items()}
+        self._ensembles = {name: Ensemble.of(state) for name, state in own.pop("pools").items()}
         super().restore(own)
 
     def _check_learned(self) -> None:
@@ -139,7 +141,7 @@ class Concord(JointEmbedding):
             width += n_classes * k
         check_same("n_components_", self.n_components_, width)
         for modality, d in self.dims_.items():
-            self._pools[modality].check(d, n_classes)
+            self._ensembles[modality].check(d, n_classes)
             check_array("mean_", self.mean_[modality], n_classes)
             if self.gain_:
                 check_array("weights", self.own_[modality]["weights"], d, k)

@@ -3,14 +3,15 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from earsight.methods._base import Rows, check_choice
+from earsight.methods._base import Rows
+from earsight.methods._checks import check_choice
 from earsight.methods._deep.deep_cca import Canonical, DeepCCA
 from earsight.methods.cca import CCA
 
 
 @dataclass(kw_only=True)
 class DCCA(DeepCCA):
-    """Networks under which the two halves of a pair correlate most.
+    """Networks under which the two sides of a pair correlate most.
 
         max ‖Σff^-½ Σfg Σgg^-½‖*    over the weights of f and g, on batches of pairs
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from earsight.methods._linear.base import LinearCCA, Statistics
 from earsight.methods._linear.class_sums import class_moments, common_classes
-from earsight.methods._linear.streaming import Counts, Passes
+from earsight.methods._linear.streaming import Passes, Sums
 
 
 @dataclass(kw_only=True)
@@ -29,16 +29,17 @@ class MeanCCA(LinearCCA):
     """
 
     name: ClassVar[str] = "mean_cca"
+    for_comparison_only: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = True
     needs_pairs: ClassVar[bool] = False
 
     def _statistics(self, passes: Passes) -> Statistics:
-        tally = passes.gather(Counts).tally
+        tally = passes.gather(Sums).tally
         classes, *_ = common_classes(self.name, tally)
         n = len(classes)
         means, centred = [], []
         for view in class_moments(passes, tally, classes):
-            offsets = view.sums() / view.counts[:, None]  # (C, d) class means about the shift
+            offsets = view.sums / view.counts[:, None]  # (C, d) class means about the shift
             means.append(view.shift + offsets.mean(axis=0))
             centred.append(offsets - offsets.mean(axis=0))
         x, y = centred

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from earsight.arrays import FloatArray
-from earsight.methods._base import JointEmbedding, Rows, check_choice
-from earsight.methods._learned import check_same
+from earsight.methods._base import JointEmbedding, Rows
+from earsight.methods._checks import check_choice, check_same
 from earsight.methods._posterior.posteriors import HEADS, Head
 from earsight.methods.cca import CCA
 from earsight.methods.semantic import Semantic
@@ -33,6 +33,7 @@ class SCM(JointEmbedding):
     """
 
     name: ClassVar[str] = "scm"
+    for_comparison_only: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = True
 
     classifier: Literal["auto", "svm", "logistic"] = "auto"

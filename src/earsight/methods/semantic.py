@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from earsight.arrays import FloatArray
-from earsight.methods._base import JointEmbedding, Rows, check_choice
-from earsight.methods._learned import check_array, check_same
+from earsight.methods._base import JointEmbedding, Rows
+from earsight.methods._checks import check_array, check_choice, check_same
 from earsight.methods._posterior.classifiers import Classifier, fit_classifier
 from earsight.methods._posterior.posteriors import (
     HEADS,
@@ -37,7 +37,7 @@ class Semantic(JointEmbedding):
     Attributes:
         classifier: "svm", "logistic", or "auto": svm up to 4,000 rows, logistic above.
         head: "centred" for the cosine of p − p̄, "cosine" for that of p, "probability" for the
-            inner product p·q itself (see `_posteriors.with_head`).
+            inner product p·q itself (see `posteriors.with_head`).
         classifier_: Which was used.
         classes_: (C,) sorted.
         roots_: modality → whether the square root was taken.
@@ -79,7 +79,7 @@ class Semantic(JointEmbedding):
             folds = inner_folds(codes[name], groups[name], keys)
             # In the order of the keys, so that the solvers see the same rows in any order.
             self._classifiers[name] = fit_classifier(
-                self.classifier_, x, codes[name], len(self.classes_), folds, np.argsort(keys)
+                self.classifier_, x, codes[name], folds=folds, order=np.argsort(keys)
             )
         self.roots_ = {name: one.scaling.root for name, one in self._classifiers.items()}
         self.mean_ = {

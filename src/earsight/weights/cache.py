@@ -1,4 +1,4 @@
-"""The cache folder: where it is, one process at a time in it, and checksums of what lies there."""
+"""The cache folder: one process at a time in it, whole or not at all, and checksums of files."""
 
 import errno
 import fcntl
@@ -16,12 +16,6 @@ LOG = logging.getLogger(__name__)
 
 _PARTIAL = ".part-"
 _known: dict[tuple[str, int, int, int], str] = {}  # (path, inode, size, time of change) -> SHA-256
-
-
-def given_folder() -> Path | None:
-    """Return $EARSIGHT_WEIGHTS, the folder that is searched before any network, or None."""
-    chosen = os.environ.get("EARSIGHT_WEIGHTS")
-    return Path(chosen).expanduser() if chosen else None
 
 
 def sha256(path: Path, *, afresh: bool = False) -> str:
@@ -49,7 +43,7 @@ def git_blob(path: Path) -> str:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time change `folder`; what a killed one left half-made is removed."""
+    """Let one process at a time change `folder`; remove what a killed one left half-made."""
     with clear_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / ".lock").open("a")
@@ -68,7 +62,7 @@ def locked(folder: Path) -> Iterator[None]:
 def staged(target: Path) -> Iterator[Path]:
     """Give an empty folder that becomes `target` if all goes well, and vanishes if not.
 
-    To be called inside `locked(target.parent)`.
+    Call it inside `locked(target.parent)`.
     """
     with clear_disk_errors(target.parent):
         folder = target.parent / f"{_PARTIAL}{os.getpid()}"
@@ -87,7 +81,7 @@ def staged(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def clear_disk_errors(folder: Path) -> Iterator[None]:
-    """Word a full disk or a forbidden folder as what it is."""
+    """Say in words that a disk is full or a folder cannot be written."""
     try:
         yield
     except OSError as error:

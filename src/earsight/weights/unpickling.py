@@ -1,4 +1,4 @@
-"""Reading arrays out of pickles and state dicts without running what else a pickle can say."""
+"""Read arrays out of pickles without running what else a pickle can say."""
 
 import io
 import pickle
@@ -141,26 +141,6 @@ def unpickle_arrays(path: Path) -> Any:
 
 def _load(file: io.BufferedReader) -> Any:
     return _plain(_ArraysOnly(file, encoding="latin1").load())
-
-
-def read_state_dict(path: Path) -> dict[str, Any]:
-    """Read a torch file that holds nothing but tensors under their names.
-
-    Raises:
-        WeightsError: It holds anything else, such as code, of which nothing was run; or is damaged.
-    """
-    import torch
-
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch's and pickle's share no narrower base
-        raise WeightsError(
-            f"{path} is not a readable state dict of tensors alone, and nothing of it was run: "
-            f"{str(error).partition('. ')[0] or type(error).__name__}."
-        ) from error
-    if not isinstance(state, dict) or not all(map(torch.is_tensor, state.values())):
-        raise WeightsError(f"{path} is no state dict: it must hold tensors under their names.")
-    return state
 
 
 def _read_npy(file: io.BufferedReader) -> Any:

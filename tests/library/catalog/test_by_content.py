@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from earsight.library.catalog.base import Store
-from earsight.library.catalog.clips import ByContent, by, listing
+from earsight.library.catalog.clips import ClipsByContent, clips_by, list_clips
 from earsight.library.catalog.records import Content
-from earsight.library.catalog.sqlite import LocalStore
+from earsight.library.catalog.sqlite import Catalog
 
 FEATURES = "f"
 FILES = {  # path → what it holds
@@ -33,10 +32,10 @@ def content(text: str) -> str:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path) -> Catalog:
     folder = tmp_path / "library"
     folder.mkdir()
-    store = LocalStore.made(folder, tmp_path)
+    store = Catalog.made(folder)
     store.bind(tmp_path, agree=False)
     report = {"again": False, "message": "", "rows": {"audio": 1, "visual": 1}}
     read = [
@@ -49,38 +48,37 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def test_each_is_looked_up_as_it_is_listed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = by("content", listing(store, FEATURES))
-    monkeypatch.setattr(store, "everything", None)  # not asked for
+def test_each_is_looked_up_as_it_is_listed(store: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = clips_by("content", list_clips(store, FEATURES))
+    monkeypatch.setattr(store, "files", None)  # not asked for
     monkeypatch.setattr(store, "contents", None)
-    found = ByContent(store, FEATURES, lambda: [])
+    found = ClipsByContent(store, FEATURES, lambda: [])
     for what in FILES.values():
         assert found.get(content(what)) == whole.get(content(what)), what
     assert len(found[content("dog")]) == 2 and found[content("dog")][0].text == content("says dog")
     assert content("nobody") not in found and content("says dog") not in found
 
 
-def test_those_gone_through_are_all(store: Store) -> None:
-    found = ByContent(store, FEATURES, lambda: listing(store, FEATURES))
+def test_those_gone_through_are_all(store: Catalog) -> None:
+    found = ClipsByContent(store, FEATURES, lambda: list_clips(store, FEATURES))
     assert content("dog") in found
-    assert dict(found) == by("content", listing(store, FEATURES)) and len(found) == 6
+    assert dict(found) == clips_by("content", list_clips(store, FEATURES)) and len(found) == 6
     assert found[content("dog")] == dict(found)[content("dog")]
 
 
-def test_a_file_is_found_where_it_lies(store: Store) -> None:
+def test_a_file_is_found_where_it_lies(store: Catalog) -> None:
     for path, what in FILES.items():
         file = store.root / os.fsdecode(path)
         found = store.clip_at(file)
         assert found is not None and found.content == content(what)
-        assert Store.clip_at(store, file) == found
     assert store.clip_at(store.root / "a") is None is store.clip_at(Path("/elsewhere/rain.mp4"))
 
 
-def test_what_is_read_is_known_until_it_changes(store: Store, tmp_path: Path) -> None:
+def test_what_is_read_is_known_until_it_changes(store: Catalog, tmp_path: Path) -> None:
     before = store.files()
     before.clear()  # the caller's own
     assert len(store.files()) == len(FILES) and len(store.contents(FEATURES)) == len(FILES) - 3
-    with LocalStore.at(tmp_path / "library", write=True) as other:
+    with Catalog.at(tmp_path / "library", write=True) as other:
         other.move_and_drop({}, [b"rain.mp4"])
     assert b"rain.mp4" not in [file.path for file in store.files()]
     store.drop_contents(FEATURES, [content("bark")])

@@ -14,11 +14,11 @@ import earsight
 from _mutations import AWKWARD, json_mutations
 from _received import edited
 from earsight.errors import EarsightError
-from earsight.library.indexing.forget import forget, forgotten, take_back
+from earsight.library.indexing.forget import forget_clips, list_forgotten, undo_forget
 from earsight.library.indexing.pipeline import index
 from earsight.library.reports.doctor import check_library
 from earsight.library.reports.evaluate import evaluate_library
-from earsight.library.reports.status import status
+from earsight.library.reports.status import library_status
 
 COLUMNS = {
     "clips": ["id", "path", "size", "mtime_ns", "content", "label"],
@@ -85,12 +85,19 @@ def use(library: Path) -> list[str]:
             ask(opened)
 
     def forget_and_take_back(folder: Path) -> None:
-        forgotten(folder)
-        forget(folder, ["red/a.mp4"])
-        take_back(folder, ["red/a.mp4"])
+        list_forgotten(folder)
+        forget_clips(folder, ["red/a.mp4"])
+        undo_forget(folder, ["red/a.mp4"])
 
     told = []
-    uses = (open_and_ask, status, check_library, evaluate_library, forget_and_take_back, index)
+    uses = (
+        open_and_ask,
+        library_status,
+        check_library,
+        evaluate_library,
+        forget_and_take_back,
+        index,
+    )
     for one in uses:
         try:
             one(library)

@@ -10,7 +10,7 @@ from _clips import make_clip
 from _twin import register
 from earsight.extractors.preprocessing import text_files
 from earsight.extractors.preprocessing.text_files import Cue, parse_srt
-from earsight.library.catalog.sidecars import text_beside
+from earsight.library.catalog.sidecars import text_file_of
 from earsight.library.embedding import text_rows
 from earsight.library.embedding.extraction import Sources, spans
 from earsight.library.embedding.text_rows import MOST_SAID
@@ -132,9 +132,9 @@ def test_a_glimpse_reads_what_it_shows(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_pipe_is_no_text(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.txt")
-    assert text_beside(tmp_path / "a.wav") is None
+    assert text_file_of(tmp_path / "a.wav") is None
     (tmp_path / "a.srt").write_text("x")
-    assert text_beside(tmp_path / "a.wav") == tmp_path / "a.srt"
+    assert text_file_of(tmp_path / "a.wav") == tmp_path / "a.srt"
 
 
 def test_index_tells_of_them_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

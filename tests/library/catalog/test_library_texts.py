@@ -18,13 +18,13 @@ from earsight import engine
 from earsight.errors import InputError, MediaError
 from earsight.extractors.minilm import MiniLM
 from earsight.extractors.preprocessing.text_files import parse_srt, read_cues, read_text
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.location import FOLDER
+from earsight.library.catalog.open import open_library
 from earsight.library.client import Library
 from earsight.library.embedding.extraction import Sources
-from earsight.library.indexing.forget import forget
+from earsight.library.indexing.forget import forget_clips
 from earsight.library.indexing.pipeline import index
-from earsight.library.reports.status import status
+from earsight.library.reports.status import library_status
 from earsight.library.search.searcher import search
 
 SAID = {"dog": "A dog barks at the postman.", "sea": "Waves roll onto the beach.", "car": "A car."}
@@ -60,7 +60,7 @@ def folder(told: Path, tmp_path: Path) -> Path:
 
 
 def texts(folder: Path) -> list[str]:
-    with Store.open(folder / FOLDER) as store:
+    with open_library(folder / FOLDER) as store:
         return [os.fsdecode(text.path) for text in store.texts()]
 
 
@@ -296,15 +296,15 @@ def test_a_text_goes_with_its_clip(folder: Path) -> None:
     (folder / "sea.mp4").unlink()
     report = index(folder)
     assert texts(folder) == ["car.txt", "dog.txt"] and report.passed_over == 2
-    forget(folder, [folder / "dog.mp4"])
+    forget_clips(folder, [folder / "dog.mp4"])
     index(folder)
     assert texts(folder) == ["car.txt"]
     assert sum(key.endswith(":text") for key in rows(folder)) == 1
-    pending = status(folder).pending
+    pending = library_status(folder).pending
     assert pending is not None and pending.nothing
     (folder / "car.txt").write_text("A car, and another one.")
     make_clip(folder / "new.mp4", tone=3000)
     (folder / "new.txt").write_text("New.")
-    pending = status(folder).pending
+    pending = library_status(folder).pending
     assert pending is not None
     assert (pending.new, pending.changed) == (["new.mp4", "new.txt"], ["car.txt"])

@@ -20,14 +20,14 @@ from _received import SECRET, edited, listening, set_fact, set_info, set_setting
 from earsight import discovery
 from earsight.cli import _trust, app
 from earsight.errors import EarsightError, LibraryError
-from earsight.library.catalog.base import Store
-from earsight.library.catalog.consent import asked_for
 from earsight.library.catalog.location import FOLDER
+from earsight.library.catalog.open import open_library
 from earsight.library.catalog.trust import NotTrustedError, Request, Trust, requests_of
+from earsight.library.embedding.settings import open_requests
 from earsight.library.indexing.pipeline import index, refresh
 from earsight.library.reports.doctor import check_library
 from earsight.library.reports.evaluate import evaluate_library
-from earsight.library.reports.status import status
+from earsight.library.reports.status import library_status
 from earsight.library.search.searcher import search
 
 LABELS = "path,label\nred/a.mp4,first\nred/b.mp4,first\nblue/c.mp4,second\n"
@@ -50,7 +50,7 @@ def test_a_server_that_a_library_names_is_not_contacted(library: Path) -> None:
         assert [(one.path, one.score) for one in after.results] == [
             (one.path, one.score) for one in before.results
         ]
-        status(library), check_library(library), evaluate_library(library)
+        library_status(library), check_library(library), evaluate_library(library)
         assert ear.heard == 0
         with pytest.raises(LibraryError):  # agreed to: it is asked, and is no Milvus
             index(library, trust=True)
@@ -75,9 +75,12 @@ def test_vectors_on_a_server_are_made_again_here(library: Path, tmp_path: Path) 
         with earsight.Library(library) as opened:
             assert opened.search(text="red").results
             assert len(opened.embeddings("visual").clips) > 1
-        assert "--trust-library" in status(library).index_trouble
+        assert "--trust-library" in library_status(library).index_trouble
         left = {one.check: one for one in check_library(library) if one.state != "fine"}
-        assert set(left) == {"what answers", "request"} and left["what answers"].state == "warning"
+        assert (
+            set(left) == {"active embedding", "request"}
+            and left["active embedding"].state == "warning"
+        )
         assert ear.heard == 0
 
 
@@ -141,18 +144,16 @@ def test_a_library_made_by_extractors_that_ask_for_files(library: Path) -> None:
 def test_a_plug_in_is_not_imported_to_find_out(monkeypatch: pytest.MonkeyPatch) -> None:
     names = {"mine": "module_that_is_not_there"}
     monkeypatch.setattr("earsight.discovery.names", lambda floor: names)
-    assert requests_of({"learn": "mine"}, None) == [
-        Request("plugin", "mine (module_that_is_not_there)")
-    ]
+    assert requests_of({"learn": "mine"}) == [Request("plugin", "mine (module_that_is_not_there)")]
 
 
-def test_what_ours_need_is_no_request(tmp_path: Path) -> None:
+def test_what_ours_need_is_no_request() -> None:
     for settings in (
         {"audio": "yamnet", "visual": "efficientnet", "ears": "yamnet", "labels": "folders"},
         {"audio": "soundnet:layer=conv5", "visual": "none", "learn": "tnn:epochs=3"},
         {"learn": "auto", "index": "embedded", "visual": "inception"},
     ):
-        assert requests_of(settings, tmp_path) == []
+        assert requests_of(settings) == []
 
 
 # Agreeing
@@ -170,7 +171,7 @@ def test_what_is_given_here_is_the_users_word(library: Path, tmp_path: Path) -> 
 
 
 def test_what_was_agreed_to_is_private_and_can_be_taken_back(library: Path) -> None:
-    with Store.open(library / FOLDER) as store:
+    with open_library(library / FOLDER) as store:
         trust, identity = store.trust, store.identity
     trust.allow([Request("server", "milvus://a:1")])
     assert trust.file.stat().st_mode & 0o077 == trust.file.parent.stat().st_mode & 0o077 == 0
@@ -247,16 +248,16 @@ def test_a_search_agrees_to_what_was_shown(library: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(_trust, "_agrees", agrees)
     assert CliRunner().invoke(app, ["search", "-t", "red", "-l", str(library)]).exit_code == 0
-    assert [one.what for one in asked_for(library)[1]] == ["milvus://other:1"]
+    assert [one.what for one in open_requests(library)[1]] == ["milvus://other:1"]
 
 
 @pytest.mark.parametrize("command", ["search -t red", "evaluate", "export {}/out.npz"])
 def test_every_command_takes_the_agreement(library: Path, tmp_path: Path, command: str) -> None:
     set_settings(library, labels="/somewhere/labels.csv")
-    assert asked_for(library)[1]
+    assert open_requests(library)[1]
     words = [*command.format(tmp_path).split(), "--library", str(library), "--trust-library"]
     assert CliRunner().invoke(app, words).exit_code == 0
-    assert asked_for(library)[1] == []
+    assert open_requests(library)[1] == []
 
 
 def test_what_serve_leaves_out_is_told(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,7 +275,7 @@ def test_a_model_of_a_plug_in_is_not_loaded_unasked(
     monkeypatch.syspath_prepend(tmp_path)
     names = discovery.names("methods") | {"mine": "mine_plugin"}
     monkeypatch.setattr(discovery, "names", lambda floor: names)
-    with Store.open(library / FOLDER) as store:
+    with open_library(library / FOLDER) as store:
         current = store.current()
     assert current is not None
     header = library / FOLDER / "models" / str(current.id) / "bridge" / "model.json"
@@ -306,7 +307,7 @@ def test_a_library_that_was_taken_out_of_its_folder_is_bound_by_a_word(
 
 
 def test_two_agreements_at_once_are_both_kept(library: Path) -> None:
-    with Store.open(library / FOLDER) as store:
+    with open_library(library / FOLDER) as store:
         identity = store.identity
     records = [Trust(library / FOLDER, identity) for _ in range(8)]
     for record in records:
@@ -333,7 +334,7 @@ def test_who_asks_for_nothing_needs_no_configuration(
         index(library, library=tmp_path / "place")
 
 
-def test_every_parameter_that_is_text_is_known(tmp_path: Path) -> None:
+def test_every_parameter_that_is_text_is_known() -> None:
     """A new one may name a file or a server: then `trust` must ask, else it is listed here."""
     harmless = {("methods", "zero_shot", "prior")}  # numbers by modality
     for floor in ("methods", "extractors"):
@@ -348,7 +349,7 @@ def test_every_parameter_that_is_text_is_known(tmp_path: Path) -> None:
                 spec = {
                     "learn" if floor == "methods" else "audio": f"{name}:{one.name}=/some/where"
                 }
-                assert requests_of(spec, tmp_path), f"{floor}/{name}: {one.name} names something"
+                assert requests_of(spec), f"{floor}/{name}: {one.name} names something"
 
 
 def test_settings_that_could_not_be_read_again_are_refused(library: Path, tmp_path: Path) -> None:
@@ -371,7 +372,7 @@ def test_a_library_of_an_older_earsight_is_made_anew(library: Path) -> None:
         db.execute("DELETE FROM meta WHERE key = 'identity'")
     with pytest.raises(EarsightError, match="--rebuild"):
         search(library, text="red")
-    status(library), check_library(library)
+    library_status(library), check_library(library)
     report = index(library)
     assert report.rebuilt and report.changes.again == 0
     assert len(search(library, text="red").results) > 1
@@ -389,11 +390,3 @@ def test_a_library_elsewhere_has_a_name_of_its_own(library: Path, tmp_path: Path
     with pytest.raises(EarsightError, match="Choose another name"):
         index(library, library=tmp_path / "x" / FOLDER)
     assert not (tmp_path / "x").exists()
-
-
-def test_a_model_that_was_changed_is_made_anew(library: Path) -> None:
-    (model,) = (library / FOLDER / "models").glob("*/bridge/model.json")
-    model.write_bytes(model.read_bytes() + b" ")
-    with pytest.raises(EarsightError, match="is not what was written"):
-        search(library, text="red")
-    assert index(library).rebuilt and len(search(library, text="red").results) > 1

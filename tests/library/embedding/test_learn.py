@@ -10,10 +10,10 @@ import pytest
 
 from _plain import DIM, Plain
 from earsight.errors import TrainingError
-from earsight.library.embedding.cross_validation import Scores, _goes_apart
-from earsight.library.embedding.joint_space import Space
-from earsight.library.embedding.model_selection import choose, compare, trainable
-from earsight.library.embedding.paired_rows import NO_LABEL, PairedRows
+from earsight.library.embedding.cross_validation import Scores, _fits_in_processes
+from earsight.library.embedding.joint_space import JointSpace
+from earsight.library.embedding.model_selection import choose_model, compare, trainable_rows
+from earsight.library.embedding.training_rows import NO_LABEL, PairedRows
 from earsight.methods.zero_shot import ZeroShot
 
 
@@ -44,21 +44,21 @@ def drawn(
 
 
 def test_features_that_know_the_class_join() -> None:
-    decision, learned = choose(drawn(80, 4, features="class"), "cluster_cca", Plain())
+    decision, learned = choose_model(drawn(80, 4, features="class"), "cluster_cca", Plain())
     assert learned is not None and decision.answers == "words + cluster_cca"
     assert decision.figures["map_joined"] > decision.figures["map_words"]
     assert decision.figures["p_map_better"] < 0.05
 
 
 def test_features_that_know_nothing_do_not() -> None:
-    decision, learned = choose(drawn(80, 4, features="noise"), "cca", Plain())
+    decision, learned = choose_model(drawn(80, 4, features="noise"), "cca", Plain())
     assert learned is None and decision.answers == "words"
     assert "does not help" in decision.why and decision.figures["clips"] == 80
 
 
 def test_without_labels_the_own_half_alone_counts() -> None:
     rows = drawn(80, 4, features="pair", labelled=False)
-    decision, learned = choose(rows, "auto", Plain())
+    decision, learned = choose_model(rows, "auto", Plain())
     assert learned is not None and "map_words" not in decision.figures
     assert decision.answers == "words + cca"
 
@@ -72,25 +72,25 @@ def test_without_labels_the_own_half_alone_counts() -> None:
     ],
 )
 def test_too_little_to_learn_from(n: int, classes: int, why: str) -> None:
-    decision, learned = choose(drawn(n, classes, features="class"), "cluster_cca", Plain())
+    decision, learned = choose_model(drawn(n, classes, features="class"), "cluster_cca", Plain())
     assert learned is None and why in decision.why and decision.figures == {}
 
 
 def test_small_classes_are_not_learned_from() -> None:
     rows = drawn(80, 4, features="class")
     rows.labels[:4] = "rare"
-    usable = trainable(rows)
+    usable = trainable_rows(rows)
     assert usable.mask is not None and usable.mask.sum() == 76 and not usable.mask[:4].any()
     assert usable.note.startswith("4 clips of small classes")
     rows = drawn(52, 4, features="class")
     rows.labels[:4] = "rare"
-    assert "in classes of at least 5; here: 48" in trainable(rows).note
+    assert "in classes of at least 5; here: 48" in trainable_rows(rows).note
 
 
 def test_windows_of_one_clip_are_one_clip() -> None:
     rows = drawn(120, 4, features="class")
     few = PairedRows(np.array([f"clip{i // 3}" for i in range(120)]), rows.labels, rows.vectors)
-    usable = trainable(PairedRows(few.clips, np.full(120, NO_LABEL), few.vectors))
+    usable = trainable_rows(PairedRows(few.clips, np.full(120, NO_LABEL), few.vectors))
     assert usable.mask is None and "here: 40" in usable.note
     assert few.one_per_clip().clips.tolist() == [f"clip{i}" for i in range(40)]
     np.testing.assert_array_equal(few.one_per_clip().vectors["audio"], few.vectors["audio"][1::3])
@@ -117,22 +117,22 @@ def test_one_must_be_better_and_none_worse(joined: Scores, joins: bool) -> None:
 
 def test_a_training_fold_is_treated_as_the_library_is() -> None:
     rows = drawn(60, 4, features="class").take(np.arange(48))
-    assert trainable(rows).mask is None
-    assert trainable(rows, share=0.8).mask is not None
+    assert trainable_rows(rows).mask is None
+    assert trainable_rows(rows, share=0.8).mask is not None
 
 
 def test_a_method_that_cannot_learn_leaves_the_bridge() -> None:
     rows = drawn(80, 4, features="pair", labelled=False)
-    decision, learned = choose(rows, "cluster_cca", Plain())
+    decision, learned = choose_model(rows, "cluster_cca", Plain())
     assert learned is None and decision.answers == "words"
     assert "cluster_cca cannot learn from these clips" in decision.why
 
 
 def test_side_by_side_is_the_mean_of_both_cosines() -> None:
     rows = drawn(80, 4, features="class")
-    _, learned = choose(rows, "cluster_cca", Plain())
+    _, learned = choose_model(rows, "cluster_cca", Plain())
     bridge = ZeroShot(prior=Plain().priors()).fit({"audio": rows.vectors["words.audio"]})
-    both, alone = Space(bridge, learned, 0.5), Space(bridge)
+    both, alone = JointSpace(bridge, learned, 0.5), JointSpace(bridge)
     assert learned is not None
 
     def unit(x: Any) -> Any:
@@ -155,10 +155,10 @@ def test_side_by_side_is_the_mean_of_both_cosines() -> None:
 
 def test_a_space_is_saved_whole() -> None:
     rows = drawn(80, 4, features="class")
-    _, learned = choose(rows, "cluster_cca", Plain())
+    _, learned = choose_model(rows, "cluster_cca", Plain())
     bridge = ZeroShot(prior=Plain().priors()).fit({"audio": rows.vectors["words.audio"]})
-    space = Space(bridge, learned, 0.5)
-    again = Space.load(space.files(), "here")
+    space = JointSpace(bridge, learned, 0.5)
+    again = JointSpace.load(space.files(), "here")
     assert again.name == space.name == "words + cluster_cca"
     for modality in ("audio", "visual"):
         np.testing.assert_array_equal(
@@ -171,14 +171,14 @@ def test_a_training_that_diverges_leaves_the_bridge(monkeypatch: pytest.MonkeyPa
         raise TrainingError("The loss is NaN.")
 
     monkeypatch.setattr("earsight.library.embedding.cross_validation.fit_learned", diverge)
-    decision, learned = choose(drawn(80, 4, features="class"), "s_dcca", Plain())
+    decision, learned = choose_model(drawn(80, 4, features="class"), "s_dcca", Plain())
     assert learned is None and decision.why.endswith("The loss is NaN.")
 
 
 @pytest.mark.parametrize("method", ["cluster_cca", pytest.param("auto", marks=pytest.mark.long)])
 def test_side_by_side_is_one_after_another(method: str) -> None:
     rows = drawn(404, 4, features="class")
-    once, twice = (choose(rows, method, Plain(), workers=workers) for workers in (1, 2))
+    once, twice = (choose_model(rows, method, Plain(), workers=workers) for workers in (1, 2))
     assert once[0] == twice[0] and once[1] is not None and twice[1] is not None
     for modality in ("audio", "visual"):
         x = rows.vectors[modality]
@@ -189,12 +189,12 @@ def test_side_by_side_is_one_after_another(method: str) -> None:
 
 @pytest.mark.parametrize(("method", "apart"), [("auto", True), ("concord", True), ("tnn", False)])
 def test_networks_are_not_fitted_side_by_side(method: str, apart: bool) -> None:
-    assert _goes_apart(method) == apart
+    assert _fits_in_processes(method) == apart
 
 
 def test_what_goes_wrong_in_a_process_is_told() -> None:
     rows = drawn(404, 4, features="class")
-    decision, learned = choose(rows, "cca:n_components=400", Plain(), workers=2)
+    decision, learned = choose_model(rows, "cca:n_components=400", Plain(), workers=2)
     assert learned is None and "cca cannot learn from these clips: `n_components`" in decision.why
 
 

@@ -16,16 +16,21 @@ import earsight
 from _hostile import LABELS, STRANGE, USUAL, WIDTH, flat, mutated, views
 from earsight.errors import EarsightError, LibraryError, ModelFileError
 from earsight.library.catalog.records import Embedding
-from earsight.library.embedding.joint_space import Space
-from earsight.library.embedding.model_files import drop_spaces, open_space, save_space, stands
+from earsight.library.embedding.joint_space import JointSpace
+from earsight.library.embedding.model_files import (
+    model_exists,
+    open_model,
+    remove_models,
+    save_model,
+)
 
 ROWS = {role: np.eye(3, WIDTH, dtype=np.float32) for role in ("words.audio", "words.text", "audio")}
 
 
-def space() -> Space:
+def space() -> JointSpace:
     rows = views(pooling=False)
     bridge = earsight.method("zero_shot", prior={"text": [0.0] * WIDTH}).fit(rows)
-    return Space(bridge, earsight.method("cca").fit(rows, labels=LABELS), 0.5)
+    return JointSpace(bridge, earsight.method("cca").fit(rows, labels=LABELS), 0.5)
 
 
 @pytest.fixture
@@ -41,7 +46,7 @@ def embedding(number: int, info: dict[str, Any]) -> Embedding:
 
 def kept(library: Path) -> tuple[Embedding, Path]:
     """Return an embedding whose model is in a library, and the model's folder."""
-    return embedding(7, save_space(library, 7, space())), library / "models" / "7"
+    return embedding(7, save_model(library, 7, space())), library / "models" / "7"
 
 
 def everything(folder: Path) -> dict[str, bytes | None]:
@@ -73,8 +78,8 @@ def test_a_model_is_kept_and_opened_again_with_the_hash_of_each_file(library: Pa
         if path.is_file()
     }
     assert len(current.info["model"]) == 5
-    assert stands(library, current)
-    again, before = open_space(library, current), space()
+    assert model_exists(library, current)
+    again, before = open_model(library, current), space()
     assert again.name == before.name == "words + cca"
     for modality in ("audio", "text"):
         np.testing.assert_array_equal(again.embed(modality, ROWS), before.embed(modality, ROWS))
@@ -85,19 +90,19 @@ def test_a_file_of_a_model_that_was_changed_is_told(library: Path, name: str) ->
     current, folder = kept(library)
     (folder / name).write_bytes((folder / name).read_bytes() + b" ")
     with pytest.raises(ModelFileError, match=rf"{name} is not what was written.*--rebuild"):
-        open_space(library, current)
+        open_model(library, current)
     (folder / name).unlink()
-    assert not stands(library, current)
+    assert not model_exists(library, current)
     with pytest.raises(ModelFileError, match=r"The model in .* cannot be read: .*No such file"):
-        open_space(library, current)
+        open_model(library, current)
 
 
 def test_a_model_without_hashes_is_made_anew(library: Path) -> None:
     current, _ = kept(library)
     old = embedding(7, {})
-    assert stands(library, current) and not stands(library, old)
+    assert model_exists(library, current) and not model_exists(library, old)
     with pytest.raises(ModelFileError, match=r"older Earsight.*--rebuild"):
-        open_space(library, old)
+        open_model(library, old)
 
 
 @pytest.mark.parametrize(
@@ -119,9 +124,9 @@ def test_a_model_without_hashes_is_made_anew(library: Path) -> None:
 def test_names_that_no_model_has_are_not_read(library: Path, files: Any) -> None:
     kept(library)
     strange = embedding(7, {"model": files})
-    assert not stands(library, strange)
+    assert not model_exists(library, strange)
     with pytest.raises(ModelFileError, match="--rebuild"):
-        open_space(library, strange)
+        open_model(library, strange)
 
 
 @pytest.mark.parametrize("place", ["models", "models/7", "models/7/bridge", "models/7/space.json"])
@@ -133,13 +138,13 @@ def test_a_link_in_the_place_of_a_part_is_not_followed(
     (library / place).symlink_to(outside / "real")
     before = everything(outside)
     with pytest.raises(LibraryError, match=f"{place}' is a link"):
-        open_space(library, current)
+        open_model(library, current)
     if place == "models":
-        for use in (lambda: drop_spaces(library, 9), lambda: save_space(library, 8, space())):
+        for use in (lambda: remove_models(library, 9), lambda: save_model(library, 8, space())):
             with pytest.raises(LibraryError, match="models' is a link"):
                 use()
     else:
-        assert any(place.endswith(left) for left in drop_spaces(library, 9))
+        assert any(place.endswith(left) for left in remove_models(library, 9))
     assert everything(outside) == before
 
 
@@ -148,17 +153,17 @@ def test_a_library_that_is_a_link_is_refused_where_its_sender_named_it(
 ) -> None:
     current, _ = kept(library)
     (tmp_path / "mine").symlink_to(library)  # the user's own word: --library mine
-    assert open_space(tmp_path / "mine", current).name == "words + cca"
+    assert open_model(tmp_path / "mine", current).name == "words + cca"
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / ".earsight").symlink_to(library)
     with pytest.raises(LibraryError, match="earsight' is a link"):
-        open_space(tmp_path / "other" / ".earsight", current)
+        open_model(tmp_path / "other" / ".earsight", current)
 
 
 def test_only_models_of_ours_are_removed_and_the_rest_is_told(library: Path, outside: Path) -> None:
     current, _ = kept(library)
     for number in (3, 4, 5):
-        save_space(library, number, space())
+        save_model(library, number, space())
     models = library / "models"
     (models / "4" / "bridge" / "notes.txt").write_bytes(b"theirs")
     (models / "5" / "bridge" / ".tmp-1a2b").write_bytes(b"half")
@@ -167,36 +172,36 @@ def test_only_models_of_ours_are_removed_and_the_rest_is_told(library: Path, out
     (models / "thesis" / "space.json").write_bytes(b"theirs")
     (models / "8").write_bytes(b"theirs")
     before = everything(outside)
-    left = drop_spaces(library, 7)
+    left = remove_models(library, 7)
     assert left == ["4/bridge/notes.txt", "6", "8", "thesis"]
     assert everything(outside) == before
     assert {path.name for path in models.iterdir()} == {"4", "6", "7", "8", "thesis"}
     assert list(everything(models / "4")) == ["bridge", "bridge/notes.txt"]
-    assert open_space(library, current).name == "words + cca"
-    assert drop_spaces(library.parent, 7) == []  # there are no models at all
+    assert open_model(library, current).name == "words + cca"
+    assert remove_models(library.parent, 7) == []  # there are no models at all
 
 
 def test_what_a_killed_run_left_is_replaced(library: Path) -> None:
     kept(library)
     (library / "models" / "7" / "space.json").unlink()
     current, _ = kept(library)
-    assert open_space(library, current).name == "words + cca"
+    assert open_model(library, current).name == "words + cca"
 
 
 def test_vectors_that_do_not_fit_the_model_are_told(library: Path) -> None:
-    again = open_space(library, kept(library)[0])
+    again = open_model(library, kept(library)[0])
     with pytest.raises(LibraryError, match=r"no vectors 'words\.visual'.*--rebuild"):
         again.embed("visual", ROWS)
     with pytest.raises(LibraryError, match=r"must have 4 features.*got 3"):
         again.embed("audio", ROWS | {"audio": np.eye(3)})
     with pytest.raises(LibraryError, match="`modality` must be one of"):
-        Space(again.learned).embed("text", ROWS)
+        JointSpace(again.learned).embed("text", ROWS)
     with pytest.raises(LibraryError, match="too large"):
         again.embed("audio", ROWS | {"audio": np.full((1, WIDTH), 1e37)})
 
 
-def loaded(files: dict[str, bytes]) -> Space:
-    return Space.load(files, "library/models/7")
+def loaded(files: dict[str, bytes]) -> JointSpace:
+    return JointSpace.load(files, "library/models/7")
 
 
 def with_header(**changes: Any) -> dict[str, bytes]:
@@ -221,7 +226,7 @@ def test_a_space_json_that_says_anything_else() -> None:
     with pytest.raises(ModelFileError, match="nothing else"):
         loaded(with_header(root="/etc"))
     files = space().files()
-    with pytest.raises(ModelFileError, match="nothing beside the bridge"):
+    with pytest.raises(ModelFileError, match="nothing beside the zero-shot space"):
         loaded({name: data for name, data in files.items() if not name.startswith("learned/")})
     with pytest.raises(ModelFileError, match="missing or damaged"):
         loaded({name: data for name, data in files.items() if name != "space.json"})
@@ -270,6 +275,6 @@ def test_many_hostile_spaces_end_in_errors_of_ours(r: Random) -> None:
 @given(value=st.recursive(st.sampled_from(STRANGE), lambda x: st.dictionaries(st.text(), x)))
 def test_hashes_that_are_nonsense_end_in_an_error_of_ours(value: Any) -> None:
     strange = embedding(7, {"model": value})
-    assert not stands(Path("nowhere"), strange)
+    assert not model_exists(Path("nowhere"), strange)
     with pytest.raises(ModelFileError):
-        open_space(Path("nowhere"), strange)
+        open_model(Path("nowhere"), strange)

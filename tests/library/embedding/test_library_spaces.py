@@ -12,13 +12,12 @@ from _clips import make_clip
 from _twin import COLOURS, NAMES, TONES, Mute, Twin, registered
 from earsight.errors import InputError, LibraryError, MediaError
 from earsight.extractors import extract_all
-from earsight.library.catalog.consent import trust_library
 from earsight.library.catalog.location import FOLDER
 from earsight.library.client import Library
-from earsight.library.embedding.extraction import Sources, bridge_role
-from earsight.library.embedding.model_selection import choose
-from earsight.library.embedding.paired_rows import PairedRows
-from earsight.library.embedding.training_rows import paired_features
+from earsight.library.embedding.extraction import Sources, zero_shot_role
+from earsight.library.embedding.model_selection import choose_model
+from earsight.library.embedding.settings import trust_library
+from earsight.library.embedding.training_rows import PairedRows, paired_features
 from earsight.library.indexing.pipeline import index
 from earsight.library.reports.evaluate import evaluate_library
 from earsight.library.search.searcher import search
@@ -116,20 +115,20 @@ def test_a_space_without_text_takes_no_words(folder: Path) -> None:
 
 
 def test_spaces_that_differ_meet_in_words() -> None:
-    assert Sources("twin", "twin:cone=0.2").bridge == "words"
-    assert Sources("twin", "mute").bridge == "words"
-    assert Sources("twin", "efficientnet").bridge == Sources().bridge == "words"
+    assert Sources("twin", "twin:cone=0.2").zero_shot == "words"
+    assert Sources("twin", "mute").zero_shot == "words"
+    assert Sources("twin", "efficientnet").zero_shot == Sources().zero_shot == "words"
     assert Sources("twin:cone=0.2", "twin:cone=0.2").text == Twin(modality="text", cone=0.2)
     with pytest.raises(InputError, match="`modality` of mute must be 'audio', or 'visual'"):
         Sources("mute", "mute:modality=text").extractors()
     with pytest.raises(InputError, match="--visual takes an extractor of visual features"):
         Sources("twin", "twin:modality=text").extractors()
-    with pytest.raises(InputError, match="words is the bridge beside it"):
+    with pytest.raises(InputError, match="`words` is the zero-shot space"):
         Sources("words", "words").extractors()
 
 
 def test_who_names_things_is_asked_only_where_words_are_the_bridge() -> None:
-    with pytest.raises(InputError, match=r"twin and twin share a space of their own.*Leave them"):
+    with pytest.raises(InputError, match=r"twin and twin share a space of their own.*Leave --ears"):
         Sources("twin", "twin", eyes="i3d_kinetics").extractors()
 
 
@@ -155,7 +154,7 @@ def test_a_learner_joins_the_shared_space() -> None:
     vectors["visual"] = vectors["visual"][:, ::-1].copy()  # the bridge alone is of little use
     rows = PairedRows(np.arange(80).astype(str), y.astype(str), vectors)
     sources = _Wide("twin", "twin")
-    decision, learned = choose(rows, "cluster_cca", sources)
+    decision, learned = choose_model(rows, "cluster_cca", sources)
     assert decision.answers == "twin + cluster_cca" and learned is not None
     assert decision.figures["map_joined"] > decision.figures["map_words"]
 
@@ -169,7 +168,7 @@ class _Wide(Sources):
 
 def test_evaluation_and_pairs_of_a_shared_space(made: Path) -> None:
     result = evaluate_library(made)
-    assert "ranked by the twin bridge" in result.note and result.answers == ["twin"]
+    assert "ranked in the zero-shot space 'twin'" in result.note and result.spaces == ["twin"]
     assert result.directions["audio->visual"]["recall@5"] == 1.0
     data, _ = paired_features(made)
     assert {m: x.shape for m, x in data.views.items()} == {"audio": (6, 4), "visual": (6, 4)}
@@ -187,7 +186,7 @@ def test_a_library_of_pictures(folder: Path) -> None:
     by_sight = search(folder, folder / "blue 1.mp4", top=2)
     assert (by_sight.by, by_sight.for_) == ("visual", "visual")
     assert [Path(one.path).stem for one in by_sight.results] == ["blue 1", "blue 2"]
-    with pytest.raises(InputError, match="indexed with --audio none; it ranks by visual"):
+    with pytest.raises(InputError, match="indexed with --audio none; it can rank by visual"):
         search(folder, text="green", for_="audio")
     with pytest.raises(InputError, match="has no sound to search by"):
         search(folder, folder / "blue 1.mp4", by="audio")
@@ -206,5 +205,5 @@ def test_a_library_of_sounds_by_words(folder: Path) -> None:
 
 
 def test_roles_of_a_bridge() -> None:
-    assert [bridge_role(b, "text") for b in ("words", "twin")] == ["words.text", "text"]
+    assert [zero_shot_role(b, "text") for b in ("words", "twin")] == ["words.text", "text"]
     assert Mute(modality="visual").space != Twin(modality="visual").space

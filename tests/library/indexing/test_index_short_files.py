@@ -13,10 +13,10 @@ from _folders import QUICK, in_this_process
 from earsight import engine
 from earsight.cli._show import Lines
 from earsight.errors import WeightsError
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.location import FOLDER
+from earsight.library.catalog.open import open_library
 from earsight.library.embedding.extraction import Sources
-from earsight.library.embedding.feature_tables import Tables
+from earsight.library.embedding.feature_tables import FeatureTables
 from earsight.library.embedding.settings import Settings
 from earsight.library.indexing import ingest
 from earsight.library.indexing.pipeline import index
@@ -53,9 +53,9 @@ class Told(Silent):
 def _vectors(folder: Path) -> dict[str, bytes]:
     """Return all that was read of a folder's files, bit for bit."""
     found: dict[str, bytes] = {}
-    with Store.open(folder / FOLDER) as store:
+    with open_library(folder / FOLDER) as store:
         sources = Settings.of(store).sources
-        tables = Tables(store.folder, sources.fingerprint, sources.roles)
+        tables = FeatureTables(store.folder, sources.fingerprint, sources.roles)
         for role in tables.roles:
             for rows, vectors in tables._table(role).read():
                 found |= {
@@ -88,13 +88,13 @@ def test_it_is_told_before_the_first_file_is_hashed(
 ) -> None:
     folder = sounds(tmp_path / "clips", *range(100, 200))  # all of one size
     told = Told()
-    real = ingest.content_of
+    real = ingest.content_hash
 
     def hashed(path: Path) -> str:
         told.events.append("hashed")
         return real(path)
 
-    monkeypatch.setattr(ingest, "content_of", hashed)
+    monkeypatch.setattr(ingest, "content_hash", hashed)
     index(folder, progress=told, **QUICK)
     assert told.events[0] == "Reading clips: 100"
     assert told.events.count("hashed") == 100
@@ -131,9 +131,9 @@ def test_weights_that_change_while_files_are_read_are_noticed(
         monkeypatch.setattr(Sources, "fingerprint", "another")
 
     monkeypatch.setattr(engine, "run", changing)
-    with pytest.raises(WeightsError, match="Nothing was mixed"):
+    with pytest.raises(WeightsError, match="changed during this run"):
         index(folder, **QUICK)
-    with Store.open(folder / FOLDER) as store:
+    with open_library(folder / FOLDER) as store:
         assert store.files() == [] and store.contents("another") == {}
 
 

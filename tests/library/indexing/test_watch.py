@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from _clips import make_clip
+from _day import Day
 from _folders import acknowledged, in_this_process, nothing_to_read, until
 from earsight import engine
 from earsight.errors import LibraryError
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.location import FOLDER, locked
+from earsight.library.catalog.open import open_library
 from earsight.library.catalog.scan import File
-from earsight.library.indexing import watch as module
-from earsight.library.indexing.pipeline import IndexReport, index
-from earsight.library.indexing.watch import Settling, watch
+from earsight.library.indexing.pipeline import index
+from earsight.library.indexing.watch import Settling, watch_folder
 
 
 def test_a_file_settles_when_size_and_time_stay() -> None:
@@ -30,56 +30,6 @@ def test_a_file_settles_when_size_and_time_stay() -> None:
     assert settling.growing([large], 10.2) == set()
     assert settling.growing([], 11.0) == set()
     assert settling.growing([large], 12.0) == {b"a"}  # it had been away
-
-
-class StoppedError(Exception):
-    pass
-
-
-class Day:
-    """Runs `watch` on a clock of its own; between two looks, what was planned happens."""
-
-    def __init__(
-        self, folder: Path, monkeypatch: pytest.MonkeyPatch, library: str | None = None
-    ) -> None:
-        self.folder, self.library, self.now = folder, library, 0.0
-        self.plan: list[Any] = []
-        self.reports: list[IndexReport] = []
-        self.said: list[str] = []
-        monkeypatch.setattr(module, "time", self)
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        if not self.plan:
-            raise StoppedError
-        happens = self.plan.pop(0)
-        if happens is not None:
-            happens()
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-
-    def start(self, what: str, total: int) -> None: ...
-
-    def advance(self, note: str = "") -> None: ...
-
-    def finish(self) -> None: ...
-
-    def watch(self, *plan: Any) -> None:
-        self.plan = list(plan)
-        with pytest.raises(StoppedError):
-            watch(
-                self.folder,
-                self.reports.append,
-                library=self.library,
-                progress=self,
-                workers=1,
-                every=2,
-                settle=5,
-            )
 
 
 @pytest.fixture
@@ -158,13 +108,13 @@ def test_trouble_that_passes_is_waited_for(day: Day, monkeypatch: pytest.MonkeyP
     assert sum("Waiting for it to pass" in line for line in day.said) == 1
     assert [report.changes.added for report in day.reports] == [0, 1]
     with locked(day.folder / FOLDER), pytest.raises(LibraryError, match="at work"):
-        watch(day.folder, day.reports.append)  # what the first look refuses is raised
+        watch_folder(day.folder, day.reports.append)  # what the first look refuses is raised
 
 
 def test_the_command_follows_and_ends_cleanly(library: Path) -> None:
     code = (
-        "from earsight.library import watch; watch.EVERY = watch.SETTLE = 0.2\n"
-        "watch.watch.__kwdefaults__.update(every=0.2, settle=0.2)\n"
+        "from earsight.library.indexing import watch; watch.EVERY = watch.SETTLE = 0.2\n"
+        "watch.watch_folder.__kwdefaults__.update(every=0.2, settle=0.2)\n"
         "from earsight.cli import main; main()"
     )
     command = [sys.executable, "-c", code, "index", str(library), "--watch", "--workers", "1"]
@@ -180,6 +130,6 @@ def test_the_command_follows_and_ends_cleanly(library: Path) -> None:
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in told
     assert told.splitlines()[-1].startswith("earsight: stopped.")
-    with Store.open(library / FOLDER), locked(library / FOLDER):
+    with open_library(library / FOLDER), locked(library / FOLDER):
         pass
     assert not index(library).rebuilt

@@ -14,8 +14,9 @@ import typer
 from _clips import make_clip
 from _folders import rows
 from earsight.cli import upkeep
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.location import FOLDER
+from earsight.library.catalog.open import open_library
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.embedding.extraction import Sources
 from earsight.library.embedding.feature_tables import stored_tables
 from earsight.library.indexing.pipeline import index
@@ -34,9 +35,9 @@ def test_a_sound_library_is_fine(made: Path) -> None:
     findings = check_library(made)
     assert [one for one in findings if one.state != "fine"] == []
     checks = {one.check: one.found for one in findings}
-    assert checks["list of clips"] == "SQLite finds it whole: 9 clips"
+    assert checks["list of clips"] == "All of it was read: 9 clips"
     assert sum(check.startswith("table ") for check in checks) >= 5
-    assert f"words: {len(rows(made))} rows" in checks["what answers"]
+    assert f"words: {len(rows(made))} rows" in checks["active embedding"]
     assert not any(one.todo for one in findings)
 
 
@@ -49,19 +50,19 @@ def test_a_damaged_table_is_found_and_its_cure_works(library: Path, damaged: str
     assert found and all(
         todo.endswith(f"earsight index {quote(str(library))} --rebuild") for todo in found.values()
     )
-    assert any(damaged in check or "answers" in check for check in found)
+    assert any(damaged in check or "active" in check for check in found)
     if damaged != "sequences":
         index(library, rebuild=True)
         assert broken(library) == {} and rows(library) == before
 
 
 def test_missing_vectors_and_models_are_found(library: Path) -> None:
-    with Store.open(library / FOLDER) as store:
+    with open_library(library / FOLDER) as store:
         current = store.current()
         assert current is not None
         stored_tables(store, current).delete([store.clips()[0].content])
         shutil.rmtree(store.folder / "models" / str(current.id))
-    assert set(broken(library)) == {"tables against list", "what answers"}
+    assert set(broken(library)) == {"tables against list", "active embedding"}
     index(library, rebuild=True)
     assert broken(library) == {}
 
@@ -85,8 +86,8 @@ def test_a_damaged_list_of_clips(library: Path) -> None:
 def test_a_library_that_is_not_there_and_one_not_finished(tmp_path: Path) -> None:
     assert set(broken(tmp_path)) == {"library"}
     (tmp_path / FOLDER).mkdir()
-    Store.create(tmp_path / FOLDER, tmp_path).close()
-    assert broken(tmp_path) == {"what answers": f"Run: earsight index {tmp_path}"}
+    Catalog.made(tmp_path / FOLDER).close()
+    assert broken(tmp_path) == {"active embedding": f"Run: earsight index {tmp_path}"}
 
 
 def test_other_weights_than_those_that_read_the_clips(
@@ -138,12 +139,12 @@ def test_the_command_ends_with_1_where_something_is_broken(
 
     upkeep.doctor(library, as_json=True)
     told = json.loads(capsys.readouterr().out)
-    assert told["broken"] == 0 and {"weights yamnet", "what answers"} <= {
+    assert told["broken"] == 0 and {"weights yamnet", "active embedding"} <= {
         one["check"] for one in told["findings"]
     }
     shutil.rmtree(library / FOLDER / "models")
     with pytest.raises(typer.Exit) as ended:
         upkeep.doctor(library)
     shown = capsys.readouterr()
-    assert ended.value.exit_code == 1 and "BROKEN what answers" in shown.out
+    assert ended.value.exit_code == 1 and "BROKEN active embedding" in shown.out
     assert f"→ Make it anew: earsight index {quote(str(library))} --rebuild" in shown.out

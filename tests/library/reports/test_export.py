@@ -11,13 +11,13 @@ import pytest
 
 from _folders import QUICK, fill, rows
 from earsight.errors import InputError, LibraryError
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.location import FOLDER
+from earsight.library.catalog.open import open_library
 from earsight.library.embedding.feature_tables import embedding_table
-from earsight.library.indexing.forget import forget
+from earsight.library.indexing.forget import forget_clips
 from earsight.library.indexing.pipeline import index
 from earsight.library.reports import export as module
-from earsight.library.reports.export import export
+from earsight.library.reports.export import export_library
 from earsight.library.search.searcher import search
 from earsight.paths import as_text
 
@@ -43,9 +43,9 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_every_row_of_every_clip(made: Path, file: Path) -> None:
-    report = export(made, file)
+    report = export_library(made, file)
     found, about = read(file)
-    with Store.open(made / FOLDER) as store:
+    with open_library(made / FOLDER) as store:
         current = store.current()
         assert current is not None
         clips = {as_text(clip.path): clip for clip in store.clips()}
@@ -72,7 +72,7 @@ def test_every_row_of_every_clip(made: Path, file: Path) -> None:
 
 
 def test_a_dot_product_is_the_score(made: Path, file: Path) -> None:
-    export(made, file)
+    export_library(made, file)
     vectors = {(r["path"], r["modality"]): np.array(r["vector"]) for r in read(file)[0]}
     asked = vectors["red/b.mp4", "audio"]
     for result in search(made, "red/b.mp4", by="audio", top=99).results:
@@ -83,12 +83,12 @@ def test_a_dot_product_is_the_score(made: Path, file: Path) -> None:
 def test_nothing_is_replaced_unasked(made: Path, file: Path) -> None:
     file.write_bytes(b"mine")
     with pytest.raises(InputError, match=r"is there already\. .*--force"):
-        export(made, file)
+        export_library(made, file)
     assert file.read_bytes() == b"mine"
-    export(made, file, force=True)
+    export_library(made, file, force=True)
     assert read(file)[0]
     with pytest.raises(InputError, match=r"\.parquet and \.npz files; got 'out\.csv'"):
-        export(made, file.with_suffix(".csv"))
+        export_library(made, file.with_suffix(".csv"))
 
 
 def test_a_failure_leaves_what_was_there(
@@ -101,23 +101,23 @@ def test_a_failure_leaves_what_was_there(
 
     monkeypatch.setattr(module, "_rows", full)
     with pytest.raises(LibraryError, match=r"No space left.*MiB are free.*Nothing of it was kept"):
-        export(made, file, force=True)
+        export_library(made, file, force=True)
     assert file.read_bytes() == b"mine" and list(file.parent.iterdir()) == [file]
     with pytest.raises(LibraryError, match="There is no folder"):
-        export(made, file.parent / "nowhere" / file.name)
+        export_library(made, file.parent / "nowhere" / file.name)
 
 
 def test_the_text_beside_a_clip_is_no_clip(tmp_path: Path) -> None:
     fill(tmp_path / "clips", ["red/a.mp4", "red/b.mp4"])
     (tmp_path / "clips/red/a.txt").write_text("a red wall")
     index(tmp_path / "clips", **QUICK)
-    report = export(tmp_path / "clips", tmp_path / "out.npz")
+    report = export_library(tmp_path / "clips", tmp_path / "out.npz")
     assert (report.n_clips, report.n_rows) == (2, 5)
 
 
 def test_forgotten_clips_are_not_in_it(library: Path, file: Path) -> None:
-    forget(library, ["red/b.mp4"])
-    export(library, file)
+    forget_clips(library, ["red/b.mp4"])
+    export_library(library, file)
     assert "red/b.mp4" not in {row["path"] for row in read(file)[0]}
 
 
@@ -132,5 +132,5 @@ def test_an_index_that_overtakes_it(
         return real(*what)
 
     monkeypatch.setattr(module, "_rows", overtaken)
-    assert export(library, file).n_clips == 8
+    assert export_library(library, file).n_clips == 8
     assert len(read(file)[0]) == 14

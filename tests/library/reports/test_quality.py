@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from earsight.library.embedding.paired_rows import PairedRows
+from earsight.library.embedding.training_rows import PairedRows
 from earsight.library.reports.evaluate import Ranked, evaluate_library
-from earsight.library.reports.quality import K, Quality, _Kept, measure
+from earsight.library.reports.quality import K, Quality, _Counts, measure
 from earsight.retrieval import evaluate
 
 
@@ -22,7 +22,8 @@ def ranked(seed: int, labels: list[str]) -> Ranked:
         some = {m: x[named] for m, x in points.items()}
         by_class = evaluate(some, labels=np.array(labels)[named], ks=())
     rows = PairedRows(clips, np.array(labels), {})
-    return Ranked(rows, points, evaluate(points, ks=(1,)), by_class)
+    by_pair = evaluate(points, ks=(1,))
+    return Ranked(space="words", rows=rows, points=points, by_pair=by_pair, by_class=by_class)
 
 
 def slow_first(fold: Ranked, i: int) -> list[str]:
@@ -35,24 +36,24 @@ def slow_first(fold: Ranked, i: int) -> list[str]:
 
 def test_it_counts_as_a_slow_reader_would() -> None:
     folds = [ranked(0, ["a", "b", "a", "", "b", "a", "c"]), ranked(1, ["b", "a", "c", "a", "b"])]
-    kept = _Kept()
+    kept = _Counts()
     for fold in folds:
-        kept.watch(fold)
+        kept.add(fold)
     by_content = {case.content: case for case in kept.cases if case.by == "audio"}
     counted: Counter[tuple[str, str]] = Counter()
     for fold in folds:
         label_of = dict(zip(fold.rows.clips.tolist(), fold.rows.labels.tolist(), strict=True))
         for i, content in enumerate(fold.rows.clips.tolist()):
             case = by_content[content]
-            assert case.answers == slow_first(fold, i)
+            assert case.results == slow_first(fold, i)
             assert (case.ap is None) == (label_of[content] == "")
             if case.rank <= K:
-                assert case.answers[round(case.rank) - 1] == content
+                assert case.results[round(case.rank) - 1] == content
             r = sum(label == label_of[content] for label in label_of.values())
-            others = [label_of[one] for one in case.answers if label_of[one]][:r]
+            others = [label_of[one] for one in case.results if label_of[one]][:r]
             if case.ap is not None:
                 counted.update((label_of[content], other) for other in others)
-    assert kept.answered["audio->visual"] == counted
+    assert kept.confused["audio->visual"] == counted
     rows = {row["label"]: row for row in kept.per_class()}
     assert {label: row["n"] for label, row in rows.items()} == {"a": 5, "b": 4, "c": 2}
     aps = [case.ap for case in kept.cases if case.by == "audio" and case.ap is not None]
@@ -60,10 +61,10 @@ def test_it_counts_as_a_slow_reader_would() -> None:
     assert weighted == pytest.approx(np.mean(aps))
 
 
-def test_without_classes_the_own_half_orders_the_queries() -> None:
-    kept = _Kept()
-    kept.watch(ranked(2, [""] * 6))
-    assert kept.per_class() == [] and kept.answered == {}
+def test_without_classes_the_paired_item_orders_the_queries() -> None:
+    kept = _Counts()
+    kept.add(ranked(2, [""] * 6))
+    assert kept.per_class() == [] and kept.confused == {}
     assert len(kept.cases) == 12 and all(case.ap is None for case in kept.cases)
 
 

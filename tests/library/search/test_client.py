@@ -15,7 +15,7 @@ from earsight.errors import InputError, LibraryError
 from earsight.library.catalog.location import FOLDER
 from earsight.library.indexing.pipeline import index
 from earsight.library.search.searcher import search
-from earsight.vectors import HeldIndex, LanceIndex, Row
+from earsight.vectors import InMemoryIndex, LanceIndex, Row
 
 
 def flat(answer: object) -> list[tuple[str, float]]:
@@ -35,8 +35,8 @@ def test_it_answers_as_the_command_does(made: Path) -> None:
 
 
 def test_a_clip_of_the_library_is_not_decoded(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("earsight.library.search.snapshot.read_clip", None)
-    monkeypatch.setattr("earsight.library.search.snapshot.content_of", None)
+    monkeypatch.setattr("earsight.library.search.embed_query.read_clip", None)
+    monkeypatch.setattr("earsight.library.search.embed_query.content_hash", None)
     with earsight.Library(made) as library:
         assert library.search("red/a.mp4", by="visual", for_="visual").results[0].is_query
 
@@ -137,7 +137,9 @@ def test_what_cannot_be_asked(made: Path, tmp_path: Path) -> None:
             library.search(clip=99)
         with pytest.raises(InputError, match="There is no clip 0"):
             library.clip(0)
-        with pytest.raises(InputError, match="exactly one of them"):
+        with pytest.raises(
+            InputError, match="Pass exactly one of a file, `text` and `clip` to search by; got 2"
+        ):
             library.search("red/a.mp4", clip=1)
         with pytest.raises(InputError, match="`min_seconds` must be 0 or more"):
             library.clips(min_seconds=float("nan"))
@@ -174,7 +176,7 @@ def test_held_rows_answer_as_their_table(
     vectors = rng.integers(-2, 3, (n, width)).astype(np.float32)  # many ties, some zeros
     vectors[::7] *= 1e20
     table.upsert(rows, vectors)
-    held = HeldIndex.of(table)
+    held = InMemoryIndex.of(table)
     assert held is not None
     queries = rng.integers(-2, 3, (4, width)).astype(np.float32)
     assert held.search(queries, k, where) == table.search(queries, k, where)

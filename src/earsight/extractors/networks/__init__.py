@@ -1,1 +1,1 @@
-"""Networks as torch modules; each is needed once, to convert original weights."""
+"""Networks: each is written as an ONNX graph from its original weights, which are arrays."""

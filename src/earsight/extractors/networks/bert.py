@@ -1,83 +1,99 @@
-"""A small BERT encoder as a torch module; needed once, to convert the original weights."""
+"""A small BERT encoder of sentences as an ONNX graph."""
 
 import math
-from collections.abc import Mapping
+from pathlib import Path
 
-from torch import Tensor, nn
-from torch.nn import functional
+import numpy as np
 
-EPSILON = 1e-12  # of layer norm
+from earsight.extractors.networks.graph import Arrays, Graph
 
-State = Mapping[str, Tensor]
-
-
-def _linear(state: State, name: str) -> nn.Linear:
-    weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
-    layer = nn.Linear(weight.shape[1], weight.shape[0])
-    layer.load_state_dict({"weight": weight, "bias": bias})
-    return layer
+EPSILON = 1e-12  # of layer norm, and of a vector's length
 
 
-def _norm(state: State, name: str) -> nn.LayerNorm:
-    weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
-    layer = nn.LayerNorm(len(weight), eps=EPSILON)
-    layer.load_state_dict({"weight": weight, "bias": bias})
-    return layer
+def write(arrays: Arrays, n_heads: int, path: Path) -> None:
+    """Write the network: tokens (n, length) int64 → embedding (n, width), unit vectors.
 
-
-class Layer(nn.Module):  # type: ignore[misc]  # mypy sees torch as Any
-    """Self-attention and two linear layers, each added to its input and normalised after it."""
-
-    def __init__(self, state: State, name: str, n_heads: int) -> None:
-        super().__init__()
-        attention = f"{name}.attention"
-        self.n_heads = n_heads
-        self.query = _linear(state, f"{attention}.self.query")
-        self.key = _linear(state, f"{attention}.self.key")
-        self.value = _linear(state, f"{attention}.self.value")
-        self.mixed = _linear(state, f"{attention}.output.dense")
-        self.mixed_norm = _norm(state, f"{attention}.output.LayerNorm")
-        self.wide = _linear(state, f"{name}.intermediate.dense")
-        self.narrow = _linear(state, f"{name}.output.dense")
-        self.narrow_norm = _norm(state, f"{name}.output.LayerNorm")
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, tokens, width) → the same shape."""
-
-        def split(y: Tensor) -> Tensor:  # (n, heads, tokens, width / heads)
-            return y.unflatten(2, (self.n_heads, -1)).transpose(1, 2)
-
-        q, k, v = split(self.query(x)), split(self.key(x)), split(self.value(x))
-        affinity = q @ k.transpose(2, 3) / math.sqrt(q.shape[3])  # (n, heads, tokens, tokens)
-        heard = (affinity.softmax(dim=3) @ v).transpose(1, 2).flatten(2)  # (n, tokens, width)
-        x = self.mixed_norm(x + self.mixed(heard))
-        y: Tensor = self.narrow_norm(x + self.narrow(functional.gelu(self.wide(x))))
-        return y
-
-
-class SentenceBert(nn.Module):  # type: ignore[misc]  # mypy sees torch as Any
-    """Token numbers → one unit vector a text: the mean over tokens, scaled to length 1.
-
-    There is no mask: texts of one batch have the same number of tokens.
+    A text's vector is the mean over its tokens, scaled to length 1. There is no mask: texts of one
+    batch have the same number of tokens.
 
     Args:
-        state: The original state dict.
+        arrays: The original state dict.
         n_heads: Attention heads in a layer.
+        path: The file to write.
+
+    Raises:
+        KeyError, ValueError: An array is missing, or has another shape.
     """
+    net = _Layers(arrays, n_heads)
+    graph, table = net.graph, "embeddings.{}_embeddings.weight".format
+    words = graph.add("Gather", graph.constant(arrays[table("word")]), graph.input, axis=0)
+    # Every token is of the first segment, whose vector is therefore part of each position's.
+    positions = graph.constant(arrays[table("position")] + arrays[table("token_type")][0])
+    zero, length = graph.constant(np.array([0])), graph.add("Shape", graph.input, start=1, end=2)
+    x = graph.add("Add", words, graph.add("Slice", positions, zero, length, zero))
+    x = net.norm(x, "embeddings.LayerNorm")  # (n, length, width)
+    n_layers = len({key.split(".")[2] for key in arrays if key.startswith("encoder.layer.")})
+    for i in range(n_layers):
+        x = net.layer(x, f"encoder.layer.{i}")
+    mean = graph.mean(x, (1,))  # (n, width)
+    norm = graph.add("ReduceL2", mean, axes=[1], keepdims=1)
+    norm = graph.add("Clip", norm, graph.constant(np.array(EPSILON, dtype=np.float32)))
+    width = arrays[table("word")].shape[1]
+    outputs = {"embedding": (graph.add("Div", mean, norm), (width,))}
+    graph.save(path, outputs, example=(2, 3))
 
-    def __init__(self, state: State, n_heads: int) -> None:
-        super().__init__()
-        table = "embeddings.{}_embeddings.weight".format
-        self.words = nn.Embedding.from_pretrained(state[table("word")])
-        # Every token is of the first segment, whose vector is therefore part of each position's.
-        self.positions = nn.Parameter(state[table("position")] + state[table("token_type")][0])
-        self.norm = _norm(state, "embeddings.LayerNorm")
-        n_layers = len({key.split(".")[2] for key in state if key.startswith("encoder.layer.")})
-        self.layers = nn.Sequential(
-            *(Layer(state, f"encoder.layer.{i}", n_heads) for i in range(n_layers))
+
+class _Layers:
+    """The parts of the encoder, each from (n, length, d) to (n, length, d′)."""
+
+    def __init__(self, arrays: Arrays, n_heads: int) -> None:
+        self.graph = Graph("tokens", ("n", "length"), np.int64)
+        self._arrays, self._n_heads = arrays, n_heads
+
+    def layer(self, x: str, name: str) -> str:
+        """Self-attention and two linear layers, each added to its input and normalised after it."""
+        graph, output = self.graph, f"{name}.attention.output"
+        mixed = self._linear(self._attention(x, f"{name}.attention.self"), f"{output}.dense")
+        x = self.norm(graph.add("Add", x, mixed), f"{output}.LayerNorm")
+        wide = self._gelu(self._linear(x, f"{name}.intermediate.dense"))
+        narrow = self._linear(wide, f"{name}.output.dense")
+        return self.norm(graph.add("Add", x, narrow), f"{name}.output.LayerNorm")
+
+    def norm(self, x: str, name: str) -> str:
+        """Layer norm over the width."""
+        weight, bias = (
+            self.graph.constant(self._arrays[f"{name}.{part}"]) for part in ("weight", "bias")
         )
+        return self.graph.add("LayerNormalization", x, weight, bias, axis=-1, epsilon=EPSILON)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(n, tokens) whole numbers → (n, width)."""
-        x = self.norm(self.words(tokens) + self.positions[: tokens.shape[1]])  # (n, tokens, width)
-        return functional.normalize(self.layers(x).mean(dim=1), dim=1)  # (n, width)
+    def _attention(self, x: str, name: str) -> str:
+        """Softmax(QKᵀ/√d)V in each head, heads one after another."""
+        graph = self.graph
+        n_heads = self._n_heads
+        width = self._arrays[f"{name}.query.weight"].shape[0] // n_heads
+
+        def split(part: str, perm: list[int]) -> str:  # (n, heads, …)
+            y = self._linear(x, f"{name}.{part}")
+            y = graph.add("Reshape", y, graph.constant(np.array([0, 0, n_heads, width])))
+            return graph.add("Transpose", y, perm=perm)
+
+        q, k, v = (
+            split("query", [0, 2, 1, 3]),
+            split("key", [0, 2, 3, 1]),
+            split("value", [0, 2, 1, 3]),
+        )
+        affinity = graph.number("Div", graph.add("MatMul", q, k), math.sqrt(width))
+        heard = graph.add("MatMul", graph.add("Softmax", affinity, axis=3), v)
+        heard = graph.add("Transpose", heard, perm=[0, 2, 1, 3])
+        return graph.add("Reshape", heard, graph.constant(np.array([0, 0, n_heads * width])))
+
+    def _linear(self, x: str, name: str) -> str:
+        weight = self.graph.constant(self._arrays[f"{name}.weight"].T)
+        bias = self.graph.constant(self._arrays[f"{name}.bias"])
+        return self.graph.add("Add", bias, self.graph.add("MatMul", x, weight))
+
+    def _gelu(self, x: str) -> str:
+        """x · (1 + erf(x/√2)) / 2."""
+        graph = self.graph
+        erf = graph.number("Add", graph.add("Erf", graph.number("Div", x, math.sqrt(2))), 1.0)
+        return graph.number("Mul", graph.add("Mul", x, erf), 0.5)

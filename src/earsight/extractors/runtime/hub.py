@@ -14,10 +14,10 @@ import os
 import re
 from contextlib import redirect_stdout
 from functools import cache, lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from earsight import extras
 from earsight.errors import InputError, WeightsError
 from earsight.extractors.runtime.threads import n_threads
 from earsight.weights import cache as files
@@ -37,11 +37,7 @@ def require() -> None:
     Raises:
         WeightsError: It is not installed.
     """
-    if find_spec("transformers") is None:
-        raise WeightsError(
-            "This extractor needs the package transformers, which is not installed. It comes with "
-            "an extra: pip install 'earsight[foundation]'."
-        )
+    extras.require("foundation", "This extractor", WeightsError)
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = os.environ["DISABLE_TELEMETRY"] = "1"
 
 

@@ -1,8 +1,7 @@
 """Converted networks in ONNX Runtime: loaded at their first run, once a process, fed in batches."""
 
 import os
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,17 @@ def load(path: Path) -> Any:
     Raises:
         WeightsError: The file is not a network that ONNX Runtime can run.
     """
+    try:
+        return session(path)
+    except Exception as error:  # ONNX Runtime's exceptions share no narrower public base
+        raise WeightsError(
+            f"{path} cannot be run by ONNX Runtime: {error}. "
+            f"Remove the folder {path.parent}; it is made anew from the original weights."
+        ) from error
+
+
+def session(model: Path | bytes) -> Any:
+    """Return a new session of ONNX Runtime, which raises exceptions of its own."""
     # Nothing leaves the machine: ONNX Runtime's telemetry is on unless told before its import.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime as ort
@@ -36,13 +46,7 @@ def load(path: Path) -> Any:
     options.enable_cpu_mem_arena = False
     # Between batches the decoder needs the cores; threads that wait by spinning take them from it.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's exceptions share no narrower public base
-        raise WeightsError(
-            f"{path} cannot be run by ONNX Runtime {ort.__version__}: {error}. "
-            f"Remove the folder {path.parent}; it is made anew from the original weights."
-        ) from error
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def run(path: Path, **inputs: Array) -> Heads:
@@ -91,36 +95,3 @@ class Batches:
     def _run(self) -> None:
         self._done.append(self._network(np.stack(self._waiting)))
         self._waiting.clear()
-
-
-def export(
-    module: Any, example: Any, name: str, heads: Sequence[str], path: Path, *, free: int = 1
-) -> None:
-    """Write a torch module of one input as an ONNX file.
-
-    Args:
-        module: The module, in evaluation mode.
-        example: A tensor to trace it with.
-        name: The input's name.
-        heads: Names of what it returns.
-        path: The file to write.
-        free: How many of the input's leading axes may have any length; the first is the batch.
-    """
-    import torch
-
-    axes = {name: dict(enumerate(("batch", "length")[:free]))} | {
-        head: {0: "batch"} for head in heads
-    }
-    with warnings.catch_warnings():
-        # The newer exporter asks for a further package; the older one warns that it is older.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module,
-            (example,),
-            path,
-            input_names=[name],
-            output_names=list(heads),
-            dynamic_axes=axes,
-            opset_version=17,
-            dynamo=False,
-        )

@@ -17,3 +17,8 @@ def n_threads() -> int:
     if not asked.isdecimal() or int(asked) < 1:
         raise InputError(f"EARSIGHT_THREADS must be a whole number of at least 1; got {asked!r}.")
     return int(asked)
+
+
+def use_one_thread() -> None:
+    """Let decoders and networks of this process use one thread each: others use the other cores."""
+    os.environ["EARSIGHT_THREADS"] = "1"

@@ -1,4 +1,4 @@
-"""The clips of a library as people meet them: where, how long, what is in them, what went wrong."""
+"""The clips of a library, for people: where, how long, what is in them, what went wrong."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -7,11 +7,9 @@ from functools import cached_property
 from pathlib import Path
 
 from earsight.errors import InputError
-from earsight.library.catalog.base import Store
-from earsight.library.catalog.records import Clip, Content
-from earsight.library.catalog.sidecars import beside, is_text
-from earsight.library.catalog.sqlite import LocalStore
-from earsight.library.embedding.extraction import MODALITIES
+from earsight.library.catalog.records import MODALITIES, Clip, Content, is_text
+from earsight.library.catalog.sidecars import texts_of_clips
+from earsight.library.catalog.sqlite import Catalog
 from earsight.media import Status
 from earsight.paths import as_text
 
@@ -22,18 +20,17 @@ class LibraryClip:
 
     Attributes:
         id: Its number; it stays as long as the file stays in the library, also where it moves.
-        path: Relative to the clips folder, or MACHINE:FOLDER/PATH in a library on S3; bytes
-            outside UTF-8 as %XX.
+        path: Relative to the clips folder; bytes outside UTF-8 as %XX.
         label: Its class, or None.
         seconds: How long it is; None where it could not be read.
-        has: Of "audio" and "visual", what it answers with.
+        has: Of "audio" and "visual", what it can be found by.
         status: "ok", "partial", "no_audio", "no_video", "unreadable", or "not read".
         message: What was wrong; empty where nothing was.
         content: SHA-256 of the file; copies share it.
-        file: Where it is; MACHINE:PATH of one on another machine.
+        file: Where it is; NAME:/PATH where this machine does not know the clips folder.
         size, mtime_ns: Of the file as it was read.
-        text: Content of the text beside it that it answers with; None where there is none.
-        root: The clips folder that it lies in; None where that is on another machine.
+        text: Content of the text beside it that it can be found by; None where there is none.
+        root: The clips folder; None where this machine does not know it.
     """
 
     id: int
@@ -95,38 +92,58 @@ class Filter:
         return (self.min_seconds or 0.0) <= clip.seconds <= (self.max_seconds or float("inf"))
 
 
-def listing(store: Store, features: str) -> list[LibraryClip]:
+def list_clips(catalog: Catalog, features: str) -> list[LibraryClip]:
     """Return the clips of a library by path, with what the extractors `features` found in them."""
-    return _listed(store, store.clips_and_texts(), store.contents(features))
+    return _listed(catalog, catalog.clips_and_texts(), catalog.contents(features))
 
 
-class ByContent(Mapping[str, list[LibraryClip]]):
+def clips_by_content(
+    catalog: Catalog,
+    features: str,
+    clips: Callable[[], list[LibraryClip]],
+    *,
+    at_once: bool,
+) -> Mapping[str, list[LibraryClip]]:
+    """Return content → the clips that hold it.
+
+    Args:
+        catalog: The library's.
+        features: Fingerprint of the extractors.
+        clips: Returns all clips.
+        at_once: Read all of them at once, as for many questions.
+    """
+    if at_once:
+        return clips_by("content", clips())
+    return ClipsByContent(catalog, features, clips)
+
+
+class ClipsByContent(Mapping[str, list[LibraryClip]]):
     """Content → the clips that hold it: each is looked up, until all are gone through.
 
     Args:
-        store: A library on a disk, which looks a content up faster than it reads all.
+        catalog: The catalog of the library.
         features: Fingerprint of the extractors.
         clips: Returns all clips.
     """
 
     def __init__(
-        self, store: LocalStore, features: str, clips: Callable[[], Iterable[LibraryClip]]
+        self, catalog: Catalog, features: str, clips: Callable[[], Iterable[LibraryClip]]
     ) -> None:
-        self._store, self._features, self._clips = store, features, clips
+        self._catalog, self._features, self._clips = catalog, features, clips
         self._found: dict[str, list[LibraryClip]] = {}
 
     @cached_property
     def _all(self) -> dict[str, list[LibraryClip]]:
-        return by("content", self._clips())
+        return clips_by("content", self._clips())
 
     def __getitem__(self, content: str) -> list[LibraryClip]:
         if "_all" in self.__dict__:
             return self._all[content]
         if content not in self._found:
-            files, read = self._store.around(content, self._features)
+            files, read = self._catalog.around(content, self._features)
             clips = [file for file in files if file.content == content and not is_text(file.path)]
             texts = [file for file in files if is_text(file.path)]
-            self._found[content] = _listed(self._store, (clips, texts), read)
+            self._found[content] = _listed(self._catalog, (clips, texts), read)
         if not self._found[content]:
             raise KeyError(content)
         return self._found[content]
@@ -138,7 +155,7 @@ class ByContent(Mapping[str, list[LibraryClip]]):
         return len(self._all)
 
 
-def by(key: str, clips: Iterable[LibraryClip]) -> dict[str, list[LibraryClip]]:
+def clips_by(key: str, clips: Iterable[LibraryClip]) -> dict[str, list[LibraryClip]]:
     """Return "content" or "text" → the clips that have it."""
     found: dict[str, list[LibraryClip]] = {}
     for clip in clips:
@@ -148,30 +165,30 @@ def by(key: str, clips: Iterable[LibraryClip]) -> dict[str, list[LibraryClip]]:
 
 
 def _listed(
-    store: Store, files: tuple[list[Clip], list[Clip]], contents: Mapping[str, Content]
+    catalog: Catalog, files: tuple[list[Clip], list[Clip]], contents: Mapping[str, Content]
 ) -> list[LibraryClip]:
-    known, texts = files[0], beside(*files)
+    known, texts = files[0], texts_of_clips(*files)
     clips = []
     for clip in known:
         found = contents.get(clip.content)
-        said = texts.get((clip.folder, clip.path))
+        said = texts.get(clip.path)
         text = contents.get(said.content) if said else None
         rows = found.report["rows"] if found else {}
         clips.append(
             LibraryClip(
-                clip.id,
-                store.name_of(clip),
-                clip.label,
-                found.duration if found and found.status != Status.UNREADABLE else None,
-                tuple(modality for modality in MODALITIES if rows.get(modality)),
-                found.status if found else "not read",
-                found.report["message"] if found else "",
-                clip.content,
-                store.file_of(clip),
-                clip.size,
-                clip.mtime_ns,
-                text.content if text and text.windows else None,
-                store.root_of(clip),
+                id=clip.id,
+                path=catalog.name_of(clip),
+                label=clip.label,
+                seconds=found.duration if found and found.status != Status.UNREADABLE else None,
+                has=tuple(modality for modality in MODALITIES if rows.get(modality)),
+                status=found.status if found else "not read",
+                message=found.report["message"] if found else "",
+                content=clip.content,
+                file=catalog.file_of(clip),
+                size=clip.size,
+                mtime_ns=clip.mtime_ns,
+                text=text.content if text and text.windows else None,
+                root=catalog.root if catalog.knows_root else None,
             )
         )
     return clips

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from earsight.datasets import folder_labels, read_label_csv, why_no_folder_labels
 from earsight.errors import LabelError
-from earsight.library.catalog.base import Store
-from earsight.library.catalog.records import LONGEST, Clip
-from earsight.library.catalog.sidecars import is_text
+from earsight.library.catalog.records import LONGEST, Clip, is_text
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.progress import Progress
 from earsight.paths import as_text
 
@@ -22,8 +21,8 @@ class Labelling:
 
     Attributes:
         by_content: Content → label; contents that files give two labels are left out.
-        counts: Class → number of clips that answer, largest first.
-        missing: Why clips or whole classes have no part in it; empty where nothing is missing.
+        counts: Class → number of its readable clips, largest first.
+        missing: Why clips or whole classes are left out; empty where none is.
     """
 
     by_content: Mapping[str, str] = field(default_factory=dict)
@@ -32,17 +31,17 @@ class Labelling:
 
 
 def label_clips(
-    store: Store, setting: str, progress: Progress, answering: Collection[str]
+    catalog: Catalog, setting: str, progress: Progress, readable: Collection[str]
 ) -> Labelling:
     """Give each clip its label and say where the labels came from.
 
     Args:
-        store: The library.
+        catalog: The catalog of the library.
         setting: "folders", "none", or the path of a CSV file.
-        progress: Is told.
-        answering: The contents that could be read; only files that hold one of them are counted.
+        progress: Receives what is done.
+        readable: The contents that could be read; only their files are counted.
     """
-    clips = [file for file in store.files() if not is_text(file.path)]
+    clips = [file for file in catalog.files() if not is_text(file.path)]
     by_path: Mapping[str, str] = {}
     paths = [as_text(clip.path) for clip in clips]
     missing = ""
@@ -61,17 +60,17 @@ def label_clips(
     for label in by_path.values():
         if len(label) > LONGEST:
             raise LabelError(f"A label may have {LONGEST} characters; one of {setting} has more.")
-    changed = store.set_labels({clip.path: by_path.get(as_text(clip.path)) for clip in clips})
+    changed = catalog.set_labels({clip.path: by_path.get(as_text(clip.path)) for clip in clips})
     if not by_path:
-        return Labelling(agreed_labels(store.clips()), missing=missing)
-    answers = {as_text(clip.path) for clip in clips if clip.content in answering}
-    counts = dict(Counter(by_path[path] for path in by_path if path in answers).most_common())
+        return Labelling(labels_by_content(catalog.clips()), missing=missing)
+    found = {as_text(clip.path) for clip in clips if clip.content in readable}
+    counts = dict(Counter(by_path[path] for path in by_path if path in found).most_common())
     if changed and counts:
         shown = _listed([f"{label} {count}" for label, count in counts.items()])
         progress.say(f"Labels: {shown} (from {origin}).")
     if unread := sorted(set(by_path.values()) - counts.keys()):
         missing = f"No class, because no clip of it could be read: {_listed(unread)}. {missing}"
-    return Labelling(_by_content(store.clips(), progress), counts, missing.strip())
+    return Labelling(_by_content(catalog.clips(), progress), counts, missing.strip())
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -100,7 +99,7 @@ def check_labels(setting: str, paths: Iterable[bytes]) -> None:
         )
 
 
-def agreed_labels(clips: Iterable[Clip]) -> dict[str, str]:
+def labels_by_content(clips: Iterable[Clip]) -> dict[str, str]:
     """Return content → label, without the contents that clips give two labels."""
     found: dict[str, set[str]] = {}
     for clip in clips:
@@ -120,11 +119,11 @@ def _from_csv(path: Path, clips: list[Clip], progress: Progress) -> dict[str, st
 
 
 def _by_content(clips: list[Clip], progress: Progress) -> dict[str, str]:
-    agreed = agreed_labels(clips)
+    agreed = labels_by_content(clips)
     torn = {clip.content for clip in clips if clip.label} - agreed.keys()
     if torn:
         progress.say(
-            f"{len(torn)} contents lie in files with different labels; "
-            "they are searched, but count as unlabelled in learning and evaluation."
+            f"{len(torn)} contents have copies with different labels. They can be searched, but "
+            "have no label in learning and evaluation."
         )
     return agreed

@@ -1,10 +1,11 @@
 """The rows of a library: clips, contents, embeddings, settings. What a row says is checked here.
 
-A library may come from somebody else, so a row is believed only as far as its form goes: paths stay
-inside the clips folder, names are names, numbers are numbers. What a row says of servers and other
-files is looked at by `trust`.
+A library may come from somebody else, so the form of each row is checked: paths stay inside the
+clips folder, names are names, numbers are numbers. Servers and files that a row names are checked
+in `trust`.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,19 +13,23 @@ from typing import Any
 
 from earsight.errors import LibraryError
 from earsight.media import MEDIA_SUFFIXES, Status
-from earsight.storage import Place
+from earsight.storage import Location
 from earsight.untrusted import parse_json
 from earsight.vectors import EMBEDDED
 
+MODALITIES = ("audio", "visual")
+"""What a media file holds; a text may lie beside it."""
+
+TEXT_SUFFIXES = (b".txt", b".srt")  # of two texts with one name the first kind is taken
 PARTS = ("audio", "visual", "ears", "eyes")
 """The extractors that made an embedding, by part."""
 
 _NAME = re.compile(r"[0-9A-Za-z_-]{1,64}")  # of contents, fingerprints, digests
 _TABLE = re.compile(r"embedding-[0-9]{1,18}(-[0-9a-f]{8})?")
 SERVER_TABLE = re.compile(r"earsight_[0-9a-f]{16}_[0-9]{1,18}_[0-9a-f]{8}")
-"""Names of the tables on a server: nothing else there is looked at, whatever a library says."""
+"""Names of our tables on a server. Nothing else there is looked at, even if a library names it."""
 
-_ROLES = tuple(f"{bridge}{m}" for bridge in ("", "words.") for m in ("audio", "visual", "text"))
+_ROLES = tuple(f"{space}{m}" for space in ("", "words.") for m in ("audio", "visual", "text"))
 _MOST = 2**63 - 1
 _LATEST = 1e8  # seconds: three years
 LAST = 2**53  # number of an embedding
@@ -42,7 +47,7 @@ _OUTSIDE = re.compile(rb"(?:\A|/)(?:\.|/|\Z)|\0")  # a part that is empty or beg
 
 @dataclass(frozen=True)
 class Clip:
-    """One file of the library; `folder` tells folders apart where a library has several."""
+    """One file of the library."""
 
     id: int
     path: bytes
@@ -50,7 +55,6 @@ class Clip:
     mtime_ns: int
     content: str
     label: str | None
-    folder: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Embedding:
-    """One embedding that stands: a model and a table of vectors."""
+    """One embedding: a model and a table of vectors."""
 
     id: int
     features: str
@@ -96,16 +100,43 @@ class Embedding:
         return tuple(self.info.get("roles", ()))
 
 
+def is_text(path: bytes) -> bool:
+    """Return whether a file is a text by the end of its name."""
+    return ending(path) in TEXT_SUFFIXES
+
+
+def ending(path: bytes) -> bytes:
+    """Return the end of a name in small letters.
+
+    >>> ending(b"a.b/dog.MP4")
+    b'.mp4'
+    """
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122 - names are bytes
+
+
+def stem(path: bytes) -> bytes:
+    """Return a path without the end of its name.
+
+    >>> stem(b"a.b/dog.MP4")
+    b'a.b/dog'
+    """
+    return os.path.splitext(path)[0]  # noqa: PTH122 - names are bytes
+
+
 class BadRowError(ValueError):
-    """A row breaks a rule; whoever knows the library says which library it is."""
+    """A row breaks a rule; the catalog adds which library it is in."""
 
 
-def damaged(library: Place, why: object) -> LibraryError:
+def damaged(library: Location, why: object) -> LibraryError:
     """Return the error for a library whose rows are not what Earsight writes."""
     return LibraryError(
-        f"The library {library} is damaged or was changed by hand: {why}. Delete {library} and "
-        "index again; the clips themselves are not touched."
+        f"The library {library} is damaged or was changed by hand: {why}. {how_to_remake(library)}"
     )
+
+
+def how_to_remake(library: Location) -> str:
+    """Say what to do where nothing else helps."""
+    return f"Delete {library} and index again; the clips themselves are not touched."
 
 
 def checked_clip(row: Mapping[str, Any]) -> Clip:
@@ -121,13 +152,12 @@ def checked_clip(row: Mapping[str, Any]) -> Clip:
         raise BadRowError(f"a clip is {_shown(path)}, whose ending is of no kind that is read")
     label = row.get("label")
     return Clip(
-        _whole(row.get("id"), "the number of a clip", 0),
-        path,
-        _whole(row.get("size"), "the size of a clip", 0),
-        _whole(row.get("mtime_ns"), "the time of a clip", -_MOST),
-        checked_name(row.get("content"), "the content of a clip"),
-        None if label is None else _text(label, "the label of a clip"),
-        _text(row.get("folder") or "", "the folder of a clip"),
+        id=_whole(row.get("id"), "the number of a clip", 0),
+        path=path,
+        size=_whole(row.get("size"), "the size of a clip", 0),
+        mtime_ns=_whole(row.get("mtime_ns"), "the time of a clip", -_MOST),
+        content=checked_name(row.get("content"), "the content of a clip"),
+        label=None if label is None else _text(label, "the label of a clip"),
     )
 
 
@@ -144,11 +174,11 @@ def checked_content(row: Mapping[str, Any]) -> Content:
         _whole(count, f"the number of rows of {_shown(modality)}", 0)
     _text(report.get("message"), "the message of a report", longest=1 << 20)
     return Content(
-        checked_name(row.get("content"), "a content"),
-        status,
-        _number(row.get("duration"), "the duration of a content"),
-        report,
-        _whole(row.get("windows"), "the number of windows", 0),
+        content=checked_name(row.get("content"), "a content"),
+        status=status,
+        duration=_number(row.get("duration"), "the duration of a content"),
+        report=report,
+        windows=_whole(row.get("windows"), "the number of windows", 0),
     )
 
 
@@ -178,12 +208,12 @@ def checked_embedding(row: Mapping[str, Any]) -> Embedding:
     _text(decision.get("why", ""), "the reason of a decision")
     _check_model(info.get("model", {}))
     return Embedding(
-        _whole(row.get("id"), "the number of an embedding", 0, LAST),
-        checked_name(row.get("features"), "the fingerprint of an embedding"),
-        checked_name(row.get("digest"), "the digest of an embedding"),
-        _whole(row.get("n_rows"), "the number of rows of an embedding", 0),
-        _text(row.get("made"), "the time of an embedding"),
-        info,
+        id=_whole(row.get("id"), "the number of an embedding", 0, LAST),
+        features=checked_name(row.get("features"), "the fingerprint of an embedding"),
+        digest=checked_name(row.get("digest"), "the digest of an embedding"),
+        n_rows=_whole(row.get("n_rows"), "the number of rows of an embedding", 0),
+        made=_text(row.get("made"), "the time of an embedding"),
+        info=info,
     )
 
 

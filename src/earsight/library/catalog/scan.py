@@ -1,23 +1,25 @@
-"""What has changed in a folder of clips since it was last read.
+"""Scan a folder of clips: which files are new, changed or gone since it was last read.
 
-A file is unchanged when path, size and time are. Otherwise its content decides: a known content
-under a new name is a move (the old name is gone) or a copy, and neither is read again.
+A file is unchanged if its path, size and time are. Otherwise its content decides: a known content
+under a new name is a move (if the old name is gone) or a copy, and neither is read again.
 """
 
 import fnmatch
-import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from earsight.errors import LibraryError
-from earsight.library.catalog.records import Clip
-from earsight.library.catalog.sidecars import chosen, ending, is_text, stem
+from earsight.library.catalog.records import Clip, ending, is_text, stem
+from earsight.library.catalog.sidecars import choose_texts
+from earsight.library.catalog.sqlite import Catalog
 from earsight.media import MEDIA_SUFFIXES
 from earsight.paths import as_text
-from earsight.untrusted import open_regular
+from earsight.storage import Location
+from earsight.untrusted import content_hash
 
 _KINDS = {
     stat.S_IFIFO: "a pipe",
@@ -72,7 +74,7 @@ class Scan(Found):
         closed: Folders that cannot be read, with the reason; their clips stay as they are.
         linked: Folders that are links; they are not followed.
         odd: What is neither file nor folder, with what it is: links to nothing, pipes, sockets,
-            devices. Nothing of it is opened: a pipe would be waited for without an end.
+            devices. It is not opened: reading a pipe may never end.
         passed_over: How many files were not media by the end of their name, nor a clip's text.
     """
 
@@ -100,16 +102,41 @@ def scan(root: Path, files: Iterable[Clip], exclude: Iterable[str] = ()) -> Scan
     """
     result = Scan()
     patterns = tuple(filter(None, exclude))
-    return compared(_walk(os.fsencode(root), b"", patterns, result), files, result)
+    return compare_files(_walk(os.fsencode(root), b"", patterns, result), files, result)
 
 
-def compared(here: Iterable[File], files: Iterable[Clip], result: Scan) -> Scan:
-    """Compare the files of a place with those that are known; return `result`, filled.
+def refuse_empty(root: Path, library: Location, found: Scan, exclude: Sequence[str]) -> None:
+    """Refuse to empty a library because its folder holds no clips: its disk may not be there.
+
+    Raises:
+        LibraryError: The folder holds no media at all.
+    """
+    if found.same or found.fresh:
+        return
+    if any(exclude) and scan(root, ()).fresh:
+        raise LibraryError(
+            f"Everything in {root} is left out by --exclude {' '.join(exclude)}. Nothing was "
+            "changed. To leave out nothing: --exclude ''."
+        )
+    if found.missing:
+        raise LibraryError(
+            f"{root} holds no media now, but its library knows {len(found.missing)} clips. "
+            f"Is the disk there? Nothing was changed. To forget them all, delete {library}."
+        )
+    others = f" ({found.passed_over} files of other kinds)" if found.passed_over else ""
+    raise LibraryError(
+        f"{root} holds nothing playable: no file whose name ends like that of a video, a "
+        f"sound or a picture{others}."
+    )
+
+
+def compare_files(here: Iterable[File], files: Iterable[Clip], result: Scan) -> Scan:
+    """Compare the files of a folder with those that are known; return `result`, filled.
 
     Args:
-        here: Every file there, of whatever kind.
+        here: Every file there.
         files: The known clips, and the texts beside them.
-        result: What the walk has told already: folders that are closed or links.
+        result: What the walk noted: folders that are closed or links.
     """
     known = {file.path: file for file in files}
     media: dict[bytes, File] = {}
@@ -121,7 +148,7 @@ def compared(here: Iterable[File], files: Iterable[Clip], result: Scan) -> Scan:
             texts[file.path] = file
         else:
             result.passed_over += 1
-    used = chosen(texts, media)
+    used = choose_texts(texts, media)
     result.passed_over += len(texts) - len(used)
     shut = tuple(folder + b"/" for folder in result.closed)
     clips = {path: clip for path, clip in known.items() if not is_text(path)}
@@ -163,7 +190,7 @@ def _walk(root: bytes, below: bytes, exclude: tuple[str, ...], result: Scan) -> 
         return
     for entry in entries:
         path = os.path.join(below, entry.name)
-        if is_left_out(path, exclude):
+        if is_excluded(path, exclude):
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(root, path, exclude, result)
@@ -182,23 +209,13 @@ def _walk(root: bytes, below: bytes, exclude: tuple[str, ...], result: Scan) -> 
             result.odd[path] = _KINDS.get(stat.S_IFMT(info.st_mode), "no file")
 
 
-def is_left_out(path: bytes, patterns: tuple[str, ...]) -> bool:
+def is_excluded(path: bytes, patterns: tuple[str, ...]) -> bool:
     """Return whether a file or folder is hidden, or matches a pattern of what to exclude."""
     text, name = as_text(path), as_text(os.path.basename(path))
     return name.startswith(".") or any(
         fnmatch.fnmatchcase(text, pattern) or fnmatch.fnmatchcase(name, pattern.rstrip("/"))
         for pattern in patterns
     )
-
-
-def content_of(path: Path) -> str:
-    """Return the SHA-256 of a file, as hex.
-
-    Raises:
-        OSError: It cannot be read, or is a pipe or a device, which might have no end.
-    """
-    with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def match_moves(missing: Iterable[Clip], arrived: Iterable[tuple[File, str]]) -> dict[bytes, bytes]:
@@ -208,7 +225,64 @@ def match_moves(missing: Iterable[Clip], arrived: Iterable[tuple[File, str]]) ->
         missing: Clips whose file is gone.
         arrived: Files under new names, with their contents.
     """
-    places: dict[str, list[bytes]] = {}
+    paths: dict[str, list[bytes]] = {}
     for clip in missing:
-        places.setdefault(clip.content, []).append(clip.path)
-    return {places[content].pop(0): file.path for file, content in arrived if places.get(content)}
+        paths.setdefault(clip.content, []).append(clip.path)
+    return {paths[content].pop(0): file.path for file, content in arrived if paths.get(content)}
+
+
+def without_forgotten(catalog: Catalog, found: Scan, *, remember: bool = False) -> tuple[Scan, int]:
+    """Return a scan without what was forgotten, and how many files that were.
+
+    A file is hashed once, and only if it has the size of a forgotten one.
+
+    Args:
+        catalog: The catalog of the library.
+        found: Its folder, scanned.
+        remember: Note where forgotten contents are now; only a writer can.
+    """
+    forgotten = {
+        name: [File(*file) for file in files] for name, files in catalog.forgotten().items()
+    }
+    if not forgotten:
+        return found, 0
+    sizes = {file.size for files in forgotten.values() for file in files}
+    seen = {file: content for content, files in forgotten.items() for file in files}
+    fresh: list[File] = []
+    here: dict[str, list[File]] = {}
+    for file in found.fresh:
+        content = seen.get(file)
+        if content is None and file.size in sizes:
+            content = hash_if_readable(catalog.root / os.fsdecode(file.path))
+        if content in forgotten:
+            here.setdefault(content, []).append(file)
+        else:
+            fresh.append(file)
+    hidden = {file.path for files in here.values() for file in files}
+    # A clip may hold now what was forgotten; or a kill came before its row had gone.
+    gone = [clip for clip in catalog.files() if clip.content in forgotten or clip.path in hidden]
+    if remember:
+        catalog.forget(forgotten_rows(here))
+    same = [clip for clip in found.same if clip not in gone]
+    paths = [clip.path for clip in same] + [file.path for file in fresh]
+    staying = {stem(path) for path in paths if not is_text(path)}
+    fresh = [file for file in fresh if not is_text(file.path) or stem(file.path) in staying]
+    missing = found.missing + [clip for clip in gone if clip not in found.missing]
+    texts = found.texts.beside([clip.path for clip in same] + [file.path for file in fresh])
+    return replace(found, same=same, fresh=fresh, missing=missing, texts=texts), len(hidden)
+
+
+def forgotten_rows(files: Mapping[str, Iterable[File]]) -> dict[str, list[list[Any]]]:
+    """Return content → its files, as the catalog keeps what was forgotten."""
+    return {
+        content: [[file.path.hex(), file.size, file.mtime_ns] for file in some]
+        for content, some in files.items()
+    }
+
+
+def hash_if_readable(path: Path) -> str | None:
+    """Return the SHA-256 of a file, None where it cannot be read."""
+    try:
+        return content_hash(path)
+    except OSError:
+        return None

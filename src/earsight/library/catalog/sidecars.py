@@ -7,41 +7,14 @@ with one name the .txt is taken: somebody wrote it, where subtitles are often ma
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from earsight.library.catalog.records import Clip
-
-TEXT_SUFFIXES = (b".txt", b".srt")  # the first one wins
+from earsight.library.catalog.records import TEXT_SUFFIXES, Clip, ending, is_text, stem
 
 
-def is_text(path: bytes) -> bool:
-    """Return whether a file is a text by the end of its name."""
-    return ending(path) in TEXT_SUFFIXES
-
-
-def ending(path: bytes) -> bytes:
-    """Return the end of a name in small letters.
-
-    >>> ending(b"a.b/dog.MP4")
-    b'.mp4'
-    """
-    return os.path.splitext(path)[1].lower()  # noqa: PTH122 - names are bytes
-
-
-def stem(path: bytes) -> bytes:
-    """Return a path without the end of its name.
-
-    >>> stem(b"a.b/dog.MP4")
-    b'a.b/dog'
-    """
-    return os.path.splitext(path)[0]  # noqa: PTH122 - names are bytes
-
-
-def chosen(texts: Iterable[bytes], clips: Iterable[bytes]) -> set[bytes]:
+def choose_texts(texts: Iterable[bytes], clips: Iterable[bytes]) -> set[bytes]:
     """Return the texts that are beside a clip, one for each name.
 
-    >>> sorted(chosen([b"a.srt", b"a.txt", b"b.srt", b"c.txt"], [b"a.mp4", b"b.mp4"]))
+    >>> sorted(choose_texts([b"a.srt", b"a.txt", b"b.srt", b"c.txt"], [b"a.mp4", b"b.mp4"]))
     [b'a.txt', b'b.srt']
     """
     stems = {stem(path) for path in clips}
@@ -53,17 +26,13 @@ def chosen(texts: Iterable[bytes], clips: Iterable[bytes]) -> set[bytes]:
     return set(first.values())
 
 
-def beside(clips: Iterable["Clip"], texts: Iterable["Clip"]) -> dict[tuple[str, bytes], "Clip"]:
-    """Return folder and path of a clip → its text, for the clips that have one."""
-    by_stem = {(text.folder, stem(text.path)): text for text in texts}
-    return {
-        (clip.folder, clip.path): by_stem[clip.folder, stem(clip.path)]
-        for clip in clips
-        if (clip.folder, stem(clip.path)) in by_stem
-    }
+def texts_of_clips(clips: Iterable[Clip], texts: Iterable[Clip]) -> dict[bytes, Clip]:
+    """Return path of a clip → its text, for the clips that have one."""
+    by_stem = {stem(text.path): text for text in texts}
+    return {clip.path: by_stem[stem(clip.path)] for clip in clips if stem(clip.path) in by_stem}
 
 
-def text_beside(clip: Path) -> Path | None:
+def text_file_of(clip: Path) -> Path | None:
     """Return the text file beside a file on disk; None where there is none."""
     folder = os.fsencode(clip.parent)
     try:
@@ -73,5 +42,5 @@ def text_beside(clip: Path) -> Path | None:
     like = stem(os.fsencode(clip.name))
     texts = [os.path.join(folder, name) for name in names if is_text(name) and stem(name) == like]
     files = [text for text in texts if os.path.isfile(text)]  # noqa: PTH113 - no pipe, for one
-    found = chosen(files, [os.path.join(folder, os.fsencode(clip.name))])
+    found = choose_texts(files, [os.path.join(folder, os.fsencode(clip.name))])
     return Path(os.fsdecode(found.pop())) if found else None

@@ -1,200 +1,95 @@
-"""The state of a library on a disk: a SQLite file that knows the clips and what was made of them.
+"""The catalog of a library: which clips it has, what was read of them, and what was made of that.
 
-`index` with nothing to do opens only this.
+It is one SQLite file. `index` with nothing to do opens only this.
 """
 
 import json
 import os
-import re
-import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from earsight.errors import LibraryError
 from earsight.library.catalog import records
-from earsight.library.catalog.base import Store, anew
-from earsight.library.catalog.location import FOLDER, open_library, unwritten
-from earsight.library.catalog.records import Clip, Content, Embedding, damaged
-from earsight.library.catalog.sidecars import is_text, stem
-from earsight.library.catalog.sqlite_schema import FILE, create_file, insert_contents, open_file
-from earsight.untrusted import parse_json
+from earsight.library.catalog.base import LibraryFacts
+from earsight.library.catalog.location import open_library_folder
+from earsight.library.catalog.records import Clip, Content, Embedding, damaged, is_text, stem
+from earsight.library.catalog.sqlite_schema import (
+    FILE,
+    empty_database,
+    insert_contents,
+    open_file,
+)
+from earsight.paths import as_text
+from earsight.storage import Location
 
 _FORGOTTEN = "forgotten"
-_IDENTITY = "identity"  # not the id on servers, which no two libraries may share
-
 _CONTENTS = "SELECT content, status, duration, report, windows FROM contents"
 
 Kept = TypeVar("Kept")
 
 
-class LocalStore(Store):
-    """A library in a folder: one SQLite file, written by whoever holds the folder."""
+class Catalog(LibraryFacts):
+    """The clips, contents and embeddings of one library; on a disk, a file in its folder.
 
-    folder: Path
+    Args:
+        folder: Where the library is.
+        connection: Its database.
+        write: Whether it is written: a writer asks for all rows many times, a reader once.
+    """
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection, write: bool) -> None:
-        self.folder = folder
-        self._keeps = write  # a writer asks for all rows many times, a reader once
-        self._db = connection
-        self._db.row_factory = sqlite3.Row
+    def __init__(self, folder: Location, connection: sqlite3.Connection, *, write: bool) -> None:
+        super().__init__(folder, connection)
+        self._keeps = write
         self._kept: dict[tuple[str, ...], tuple[Any, Any]] = {}
 
-    # -- opening ---------------------------------------------------------------------------------
-
     @classmethod
-    def made(cls, folder: Path, root: Path) -> "LocalStore":
+    def made(cls, folder: Path) -> Self:
         """Open the library in `folder` for writing, making an empty one where there is none.
 
-        The caller holds the folder (`place.locked`).
+        The caller holds the folder (`location.locked`).
         """
-        with open_library(folder) as opened:
+        with open_library_folder(folder) as opened:
             if opened.kind(FILE) is None:
-                create_file(opened.path, root.resolve())
-        store = cls.at(folder, write=True)
-        if not store.identity:
-            store.set(_IDENTITY, secrets.token_hex(8))
-        return store
+                opened.write(FILE, empty_database())
+        catalog = cls.at(folder, write=True)
+        catalog._identify()
+        return catalog
 
     @classmethod
-    def at(cls, folder: Path, *, write: bool = False) -> "LocalStore":
+    def at(cls, folder: Path, *, write: bool = False) -> Self:
         """Open the library that is in `folder`."""
-        with open_library(folder) as opened:
-            return cls(opened.path, open_file(opened, write=write), write)
+        with open_library_folder(folder) as opened:
+            return cls(opened.path, open_file(opened, write=write), write=write)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the file."""
         self._kept.clear()
-        self._db.close()
+        super().close()
 
-    @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: all of it or nothing, with errors of the disk told as such."""
-        try:
-            with self._db:
-                yield self._db
-        except sqlite3.Error as error:
-            raise LibraryError(unwritten(self.folder, error)) from error
-
-    def _read(self, query: str, values: Iterable[Any] = ()) -> list[sqlite3.Row]:
-        """Return the rows of a query, with what is wrong with the file told as such."""
-        try:
-            return self._db.execute(query, tuple(values)).fetchall()
-        except sqlite3.OperationalError as error:
-            raise LibraryError(
-                f"The library {self.folder} could not be read: {error}. If another process holds "
-                "it, try again; otherwise: earsight doctor --library."
-            ) from error
-        except (sqlite3.DatabaseError, UnicodeError) as error:
-            raise LibraryError(
-                f"The library {self.folder} is damaged: {error}. {anew(self.folder)}"
-            ) from error
+    def file_sizes(self) -> Iterator[tuple[str, int]]:
+        """Yield the name of each file of the library, relative to it, and its size in bytes."""
+        top = Path(str(self.folder))
+        for path, _, names in os.walk(top):
+            for name in names:
+                file = Path(path) / name
+                with suppress(OSError):  # removed just now by an index at work
+                    yield str(file.relative_to(top)), file.lstat().st_size
 
     def _clips(self, rows: Iterable[sqlite3.Row]) -> list[Clip]:
-        with self._believing():
+        with self._naming_the_library():
             return [records.checked_clip(dict(row)) for row in rows]
 
     def _by_content(self, rows: Iterable[sqlite3.Row]) -> dict[str, Content]:
-        with self._believing():
+        with self._naming_the_library():
             return {one.content: one for one in map(records.checked_content, map(dict, rows))}
-
-    # -- settings --------------------------------------------------------------------------------
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """Return one setting."""
-        rows = self._read("SELECT value FROM meta WHERE key = ?", (key,))
-        return self._parsed(key, rows[0][0]) if rows else default
-
-    def _parsed(self, key: str, value: Any) -> Any:
-        try:
-            return parse_json(value, file_names=True)
-        except (TypeError, ValueError) as error:
-            raise damaged(self.folder, f"its fact {key!r} cannot be read ({error})") from error
-
-    def set(self, key: str, value: Any) -> None:
-        """Keep one setting; nothing is written where it is the same."""
-        if self.get(key) == value:
-            return
-        with self.writing() as db:
-            db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
-
-    def facts(self, prefix: str) -> dict[str, Any]:
-        """Return the facts whose keys begin so, by the rest of their keys."""
-        rows = self._read("SELECT key, value FROM meta")
-        return {
-            row["key"].removeprefix(prefix): self._parsed(row["key"], row["value"])
-            for row in rows
-            if isinstance(row["key"], str) and row["key"].startswith(prefix)
-        }
-
-    def unset(self, keys: Iterable[str]) -> None:
-        """Forget facts, those that are there."""
-        with self.writing() as db:
-            db.executemany("DELETE FROM meta WHERE key = ?", [(key,) for key in keys])
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What `index` was last asked for."""
-        with self._believing():
-            return records.checked_settings(self.get("settings", {}))
-
-    def keep_settings(self, shared: dict[str, Any], own: dict[str, Any]) -> None:
-        """Remember settings; here those of the library and those of its one folder are one."""
-        self.set("settings", shared | own)
-
-    @property
-    def identity(self) -> str:
-        """The id that it was given when it was first written."""
-        found = self.get(_IDENTITY, "")
-        return found if isinstance(found, str) and re.fullmatch("[0-9a-f]{16}", found) else ""
-
-    @property
-    def root(self) -> Path:
-        """The folder of the clips: of `X/.earsight` it is X, else what this machine's user said.
-
-        Raises:
-            LibraryError: The user has said nothing yet.
-        """
-        found = self.folder.parent if self.folder.name == FOLDER else self.trust.clips
-        if found is None:
-            raise LibraryError(
-                f"This machine does not know where the clips of the library {self.folder} are. "
-                f"Say so once: {self.index_command}"
-            )
-        return found
-
-    @property
-    def is_fed_here(self) -> bool:
-        """Whether the folder of the clips is known."""
-        return self.folder.name == FOLDER or self.trust.clips is not None
-
-    def bind(self, clips: Path, *, agree: bool) -> None:
-        """Let the library be about a folder of clips, by its user's word."""
-        clips = clips.resolve()
-        if not self.is_fed_here:
-            self.trust.bind(clips, self._said_root(), agree=agree)
-        root = self.root
-        if not root.exists() or not root.samefile(clips):
-            raise LibraryError(
-                f"The library {self.folder} belongs to the clips in {root}, not to {clips}. "
-                "Keep one library for each folder of clips."
-            )
-
-    def _said_root(self) -> Path | None:
-        """Return the folder that the library says it was made of; nothing there is looked at."""
-        try:
-            said = Path(os.fsdecode(bytes.fromhex(self.get("root"))))
-        except (TypeError, ValueError):
-            return None
-        # Inside its clips folder a library says "..", which means nothing once it was taken out.
-        return Path(os.path.normpath(said)) if said.is_absolute() else None
-
-    @property
-    def version(self) -> int:
-        """A number that is another one after another process or connection wrote here."""
-        return int(self._read("PRAGMA data_version")[0][0])
 
     # -- clips and contents ----------------------------------------------------------------------
 
@@ -217,9 +112,37 @@ class LocalStore(Store):
 
         return list(self._known(read, "files"))
 
-    def everything(self) -> list[Clip]:
-        """Return the same: a library on a disk has one folder of clips."""
-        return self.files()
+    def clips_and_texts(self) -> tuple[list[Clip], list[Clip]]:
+        """Return all clips, and all texts beside them, by path."""
+        clips: list[Clip] = []
+        texts: list[Clip] = []
+        for file in self.files():
+            (texts if is_text(file.path) else clips).append(file)
+        return clips, texts
+
+    def clips(self) -> list[Clip]:
+        """Return all clips, by path."""
+        return self.clips_and_texts()[0]
+
+    def texts(self) -> list[Clip]:
+        """Return all texts beside clips, by path."""
+        return self.clips_and_texts()[1]
+
+    def clip_at(self, file: Path) -> Clip | None:
+        """Return the clip or text that a file is, None where it is none."""
+        if not self.knows_root or not file.is_relative_to(self.root):
+            return None
+        path = os.fsencode(file.relative_to(self.root))
+        rows = self._read("SELECT * FROM clips WHERE path = ?", (path,))
+        return self._clips(rows)[0] if rows else None
+
+    def file_of(self, clip: Clip) -> Path:
+        """Return where the file of a clip is; of one in a folder that is not known, NAME:/PATH."""
+        return Path(self.root_name) / os.fsdecode(clip.path)
+
+    def name_of(self, clip: Clip) -> str:
+        """Return what a clip is called: its path relative to the clips folder."""
+        return as_text(clip.path)
 
     def contents(self, features: str) -> dict[str, Content]:
         """Return what has been read by the extractors with this fingerprint, by content."""
@@ -248,14 +171,6 @@ class LocalStore(Store):
             f"{_CONTENTS} WHERE features = ? AND content IN ({listed})", (features, *some)
         )
         return list(files.values()), self._by_content(read)
-
-    def clip_at(self, file: Path) -> Clip | None:
-        """Return the clip or text that a file is, None where it is none."""
-        if not self.is_fed_here or not file.is_relative_to(self.root):
-            return None
-        path = os.fsencode(file.relative_to(self.root))
-        rows = self._read("SELECT * FROM clips WHERE path = ?", (path,))
-        return self._clips(rows)[0] if rows else None
 
     def put_clips(
         self,
@@ -310,7 +225,7 @@ class LocalStore(Store):
             "AND content NOT IN (SELECT content FROM clips)",
             (features,),
         )
-        with self._believing():
+        with self._naming_the_library():
             return [records.checked_name(row[0], "a content") for row in rows]
 
     def drop_contents(self, features: str, contents: Iterable[str]) -> None:
@@ -323,7 +238,7 @@ class LocalStore(Store):
 
     def forgotten(self) -> dict[str, list[tuple[bytes, int, int]]]:
         """Return content → (path, size, mtime_ns) of its files, of what was forgotten."""
-        with self._believing():
+        with self._naming_the_library():
             return records.checked_forgotten(self.get(_FORGOTTEN, {}))
 
     def forget(self, files: Mapping[str, Any]) -> None:
@@ -336,17 +251,12 @@ class LocalStore(Store):
         kept = self.get(_FORGOTTEN, {})
         self.set(_FORGOTTEN, {c: held for c, held in kept.items() if c not in gone})
 
-    def problems(self) -> list[str]:
-        """Return what SQLite finds wrong with its file; nothing where it is whole."""
-        found = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check")]
-        return [] if found == ["ok"] else found
-
     # -- embeddings ------------------------------------------------------------------------------
 
     def current(self) -> Embedding | None:
         """Return the embedding that answers, None where nothing has been embedded yet."""
         rows = self._read("SELECT * FROM embeddings ORDER BY id DESC LIMIT 1")
-        with self._believing():
+        with self._naming_the_library():
             return records.checked_embedding(dict(rows[0])) if rows else None
 
     def next_embedding(self) -> int:
@@ -372,7 +282,7 @@ class LocalStore(Store):
             )
             db.execute("DELETE FROM embeddings WHERE id < ?", (embedding.id,))
 
-    def relocate(self, embedding: Embedding, _before: Embedding) -> None:
+    def relocate(self, embedding: Embedding) -> None:
         """Let the vectors of `embedding` be read from where it says, and later ones be put there.
 
         Both in one step.
@@ -387,9 +297,8 @@ class LocalStore(Store):
                 "INSERT OR REPLACE INTO meta VALUES ('settings', ?)", (json.dumps(settings),)
             )
 
-    def keep_features(self, features: str) -> frozenset[str]:
+    def drop_other_features(self, features: str) -> None:
         """Forget what other extractors read: their vectors are dropped after this."""
         if self._read("SELECT 1 FROM contents WHERE features != ? LIMIT 1", (features,)):
             with self.writing() as db:
                 db.execute("DELETE FROM contents WHERE features != ?", (features,))
-        return frozenset([features])

@@ -9,13 +9,13 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterable
-from pathlib import Path
+from contextlib import closing
 
 from earsight.errors import LibraryError
-from earsight.library.catalog.base import anew, check_format
 from earsight.library.catalog.folder_handle import Directory
-from earsight.library.catalog.location import refuse_second_name, unwritten
-from earsight.library.catalog.records import Content, damaged
+from earsight.library.catalog.location import refuse_second_name, write_error_message
+from earsight.library.catalog.records import Content, damaged, how_to_remake
+from earsight.storage import Location
 
 FORMAT = 3
 FILE = "library.db"
@@ -57,27 +57,13 @@ CREATE TABLE embeddings (
 """
 
 
-def create_file(folder: Path, root: Path) -> None:
-    """Write an empty library.db under a temporary name, then rename it."""
-    # Inside its clips folder a library keeps the way relative, so that both can move together.
-    kept = os.path.relpath(root, folder) if folder.is_relative_to(root) else str(root)
-    temporary = folder / f"library.db.{os.getpid()}.tmp"
-    try:
-        temporary.unlink(missing_ok=True)
-        db = sqlite3.connect(temporary)
-        try:
-            db.executescript(SCHEMA)
-            with db:
-                db.execute("INSERT INTO meta VALUES ('format', ?)", (str(FORMAT),))
-                db.execute(
-                    "INSERT INTO meta VALUES ('root', ?)", (json.dumps(os.fsencode(kept).hex()),)
-                )
-        finally:
-            db.close()
-        temporary.rename(folder / FILE)
-    except (sqlite3.Error, OSError) as error:
-        temporary.unlink(missing_ok=True)
-        raise LibraryError(unwritten(folder, error)) from error
+def empty_database() -> bytes:
+    """Return a `library.db` with our tables and no clips."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript(SCHEMA)
+        with db:
+            db.execute("INSERT INTO meta VALUES ('format', ?)", (json.dumps(FORMAT),))
+        return db.serialize()
 
 
 def open_file(folder: Directory, *, write: bool) -> sqlite3.Connection:
@@ -100,7 +86,9 @@ def open_file(folder: Directory, *, write: bool) -> sqlite3.Connection:
     os.close(fd)
     writable = os.access(path, os.W_OK) and os.access(folder.path, os.W_OK)
     if write and not writable:
-        raise LibraryError(unwritten(folder.path, PermissionError(13, "Permission denied")))
+        raise LibraryError(
+            write_error_message(folder.path, PermissionError(13, "Permission denied"))
+        )
     if write:
         refuse_second_name(path, names)
     _check_beside(folder)
@@ -114,22 +102,47 @@ def open_file(folder: Directory, *, write: bool) -> sqlite3.Connection:
         )
     except sqlite3.Error as error:
         raise LibraryError(f"{path} cannot be opened: {error}.") from error
+    return _checked(folder.path, db)
+
+
+def open_bytes(library: Location, data: bytes) -> sqlite3.Connection:
+    """Open a `library.db` that was copied into memory.
+
+    Raises:
+        LibraryError: It is no library, of another format, or says more than a library of ours does.
+    """
+    _check_header(library, data[:_HEADER])
+    db = sqlite3.connect(":memory:", check_same_thread=False)
+    try:
+        db.deserialize(data)
+    except sqlite3.Error as error:
+        db.close()
+        raise _unreadable(library, error) from error
+    return _checked(library, db)
+
+
+def _checked(library: Location, db: sqlite3.Connection) -> sqlite3.Connection:
+    """Return a database that is safe to read; one that is not is closed."""
     try:
         db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
         db.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         db.execute("PRAGMA trusted_schema = OFF")
         db.execute("PRAGMA cell_size_check = ON")
-        _check_format(folder.path, db)  # first: others' tables may be other ones
-        _check_tables(folder.path, db)
+        _check_format(library, db)  # first: others' tables may be other ones
+        _check_tables(library, db)
     except (sqlite3.Error, UnicodeError) as error:  # damage may be in what SQLite says of it
         db.close()
-        raise LibraryError(
-            f"{path} is not a readable library: {error}. {anew(folder.path)}"
-        ) from error
+        raise _unreadable(library, error) from error
     except LibraryError:
         db.close()
         raise
     return db
+
+
+def _unreadable(library: Location, error: Exception) -> LibraryError:
+    return LibraryError(
+        f"{library}/{FILE} is not a readable library: {error}. {how_to_remake(library)}"
+    )
 
 
 def insert_contents(db: sqlite3.Connection, features: str, contents: Iterable[Content]) -> None:
@@ -149,9 +162,7 @@ def _check_beside(folder: Directory) -> None:
         if folder.kind(f"{FILE}{end}") is not None:
             raise damaged(folder.path, f"{FILE}{end} lies there, and no library of ours has one")
     with os.fdopen(folder.open(FILE), "rb") as file:
-        header = file.read(_HEADER)
-        if header.startswith(b"SQLite") and set(header[18:]) - {1}:
-            raise damaged(folder.path, f"{FILE} is to be written with a log, as ours never is")
+        _check_header(folder.path, file.read(_HEADER))
     try:
         fd = folder.open(f"{FILE}-journal")
     except FileNotFoundError:
@@ -162,24 +173,35 @@ def _check_beside(folder: Directory) -> None:
             raise damaged(folder.path, f"{FILE}-journal names another journal")
 
 
-def _check_tables(folder: Path, db: sqlite3.Connection) -> None:
+def _check_header(library: Location, header: bytes) -> None:
+    if header.startswith(b"SQLite") and set(header[18:]) - {1}:
+        raise damaged(library, f"{FILE} is to be written with a log, as ours never is")
+
+
+def _check_tables(library: Location, db: sqlite3.Connection) -> None:
     """Check that the file holds our tables and nothing else: SQLite runs what others say."""
     found = {_plain(sql) for (sql,) in db.execute("SELECT sql FROM sqlite_master") if sql}
     if not found:
         raise sqlite3.DatabaseError("it holds no tables")
     strange = sorted(found - _OURS)
     if strange:
-        raise damaged(folder, f"{FILE} holds {strange[0][:60]!r}, which is none of its tables")
+        raise damaged(library, f"{FILE} holds {strange[0][:60]!r}, which is none of its tables")
 
 
-def _check_format(folder: Path, db: sqlite3.Connection) -> None:
+def _check_format(library: Location, db: sqlite3.Connection) -> None:
     ours = db.execute("SELECT sql FROM sqlite_master WHERE name = 'meta'").fetchone()
     if ours is None or _plain(ours[0]) not in _OURS:
-        raise damaged(folder, f"{FILE} has no table of facts as ours have")
+        raise damaged(library, f"{FILE} has no table of facts as ours have")
     found = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
     if found is not None and not re.fullmatch("[0-9]{1,9}", str(found[0])):
-        raise damaged(folder, "its format is no number")
-    check_format(folder, int(found[0]) if found else 0, FORMAT)
+        raise damaged(library, "its format is no number")
+    version = int(found[0]) if found else 0
+    if version != FORMAT:
+        advice = "Update Earsight." if version > FORMAT else how_to_remake(library)
+        raise LibraryError(
+            f"The library {library} has format {version}; this Earsight reads format {FORMAT}. "
+            f"{advice}"
+        )
 
 
 def _plain(sql: object) -> str:

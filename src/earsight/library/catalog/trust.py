@@ -1,10 +1,9 @@
-"""What a library asks for, and what this machine's user allowed it.
+"""What a library asks for outside of itself, and what the user of this machine agreed to.
 
 A library remembers settings: the address of a server, a file of labels, an extractor with files of
-its own. On the machine where they were given they are the user's word. On another machine they are
-its sender's: a request, which is left out until the user agrees. What was agreed to, and the folder
-of clips of a library that is kept elsewhere, lie in the user's own configuration, never in the
-library.
+its own. On the machine where the user gave them, they are allowed. On another machine they are a
+request of whoever sent the library, and are left out until the user agrees. Agreements lie in the
+user's configuration, never in the library.
 """
 
 import fcntl
@@ -22,8 +21,9 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from earsight import discovery
 from earsight.errors import EarsightError, LibraryError
+from earsight.library.catalog.records import PARTS
 from earsight.paths import as_text, config_home
-from earsight.storage import Place, Remote, endpoint
+from earsight.storage import Location, Remote, endpoint
 from earsight.untrusted import parse_json
 from earsight.vectors import EMBEDDED
 
@@ -60,22 +60,21 @@ class Request:
 
 
 class Trust:
-    """What the user of this machine said of one library.
+    """The agreements of this machine's user with one library.
 
-    It is told by the library's place and its id: another library that takes its place is another
-    one. Nothing is read before something is asked.
+    A library is known by its location and its id, so that another one in its place has none.
 
     Args:
         library: Where it is.
-        identity: Its id; of a library on S3 the address is enough.
+        identity: Its id.
     """
 
-    def __init__(self, library: Place, identity: str = "") -> None:
+    def __init__(self, library: Location, identity: str = "") -> None:
         self.library, self.identity = library, identity
 
     @cached_property
     def _record(self) -> "_Record":
-        """What was said; nothing where nobody has said anything.
+        """What is kept; empty where nothing is.
 
         Raises:
             LibraryError: It cannot be read.
@@ -101,12 +100,12 @@ class Trust:
         except OSError as error:
             raise LibraryError(
                 f"What you allowed the library {self.library} cannot be read: {error}. Make it "
-                "readable, or name another folder for such answers: EARSIGHT_CONFIG=DIR."
+                "readable, or name another folder for agreements: EARSIGHT_CONFIG=DIR."
             ) from error
 
     @property
     def clips(self) -> Path | None:
-        """The folder of its clips, where the library is kept elsewhere and was indexed here."""
+        """The folder of its clips, if the library lies outside of it and was indexed here."""
         return self._record.clips
 
     @property
@@ -116,9 +115,13 @@ class Trust:
 
     @property
     def file(self) -> Path:
-        """Where it is kept: one file for each place of a library."""
-        place = self.library
-        whole = f"{endpoint()} {place}" if isinstance(place, Remote) else os.path.realpath(place)
+        """Where it is kept: one file for each location of a library."""
+        location = self.library
+        whole = (
+            f"{endpoint()} {location}"
+            if isinstance(location, Remote)
+            else os.path.realpath(location)
+        )
         digest = hashlib.sha256(os.fsencode(whole)).hexdigest()
         return config_home() / "libraries" / f"{digest[:32]}.json"
 
@@ -163,7 +166,7 @@ class Trust:
 
     @contextmanager
     def _changing(self) -> Iterator["_Record"]:
-        """Give what was said by now, and keep what it becomes; others wait meanwhile."""
+        """Read the record under a lock, and write what it becomes."""
         folder = self.file.parent
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -224,7 +227,7 @@ class NotTrustedError(LibraryError):
 
 @contextmanager
 def only_trusted_plugins(trust: Trust) -> Iterator[None]:
-    """Let only those plug-ins be imported that the user agreed to, whatever a file names."""
+    """Refuse to import plug-ins that the user did not agree to."""
 
     def check(name: str, module: str) -> None:
         trust.check([_plugin(name, module)])
@@ -237,31 +240,33 @@ def _plugin(name: str, module: str) -> Request:
     return Request("plugin", f"{name} ({module})")
 
 
-def requests_of(settings: Mapping[str, Any], clips: Path | None) -> list[Request]:
-    """Return what the settings of a library, or some of them, ask for.
+def requests_of(settings: Mapping[str, Any]) -> list[Request]:
+    """Return what the settings of a library, or some of them, ask for; see also `label_requests`.
 
     Args:
-        settings: Name → value: "index", "labels", "learn", and the extractors.
-        clips: The folder of its clips, whose own files may be read.
+        settings: Name → value: "index", "learn", and the extractors.
     """
     found = []
     if (index := settings.get("index", EMBEDDED)) != EMBEDDED:
         found.append(Request("server", index))
-    labels = settings.get("labels", "folders")
-    if labels not in ("folders", "none") and (file := _outside(labels, clips)):
-        found.append(Request("file", file))
-    for name in ("audio", "visual", "ears", "eyes"):
-        if name in settings and settings[name] != "none":
+    for name in PARTS:
+        if settings.get(name, "none") != "none":
             found += _of_spec("extractors", settings[name])
     if settings.get("learn", "auto") not in ("auto", "never"):
         found += _of_spec("methods", settings["learn"])
     return found
 
 
+def label_requests(labels: str, clips: Path | None) -> list[Request]:
+    """Return what the file of labels asks for: nothing where it lies in the folder of clips."""
+    file = _outside(labels, clips)
+    return [Request("file", file)] if file else []
+
+
 def _outside(file: str, folder: Path | None) -> str | None:
     """Return the file outside a folder that a name leads to, None if it lies inside.
 
-    Nothing elsewhere is looked at, but for where a link in the folder leads.
+    No file is looked at, except that a link in the folder is followed.
     """
     named = os.path.normpath(file)
     if folder is None or not Path(named).is_relative_to(folder):

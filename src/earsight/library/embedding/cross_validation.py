@@ -1,8 +1,7 @@
-"""What clips that are held out say: of the bridge alone, and with a learned part beside it.
+"""Cross-validation: score clips that were held out, with and without a learned embedding.
 
-Each fold is a fit of its own, and so is the last one, of all clips. They are alike whether they are
-made one after another or side by side, in processes: LAPACK, through scipy, does not let go of
-Python's lock, so threads would take turns.
+Each fold is a fit of its own, and the last fit is of all clips. Fits run side by side in processes,
+because scipy's LAPACK holds Python's lock and threads would take turns; the results are the same.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,35 +16,36 @@ from earsight.arrays import FloatArray
 from earsight.datasets import folds, n_folds_for
 from earsight.discovery import make, parse_spec
 from earsight.errors import TrainingError
-from earsight.library.embedding.extraction import MODALITIES, Sources, bridge_role
-from earsight.library.embedding.joint_space import Space
-from earsight.library.embedding.paired_rows import NO_LABEL, PairedRows
+from earsight.library.catalog.records import MODALITIES
+from earsight.library.embedding.extraction import Sources, zero_shot_role
+from earsight.library.embedding.joint_space import JointSpace
+from earsight.library.embedding.training_rows import NO_LABEL, PairedRows
 from earsight.library.progress import Progress
-from earsight.methods._base import JointEmbedding
+from earsight.methods import JointEmbedding
 from earsight.retrieval import evaluate
 
-WEIGHT = 0.5  # the bridge's share where a learned part stands beside it
+WEIGHT = 0.5  # share of the zero-shot space in the cosine, with a learned embedding beside it
 _FEW = 1500  # rows, whose matrices are so small that two threads are slower than one
-_APART = 400  # rows, which take longer to learn from than processes to start
+_PROCESSES_FROM = 400  # rows, which take longer to learn from than processes to start
 
 
 @dataclass(frozen=True)
 class Scores:
-    """One figure a clip, on held-out clips: the mean of both directions.
+    """One figure for each held-out clip: the mean of both directions.
 
     Attributes:
         ap: (n,) average precision by class; NaN where the clip has no class.
-        rr: (n,) reciprocal rank of the own half.
+        rr: (n,) reciprocal rank of the paired item.
     """
 
     ap: FloatArray
     rr: FloatArray
 
 
-def fit_bridge(views: Mapping[str, FloatArray], sources: Sources) -> JointEmbedding:
-    """Fit `zero_shot` to vectors of the bridge; with no rows it is centred by its prior alone."""
-    bridge = make("methods", "zero_shot", {"prior": sources.priors()})
-    fitted: JointEmbedding = bridge.fit(views) if views else bridge.fit_prior()
+def fit_zero_shot(views: Mapping[str, FloatArray], sources: Sources) -> JointEmbedding:
+    """Fit the zero-shot space to its vectors; without rows its prior alone centres it."""
+    model = make("methods", "zero_shot", {"prior": sources.priors()})
+    fitted: JointEmbedding = model.fit(views) if views else model.fit_prior()
     return fitted
 
 
@@ -58,12 +58,12 @@ def fit_learned(rows: PairedRows, method: str) -> JointEmbedding:
     return model.fit(views, labels=labels, groups=rows.clips)
 
 
-def bridge_views(rows: PairedRows, sources: Sources) -> dict[str, FloatArray]:
-    """Return modality → the vectors of the bridge."""
-    return {m: rows.vectors[bridge_role(sources.bridge, m)] for m in MODALITIES}
+def zero_shot_views(rows: PairedRows, sources: Sources) -> dict[str, FloatArray]:
+    """Return modality → the vectors of the zero-shot space."""
+    return {m: rows.vectors[zero_shot_role(sources.zero_shot, m)] for m in MODALITIES}
 
 
-def score(space: Space, rows: PairedRows) -> Scores:
+def score(space: JointSpace, rows: PairedRows) -> Scores:
     """Rank clips against each other, sound and sight, and score each one as a query."""
     rows = rows.one_per_clip()
     embedded = {modality: space.embed(modality, rows.vectors) for modality in MODALITIES}
@@ -92,8 +92,8 @@ class _Job:
     sources: Sources
 
 
-def held_out(
-    rows: PairedRows, method: str, sources: Sources, workers: int, progress: Progress
+def cross_validate(
+    rows: PairedRows, method: str, sources: Sources, *, workers: int, progress: Progress
 ) -> tuple[Scores, Scores, JointEmbedding]:
     """Score every clip while it is held out, and learn from all of them.
 
@@ -103,10 +103,11 @@ def held_out(
         sources: The extractors.
         workers: Processes that learn side by side, where there is enough to learn and little to
             hold in memory.
-        progress: Is told of each fit.
+        progress: Receives each fit.
 
     Returns:
-        The scores of the bridge alone, those with the method beside it, and the method fitted.
+        The scores of the zero-shot space alone, those with the method beside it, and the method
+        fitted to all rows.
 
     Raises:
         InputError, TrainingError: It cannot learn from these clips.
@@ -121,17 +122,17 @@ def held_out(
 
     progress.start("Learning, fold by fold", n_folds + 1)
     found: dict[int, Any] = {}
-    apart = _APART <= len(rows) <= _FEW and _goes_apart(method)
-    for number, result in _done(jobs(), workers if apart else 1):
+    in_processes = _PROCESSES_FROM <= len(rows) <= _FEW and _fits_in_processes(method)
+    for number, result in _results(jobs(), workers if in_processes else 1):
         found[number] = result
         progress.advance()
     progress.finish()
     learned = found.pop(n_folds)
     alone, joined = zip(*(found[number] for number in range(n_folds)), strict=True)
-    return _joined(alone), _joined(joined), learned
+    return _concatenated(alone), _concatenated(joined), learned
 
 
-def _goes_apart(method: str) -> bool:
+def _fits_in_processes(method: str) -> bool:
     """Whether a method may be fitted in other processes: one of ours that needs no torch.
 
     Networks take all cores, or the one GPU, themselves; what others wrote may not be sendable.
@@ -141,27 +142,30 @@ def _goes_apart(method: str) -> bool:
     return type(model).__module__.startswith("earsight.") and not hasattr(model, "device")
 
 
-def _done(jobs: Iterator[_Job], workers: int) -> Iterator[tuple[int, Any]]:
+def _results(jobs: Iterator[_Job], workers: int) -> Iterator[tuple[int, Any]]:
     """Yield the number of each job with what it gives, as they come."""
     if workers == 1:
         for job in jobs:
-            yield job.number, _learned(job)
+            yield job.number, _fit_and_score(job)
         return
-    for job, result in engine.run(_learned, jobs, workers=workers):
+    for job, result in engine.run(_fit_and_score, jobs, workers=workers):
         if isinstance(result, engine.WorkerDied):
-            raise TrainingError("a process that learned crashed, twice; memory may be short.")
+            raise TrainingError(
+                "The process that learns crashed twice. There may be too little memory."
+            )
         yield job.number, result
 
 
-def _learned(job: _Job) -> tuple[Scores, Scores] | JointEmbedding:
+def _fit_and_score(job: _Job) -> tuple[Scores, Scores] | JointEmbedding:
     with _threads_for(len(job.rows)):
         learned = fit_learned(job.rows, job.method)
         if job.test is None:
             return learned
-        bridge = fit_bridge(bridge_views(job.rows, job.sources), job.sources)
-        alone = Space(bridge, bridge_name=job.sources.bridge)
-        beside = Space(bridge, learned, WEIGHT, job.sources.bridge)
-        return score(alone, job.test), score(beside, job.test)
+        name, views = job.sources.zero_shot, zero_shot_views(job.rows, job.sources)
+        zero_shot = fit_zero_shot(views, job.sources)
+        alone = JointSpace(zero_shot, zero_shot_name=name)
+        joined = JointSpace(zero_shot, learned, WEIGHT, name)
+        return score(alone, job.test), score(joined, job.test)
 
 
 def _threads_for(n_rows: int) -> AbstractContextManager[object]:
@@ -172,7 +176,7 @@ def _threads_for(n_rows: int) -> AbstractContextManager[object]:
     return threadpool_limits(1, user_api="blas") if n_rows <= _FEW else nullcontext()
 
 
-def _joined(parts: Sequence[Scores]) -> Scores:
+def _concatenated(parts: Sequence[Scores]) -> Scores:
     return Scores(
         np.concatenate([part.ap for part in parts]), np.concatenate([part.rr for part in parts])
     )

@@ -1,9 +1,9 @@
-"""What a library stores of each clip: the extractors, the windows, and the job of one worker.
+"""What a library stores of each clip: which extractors read it, and into which windows.
 
-Answers come from a bridge, a space in which the modalities meet with nothing learned. By default
-it is words: what is heard and what is seen, as vectors of a text model. Where all the extractors
-that were chosen share a space of their own (`FeatureExtractor.space`), that space is the bridge,
-its own reading of text included, and nothing is stored twice.
+The zero-shot space is where the modalities meet with nothing learned. By default it is "words":
+the names of classes that are heard and seen, embedded by a text model. Where the chosen extractors
+share a space of their own (`FeatureExtractor.space`), that is the zero-shot space, with its own
+reader of text, and nothing is stored twice.
 """
 
 import hashlib
@@ -21,31 +21,30 @@ from earsight.discovery import load, make, parse_spec
 from earsight.errors import InputError
 from earsight.extractors import FeatureExtractor, extract_all
 from earsight.features import FeatureSequence
+from earsight.library.catalog.records import MODALITIES, Content
 from earsight.media import Report, Status
 from earsight.paths import escaped
 
-MODALITIES = ("audio", "visual")  # what a media file holds, and what is learned
-TEXT = "text"  # what lies beside it
+TEXT = "text"  # what lies beside a media file
 TYPED = "typed"  # words for a search; they are read as texts are, and centred by themselves
-WORDS = "words"  # the default bridge
+WORDS = "words"  # the default zero-shot space
 OFF = "none"  # in place of an extractor
-EARS, EYES = (
-    "yamnet",
-    "efficientnet",
-)  # who names what is heard and seen, unless others are asked for
+EARS, EYES = "yamnet", "efficientnet"  # which extractors name what is heard and seen, by default
 SPLIT_ABOVE = 30.0  # seconds; a longer file is kept as windows
 WINDOW = 10.0
 HOP = 5.0
 
 
-def bridge_role(bridge: str, modality: str) -> str:
-    """Return the role under which a modality's vectors in the bridge are kept.
+def zero_shot_role(space: str, modality: str) -> str:
+    """Return the role under which a modality's vectors in the zero-shot space are kept.
 
-    >>> bridge_role("words", "audio"), bridge_role("pe_av", "audio"), bridge_role("words", "typed")
-    ('words.audio', 'audio', 'words.text')
+    >>> zero_shot_role("words", "audio"), zero_shot_role("pe_av", "audio")
+    ('words.audio', 'audio')
+    >>> zero_shot_role("words", "typed")
+    'words.text'
     """
     modality = TEXT if modality == TYPED else modality
-    return f"{WORDS}.{modality}" if bridge == WORDS else modality
+    return f"{WORDS}.{modality}" if space == WORDS else modality
 
 
 def modality_of(role: str) -> str:
@@ -61,9 +60,9 @@ def modality_of(role: str) -> str:
 class Sources:
     """The extractors of a library, as the command line writes them.
 
-    `audio` and `visual` feed what is learned; one of them may be "none", for a library of pictures
-    or of sounds. The words bridge is stored beside them, unless they share a space of their own;
-    `ears` and `eyes` name what is heard and seen for it (see the extractor `words`).
+    The features of `audio` and `visual` are learned from; one of them may be "none", for a library
+    of pictures or of sounds. The zero-shot space is stored beside them, unless they share a space
+    of their own; `ears` and `eyes` name what is heard and seen for it (see the extractor `words`).
     """
 
     audio: str = "yamnet"
@@ -77,10 +76,10 @@ class Sources:
         return tuple(m for m in MODALITIES if getattr(self, m) != OFF)
 
     @property
-    def told(self) -> str:
-        """Who reads what, for people.
+    def description(self) -> str:
+        """Which extractor reads what, for people.
 
-        >>> Sources(eyes="i3d").told
+        >>> Sources(eyes="i3d").description
         'audio by yamnet, visual by efficientnet, sights named by i3d'
         """
         parts = [f"audio by {self.audio}", f"visual by {self.visual}"]
@@ -93,14 +92,14 @@ class Sources:
         return _made(self).extractors
 
     @property
-    def bridge(self) -> str:
-        """What answers before anything is learned: "words", or the name of the shared space."""
-        return _made(self).bridge
+    def zero_shot(self) -> str:
+        """The zero-shot space: "words", or the name of the space that the extractors share."""
+        return _made(self).zero_shot
 
     @property
     def text(self) -> FeatureExtractor | None:
-        """What reads texts and typed words into the bridge; None where its space has no text."""
-        return self.extractors().get(bridge_role(self.bridge, TEXT))
+        """The reader of texts and typed words; None where the zero-shot space has no text."""
+        return self.extractors().get(zero_shot_role(self.zero_shot, TEXT))
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -113,14 +112,14 @@ class Sources:
             extractor.fetch_weights()
 
     def priors(self) -> dict[str, FloatArray]:
-        """Return where the bridge expects each modality to centre: modality → (d,).
+        """Return the expected centre of each modality in the zero-shot space: modality → (d,).
 
-        Words lie around the mean of the class names. A space that was trained as one is taken as
-        it is: its prior is 0, from which a collection draws it away as it grows. Typed words have
-        the prior of texts, and that alone: what lies beside clips is not what people type.
+        Words centre on the mean of the class names. A space that was trained as one has prior 0,
+        which a collection moves as it grows. Typed words have the prior of texts alone, because
+        the texts beside clips are not what people type.
         """
         read = [*self.modalities, *([TEXT] if self.text else [])]
-        if self.bridge == WORDS:
+        if self.zero_shot == WORDS:
             priors = {m: _words(self, m).prior for m in read}
         else:
             extractors = self.extractors()
@@ -140,11 +139,11 @@ class Sources:
 @dataclass(frozen=True)
 class _Made:
     extractors: dict[str, FeatureExtractor]
-    bridge: str
+    zero_shot: str
 
 
-def look_again() -> None:
-    """Forget the extractors made so far: a file that one was made from may have changed since."""
+def forget_extractors() -> None:
+    """Forget the extractors made so far: a file of theirs may have changed since."""
     _made.cache_clear()
 
 
@@ -161,8 +160,9 @@ def _made(sources: Sources) -> _Made:
         return _Made(words | own, WORDS)
     if (sources.ears, sources.eyes) != (EARS, EYES):
         raise InputError(
-            f"--ears and --eyes choose who speaks for the words bridge; {sources.audio} and "
-            f"{sources.visual} share a space of their own, so there is none. Leave them out."
+            f"--ears and --eyes name sounds and sights for the zero-shot space `words`; "
+            f"{sources.audio} and {sources.visual} share a space of their own, so `words` is not "
+            "used. Leave --ears and --eyes out."
         )
     names = {extractor.name for extractor in own.values()}
     specs = (sources.audio, sources.visual)
@@ -171,7 +171,7 @@ def _made(sources: Sources) -> _Made:
 
 
 def _words(sources: Sources, modality: str) -> Any:
-    """Return the words bridge's extractor of one modality; text lies between both namers' names."""
+    """Return the extractor of one modality for `words`; text knows both kinds of names."""
     by = {"audio": {"ears": sources.ears}, "visual": {"eyes": sources.eyes}}
     named = by.get(modality, {"ears": sources.ears, "eyes": sources.eyes})
     return make("extractors", WORDS, {"modality": modality, **named})
@@ -179,12 +179,15 @@ def _words(sources: Sources, modality: str) -> Any:
 
 def _extractor(modality: str, spec: str) -> FeatureExtractor:
     if parse_spec(spec)[0] == WORDS:
-        raise InputError(f"--{modality} takes what is learned from; words is the bridge beside it.")
+        raise InputError(
+            f"--{modality} takes an extractor of features; `words` is the zero-shot space, and "
+            "is there anyway."
+        )
     return extractor_for(modality, spec)
 
 
 def extractor_for(modality: str, spec: str) -> FeatureExtractor:
-    """Make one extractor; a kind that serves several modalities is told which one is meant.
+    """Make one extractor, for one modality if its kind serves several.
 
     Raises:
         InputError: There is no such kind or hyper-parameter, or it reads another modality.
@@ -264,8 +267,8 @@ def read_clip(
         whole: One window over all of it, however long (for a query).
         max_seconds: A longer file is refused.
     """
-    perceived = (TEXT, bridge_role(sources.bridge, TEXT))
-    extractors = {r: one for r, one in sources.extractors().items() if r not in perceived}
+    texts = (TEXT, zero_shot_role(sources.zero_shot, TEXT))
+    extractors = {r: one for r, one in sources.extractors().items() if r not in texts}
     found, report = extract_all(path, extractors.values(), max_seconds=max_seconds)
     by_role = {
         role: found[extractor.key()]
@@ -282,8 +285,8 @@ def read_clip(
             if len(part):
                 vectors[role] = part.mean()
         for modality in sources.modalities:
-            # The bridge and the features answer together, so a row has both or neither.
-            both = {modality, bridge_role(sources.bridge, modality)}
+            # A row has features and a zero-shot vector, or neither: both are ranked together.
+            both = {modality, zero_shot_role(sources.zero_shot, modality)}
             if not both <= vectors.keys():
                 vectors = {role: x for role, x in vectors.items() if role not in both}
         if vectors:
@@ -296,17 +299,18 @@ def read_clip(
     return Extracted(report, windows, by_role)
 
 
-def why_nothing(extracted: Extracted, sources: Sources) -> str:
+def why_no_vectors(extracted: Extracted, sources: Sources) -> str:
     """Say why reading a file gave no vector."""
     read = " and ".join({"audio": "sound", "visual": "sight"}[m] for m in sources.modalities)
     return extracted.report.message or f"It has no {read}, and this library reads nothing else."
 
 
-def report_of(extracted: Extracted) -> dict[str, Any]:
-    """Return what the library keeps of a report, ready for JSON."""
+def stored_content(content: str, extracted: Extracted) -> Content:
+    """Return the catalog's row of a content, from what was read of it."""
+    report = extracted.report
     windows = [{modality_of(role) for role in one.vectors} for one in extracted.windows]
     rows = {m: sum(m in one for one in windows) for m in (*MODALITIES, TEXT)}
-    kept = asdict(extracted.report) | {"again": extracted.again, "rows": rows}
-    kept["message"] = escaped(extracted.report.message)
+    kept = asdict(report) | {"again": extracted.again, "rows": rows}
+    kept["message"] = escaped(report.message)
     del kept["status"], kept["duration"]
-    return kept
+    return Content(content, str(report.status), report.duration, kept, len(windows))

@@ -1,10 +1,9 @@
-"""The large tables of a library: vectors and sequences by content, and the embedding that answers.
+"""The tables of features: vectors and sequences by content, as the extractors gave them.
 
-One table for each role ("words.audio", "visual", …) and one for the sequences, all named after the
-fingerprint of the extractors that filled them, so that two sets can stand side by side.
+There is one table for each role ("words.audio", "visual", …) and one for the sequences. Their names
+end in the fingerprint of the extractors, so that two sets can lie side by side.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,25 +13,23 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.errors import LibraryError
-from earsight.library.catalog.base import Store
-from earsight.library.catalog.records import Embedding
+from earsight.library.catalog.records import MODALITIES, Embedding
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.catalog.trust import requests_of
 from earsight.library.embedding.extraction import (
-    MODALITIES,
     TEXT,
     WORDS,
     Extracted,
     Sources,
-    bridge_role,
     modality_of,
+    zero_shot_role,
 )
-from earsight.library.embedding.joint_space import Space
-from earsight.library.progress import Progress
-from earsight.storage import Place
+from earsight.library.embedding.joint_space import JointSpace
+from earsight.storage import Location
 from earsight.vectors import (
     EMBEDDED,
-    HELD_BYTES,
-    HeldIndex,
+    MAX_BYTES_IN_MEMORY,
+    InMemoryIndex,
     LanceIndex,
     Row,
     SequenceStore,
@@ -40,10 +37,8 @@ from earsight.vectors import (
     Table,
     VectorTable,
     open_index,
-    table_names,
 )
 
-_EMBEDDING = re.compile("embedding-([0-9]+)(?:-[0-9a-f]{8})?")  # with a mark on S3
 _CHUNK = 4096  # windows read and embedded at a time
 
 
@@ -62,7 +57,7 @@ class Piece:
     vectors: dict[str, FloatArray]
 
 
-class Tables:
+class FeatureTables:
     """What the extractors of one fingerprint gave, by content.
 
     Args:
@@ -71,7 +66,7 @@ class Tables:
         roles: What is kept of a file, as `Sources.roles` names it.
     """
 
-    def __init__(self, folder: Place, features: str, roles: Sequence[str]) -> None:
+    def __init__(self, folder: Location, features: str, roles: Sequence[str]) -> None:
         self.folder = folder / "vectors"
         self.features = features
         self.roles = tuple(roles)
@@ -95,7 +90,7 @@ class Tables:
         return LanceIndex(self.folder, f"{role}-{self.features}")
 
     def add(self, batch: Mapping[str, Extracted]) -> None:
-        """Write what was extracted, by content; a content that stands is replaced."""
+        """Write what was extracted, by content; a known content is replaced."""
         roles: dict[str, tuple[list[Row], list[FloatArray]]] = {}
         stored = []
         for content, extracted in batch.items():
@@ -130,7 +125,7 @@ class Tables:
                 self.timing.delete(contents)
 
     def faults(self, contents: Mapping[str, Mapping[str, int]]) -> tuple[list[str], list[str]]:
-        """Compare what is here with what the library believes.
+        """Compare the tables with the catalog.
 
         A power cut can lose vectors that were acknowledged; a kill can leave some that were not.
 
@@ -158,8 +153,8 @@ class Tables:
             modality: "audio", "visual" or "text".
             contents: Content → its number of windows, by which the pieces are cut.
         """
-        roles = [role for role in (bridge_role(WORDS, modality), modality) if role in self.roles]
-        for some in _chunks(contents):
+        roles = [role for role in (zero_shot_role(WORDS, modality), modality) if role in self.roles]
+        for some in chunks(contents):
             found: dict[str, tuple[list[Row], FloatArray]] = {}
             for role in roles:
                 parts = list(self._table(role).read({"content": some}))
@@ -179,8 +174,8 @@ class Tables:
         self.sequences.optimize()
 
 
-def _chunks(contents: Mapping[str, int]) -> Iterator[list[str]]:
-    """Yield contents in order, about `_CHUNK` windows at a time."""
+def chunks(contents: Mapping[str, int]) -> Iterator[list[str]]:
+    """Yield contents in order, about 4096 windows at a time."""
     chunk: list[str] = []
     windows = 0
     for content in sorted(contents):
@@ -193,113 +188,45 @@ def _chunks(contents: Mapping[str, int]) -> Iterator[list[str]]:
         yield chunk
 
 
-def stored_tables(store: Store, embedding: Embedding) -> Tables:
+def stored_tables(catalog: Catalog, embedding: Embedding) -> FeatureTables:
     """Return the tables that an embedding was made from."""
     roles = embedding.roles
     if not roles:
-        store.trust.check(requests_of(embedding.sources, None))
+        catalog.trust.check(requests_of(embedding.sources))
         roles = Sources(**embedding.sources).roles
-    return Tables(store.folder, embedding.features, roles)
+    return FeatureTables(catalog.folder, embedding.features, roles)
 
 
-def embedding_table(folder: Place, name: str, index: str = EMBEDDED) -> VectorTable:
+def embedding_table(folder: Location, name: str, index: str = EMBEDDED) -> VectorTable:
     """Return the table of vectors of one embedding, in an index by its address."""
     return open_index(index, folder / "vectors", name)
 
 
-def embedded_in_memory(tables: Tables, space: Space, contents: Mapping[str, int]) -> HeldIndex:
+def embed_in_memory(
+    tables: FeatureTables, space: JointSpace, contents: Mapping[str, int]
+) -> InMemoryIndex:
     """Embed the features of every row again, where the vectors that are searched are out of reach.
 
     Raises:
-        LibraryError: They take more than is held in memory.
+        LibraryError: They take too much memory.
     """
     rows: list[Row] = []
     parts: list[FloatArray] = []
     for modality in (*MODALITIES, TEXT):
-        for some in _chunks(contents):
+        for some in chunks(contents):
             for piece in tables.read(modality, {c: contents[c] for c in some}):
                 parts.append(space.embed(modality, piece.vectors))
-                rows += [_embedded_row(row, modality) for row in piece.rows]
-                if len(rows) * parts[0].shape[1] * 4 > HELD_BYTES:
+                rows += [embedded_row(row, modality) for row in piece.rows]
+                if len(rows) * parts[0].shape[1] * 4 > MAX_BYTES_IN_MEMORY:
                     raise LibraryError(
-                        f"The vectors of the library take more than {HELD_BYTES >> 20} MiB, which "
-                        "is the most that is embedded again for a search."
+                        "The vectors of the library take more than "
+                        f"{MAX_BYTES_IN_MEMORY >> 20} MiB, the most that a search embeds again."
                     )
     if not rows:
         raise LibraryError(f"The tables of {tables.folder} hold no features.")
-    return HeldIndex(rows, np.concatenate(parts))
+    return InMemoryIndex(rows, np.concatenate(parts))
 
 
-def _embedded_row(row: Row, modality: str) -> Row:
+def embedded_row(row: Row, modality: str) -> Row:
+    """Return the row of a vector in the joint space; a row of features has no modality."""
     return Row(f"{row.key}:{modality}", row.content, modality, row.window, row.start, row.end)
-
-
-def write_embedding(
-    tables: Tables,
-    table: VectorTable,
-    space: Space,
-    contents: Mapping[str, int],
-    progress: Progress,
-) -> int:
-    """Embed every row of every modality into a new table; return how many rows there are."""
-    table.drop()
-    is_made = False  # once: where another machine removes it, as overtaken, it stays removed
-    n_rows = 0
-    parts = [{c: contents[c] for c in some} for some in _chunks(contents)]
-    work = [(modality, part) for modality in (*MODALITIES, TEXT) for part in parts]
-    progress.start("Embedding", len(work))
-    for modality, part in work:
-        for piece in tables.read(modality, part):
-            vectors = space.embed(modality, piece.vectors)
-            if not is_made:
-                table.create(vectors.shape[1])
-                is_made = True
-            table.upsert([_embedded_row(row, modality) for row in piece.rows], vectors)
-            n_rows += len(piece.rows)
-        progress.advance()
-    if n_rows:
-        table.optimize()
-    progress.finish()
-    return n_rows
-
-
-def drop_others(store: Store, current: Embedding) -> None:
-    """Remove what extractors read that nobody uses, and embeddings that no longer answer."""
-    folder = store.folder / "vectors"
-    names = table_names(folder)  # before it is asked by what folders are read
-    kept = tuple(f"-{features}" for features in store.keep_features(current.features))
-    drop_embeddings(store, current)
-    for name in names:
-        if _number(name) < 0 and not name.endswith(kept):
-            LanceIndex(folder, name).drop()
-
-
-def drop_embeddings(store: Store, current: Embedding, *, moved: bool = False) -> None:
-    """Remove the tables of embeddings that no longer answer.
-
-    Args:
-        store: The library.
-        current: What answers.
-        moved: It was moved just now, and is the number of no other table. Otherwise, on S3, a
-            table of its number or a larger one may be being written by another machine.
-    """
-    folder = store.folder / "vectors"
-    for name in table_names(folder):
-        number = _number(name)
-        if number >= 0 and name != current.table and not may_be_made(store, current, number, moved):
-            LanceIndex(folder, name).drop()
-
-
-def may_be_made(store: Store, current: Embedding, number: int, moved: bool) -> bool:
-    """Whether another machine may be writing a table of an embedding's number just now.
-
-    One with a larger number than what answers is a new embedding; one with its number is where it
-    is being moved to, unless it was moved by whoever asks.
-    """
-    return store.shared and (number > current.id or (number == current.id and not moved))
-
-
-def _number(table: str) -> int:
-    """Return the number of an embedding's table, -1 of another one."""
-    found = _EMBEDDING.fullmatch(table)
-    return int(found[1]) if found else -1

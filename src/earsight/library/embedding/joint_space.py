@@ -1,7 +1,7 @@
-"""The space in which a library answers: the bridge, and what was learned beside it.
+"""The joint space: the zero-shot space, and a learned embedding beside it.
 
-Side by side they are one vector, [√w·b ; √(1−w)·e], both parts of unit length, so that its cosine
-is w·cos(b, b′) + (1−w)·cos(e, e′). Texts and typed words have the first part alone.
+Both together are one vector, [√w·z ; √(1−w)·e], both parts of unit length, so that its cosine is
+w·cos(z, z′) + (1−w)·cos(e, e′). Texts and typed words have the first part alone.
 """
 
 import json
@@ -14,14 +14,18 @@ import numpy as np
 
 from earsight.arrays import FloatArray, unit_rows
 from earsight.errors import InputError, LibraryError, ModelFileError
-from earsight.library.embedding.extraction import TEXT, TYPED, WORDS, bridge_role
-from earsight.methods._base import JointEmbedding
-from earsight.methods._files import HEADER as MODEL
-from earsight.methods._files import TENSORS, model_files, read_model
+from earsight.library.embedding.extraction import TEXT, TYPED, WORDS, zero_shot_role
+from earsight.methods import (
+    MODEL_FILE,
+    TENSORS_FILE,
+    JointEmbedding,
+    model_files,
+    read_model,
+)
 from earsight.untrusted import parse_json
 
-HEADER, BRIDGE, LEARNED = "space.json", "bridge", "learned"
-ANEW = "Make it anew: earsight index CLIPS --rebuild."
+SPACE_FILE, ZERO_SHOT, LEARNED = "space.json", "bridge", "learned"  # "bridge": a name on disk
+REBUILD = "Make it anew: earsight index CLIPS --rebuild."
 LARGEST = 1000  # bytes of the header
 LEAST = 0.01  # of the weight, by whose root cosines are divided
 Rows = Mapping[str, FloatArray]  # role → (n, d): "words.audio", "audio", …
@@ -33,41 +37,41 @@ def method_name(model: JointEmbedding) -> str:
 
 
 @dataclass(frozen=True)
-class Space:
-    """The fitted bridge, and the learned embedding that may stand beside it.
+class JointSpace:
+    """The fitted zero-shot space, and the learned embedding that may be beside it.
 
     Attributes:
-        bridge: A fitted `zero_shot` over the vectors of the bridge.
+        zero_shot: A fitted `zero_shot` over the vectors of the zero-shot space.
         learned: A fitted method over the features, or None.
-        weight: w, the bridge's share of the cosine; 1 without a learned part.
-        bridge_name: "words", or the name of the space that the extractors share.
+        weight: w, the share of the zero-shot space in the cosine; 1 without a learned embedding.
+        zero_shot_name: "words", or the name of the space that the extractors share.
     """
 
-    bridge: JointEmbedding
+    zero_shot: JointEmbedding
     learned: JointEmbedding | None = None
     weight: float = 1.0
-    bridge_name: str = WORDS
+    zero_shot_name: str = WORDS
 
     def embed(self, modality: str, rows: Rows) -> FloatArray:
         """Map rows of one modality into the space: (n, k) float32 of unit length.
 
         Args:
-            modality: "audio", "visual", "text" or "typed"; the last two have the bridge's part
+            modality: "audio", "visual", "text" or "typed"; the last two have the zero-shot part
                 alone.
-            rows: The vectors by role: the bridge's and, with a learned part, `<modality>`.
+            rows: The vectors by role: the zero-shot ones and, with a learned part, `<modality>`.
 
         Raises:
             LibraryError: Rows of a role are missing, or do not fit the model.
         """
-        role = bridge_role(self.bridge_name, modality)
-        bridge = self._points(self.bridge, modality, role, rows)
+        role = zero_shot_role(self.zero_shot_name, modality)
+        points = self._points(self.zero_shot, modality, role, rows)  # (n, d)
         if self.learned is None:
-            return bridge
+            return points
         if modality in (TEXT, TYPED):
-            nothing = np.zeros((len(bridge), self.learned.n_components_), np.float32)
-            return np.concatenate([bridge, nothing], axis=1)
-        learned = self._points(self.learned, modality, modality, rows)
-        parts = [np.sqrt(self.weight) * bridge, np.sqrt(1 - self.weight) * learned]
+            nothing = np.zeros((len(points), self.learned.n_components_), np.float32)
+            return np.concatenate([points, nothing], axis=1)
+        learned = self._points(self.learned, modality, modality, rows)  # (n, n_components)
+        parts = [np.sqrt(self.weight) * points, np.sqrt(1 - self.weight) * learned]
         return np.concatenate(parts, axis=1).astype(np.float32)
 
     def _points(self, model: JointEmbedding, modality: str, role: str, rows: Rows) -> FloatArray:
@@ -79,13 +83,13 @@ class Space:
         except InputError as error:
             raise LibraryError(
                 f"The model of the library, {self.name!r}, and its vectors do not fit each other: "
-                f"{error} {ANEW}"
+                f"{error} {REBUILD}"
             ) from error
 
     def scale(self, by: str, for_: str) -> float:
         """Return what inner products are divided by to be cosines of what both sides have.
 
-        [b ; 0] with [√w·b′ ; √(1−w)·e′] gives √w·cos(b, b′).
+        [z ; 0] with [√w·z′ ; √(1−w)·e′] gives √w·cos(z, z′).
         """
         return float(np.sqrt(self.weight)) if (by == TEXT) != (for_ == TEXT) else 1.0
 
@@ -93,22 +97,22 @@ class Space:
     def name(self) -> str:
         """What people see: "words", or "words + cluster_cca"."""
         if self.learned is None:
-            return self.bridge_name
-        return f"{self.bridge_name} + {method_name(self.learned)}"
+            return self.zero_shot_name
+        return f"{self.zero_shot_name} + {method_name(self.learned)}"
 
     def files(self) -> dict[str, bytes]:
         """Return name → content of what `load` reads, in the order of their writing."""
-        parts = {BRIDGE: self.bridge} | ({LEARNED: self.learned} if self.learned else {})
+        parts = {ZERO_SHOT: self.zero_shot} | ({LEARNED: self.learned} if self.learned else {})
         found = {
             f"{part}/{name}": data
             for part, model in parts.items()
             for name, data in model_files(model).items()
         }
-        kept = {"format": 1, "weight": self.weight, "bridge": self.bridge_name}
-        return found | {HEADER: json.dumps(kept).encode()}
+        kept = {"format": 1, "weight": self.weight, "bridge": self.zero_shot_name}
+        return found | {SPACE_FILE: json.dumps(kept).encode()}
 
     @classmethod
-    def load(cls, files: Mapping[str, bytes], where: str) -> "Space":
+    def load(cls, files: Mapping[str, bytes], where: str) -> "JointSpace":
         """Make a space of what `files` returned, which may come from somebody else.
 
         Args:
@@ -119,20 +123,20 @@ class Space:
             ModelFileError: Something is missing or damaged.
         """
         try:
-            weight, bridge_name = _read_header(files[HEADER])
+            weight, name = _read_header(files[SPACE_FILE])
         except (KeyError, ValueError) as error:
             raise ModelFileError(
-                f"The model in {where} is missing or damaged: {HEADER} {error}. {ANEW}"
+                f"The model in {where} is missing or damaged: {SPACE_FILE} {error}. {REBUILD}"
             ) from error
-        bridge = _part(files, BRIDGE, where)
+        zero_shot = _part(files, ZERO_SHOT, where)
         if not any(name.startswith(f"{LEARNED}/") for name in files):
             if weight != 1:
                 raise ModelFileError(
                     f"The model in {where} is damaged: its weight is {weight}, and there is "
-                    f"nothing beside the bridge. {ANEW}"
+                    f"nothing beside the zero-shot space. {REBUILD}"
                 )
-            return cls(bridge, bridge_name=bridge_name)
-        return cls(bridge, _part(files, LEARNED, where), weight, bridge_name)
+            return cls(zero_shot, zero_shot_name=name)
+        return cls(zero_shot, _part(files, LEARNED, where), weight, name)
 
 
 def _part(files: Mapping[str, bytes], part: str, where: str) -> JointEmbedding:
@@ -146,13 +150,13 @@ def is_file(name: str) -> bool:
     (True, False)
     """
     part, _, file = name.rpartition("/")
-    if part in (BRIDGE, LEARNED):
-        return file == MODEL or TENSORS.fullmatch(file) is not None
-    return name == HEADER
+    if part in (ZERO_SHOT, LEARNED):
+        return file == MODEL_FILE or TENSORS_FILE.fullmatch(file) is not None
+    return name == SPACE_FILE
 
 
 def _read_header(data: bytes) -> tuple[float, str]:
-    """Return the weight and the bridge's name.
+    """Return the weight and the name of the zero-shot space.
 
     Raises:
         ValueError: Something else is written there.
@@ -164,12 +168,12 @@ def _read_header(data: bytes) -> tuple[float, str]:
         raise ValueError("must have format, weight and bridge, and nothing else")
     if kept["format"] is True or kept["format"] != 1:
         raise ValueError("is of another format; update Earsight")
-    weight, bridge = kept["weight"], kept["bridge"]
+    weight, name = kept["weight"], kept["bridge"]
     if type(weight) not in (int, float) or not LEAST <= weight <= 1:
         raise ValueError(f"must have a weight between {LEAST} and 1; got {reprlib.repr(weight)}")
-    if not isinstance(bridge, str) or not re.fullmatch(r"\w{1,64}", bridge):
-        raise ValueError(f"must have a short name as bridge; got {reprlib.repr(bridge)}")
-    return float(weight), bridge
+    if not isinstance(name, str) or not re.fullmatch(r"\w{1,64}", name):
+        raise ValueError(f"must have a short name as bridge; got {reprlib.repr(name)}")
+    return float(weight), name
 
 
 def _unit(points: FloatArray) -> FloatArray:

@@ -2,32 +2,31 @@
 
 import hashlib
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 
-from earsight import storage
 from earsight.arrays import FloatArray
-from earsight.errors import LibraryError, OvertakenError, StorageError
-from earsight.library.catalog.base import Store, writing
+from earsight.errors import LibraryError
+from earsight.library.catalog.open import open_for_writing
 from earsight.library.catalog.records import Embedding
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.catalog.trust import requests_of
-from earsight.library.embedding.feature_tables import drop_embeddings
+from earsight.library.embedding.garbage import drop_embeddings
 from earsight.library.embedding.vector_location import (
     FACTS,
-    Place,
+    VectorLocation,
     check_reachable,
     drop_left,
-    leave,
-    new_place,
+    drop_table,
+    new_location,
     open_table,
 )
 from earsight.library.progress import Progress, Silent
+from earsight.storage import Location
 from earsight.vectors import Row, VectorTable, check_address
 
-_STEP = 1000  # rows between two signs of life
+_STEP = 1000  # rows between two steps of progress
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Moved:
         left: What of the old index could not be removed, for people.
     """
 
-    library: str | storage.Place
+    library: str | Location
     before: str
     after: str
     n_rows: int
@@ -80,7 +79,7 @@ class Sums:
     __hash__ = None  # type: ignore[assignment]
 
 
-def move(library: str | storage.Place, index: str, *, progress: Progress | None = None) -> Moved:
+def move(library: str | Location, index: str, *, progress: Progress | None = None) -> Moved:
     """Copy a library's vectors into another index, check them there, and search there from now on.
 
     The library answers from the old index until all rows are in the new one and have been read
@@ -95,97 +94,66 @@ def move(library: str | storage.Place, index: str, *, progress: Progress | None 
     Raises:
         InputError: No such index.
         LibraryError: No library, none that answers yet, a server that does not answer, rows that
-            arrived otherwise than they were sent; or another machine moves the library, or
-            embedded it anew meanwhile.
+            arrived otherwise than they were sent; or another process writes in the library.
     """
     begun = time.monotonic()
     progress = progress or Silent()
     index = check_address(index)
-    with writing(library) as store, store.alone("moving") as check_alone:
-        store.trust.allow(requests_of({"index": index}, None))
-        current = store.current()
+    with open_for_writing(library) as catalog:
+        catalog.trust.allow(requests_of({"index": index}))
+        current = catalog.current()
         if current is None:
             raise LibraryError(
-                f"The library {store.folder} has nothing that answers yet. "
-                f"Run: {store.index_command}"
+                f"The library {catalog.folder} has nothing that answers yet. "
+                f"Run: {catalog.index_command}"
             )
         before, n_rows, checksum = current.index, 0, ""
         if before == index:
-            store.relocate(current, current)  # another index may have been asked for in vain
+            catalog.relocate(current)  # another index may have been asked for in vain
         else:
-            check_reachable(store, index)
-            target = new_place(store, current.id, index)
+            check_reachable(catalog, index)
+            target = new_location(catalog, current.id, index)
             try:
-                n_rows, checksum = _copy(store, current, target, progress)
+                n_rows, checksum = _copy(catalog, current, target, progress)
                 info = {name: one for name, one in current.info.items() if name not in FACTS}
-                moved = replace(current, info=info | target.facts(target.open(store)))
-                check_alone()
-            except BaseException as error:
-                leave(store, target)
-                if isinstance(error, LibraryError):
-                    _check_answers(store, current, error)
+                moved = replace(current, info=info | target.facts(target.open(catalog)))
+            except BaseException:
+                drop_table(catalog, target)
                 raise
-            _switch(store, current, moved, target)
+            # Broken off here, either table may answer; the next move or index drops the other.
+            catalog.relocate(moved)
             current = moved
-        left = _tidy(store, current, check_alone)
-    return Moved(store.folder, before, index, n_rows, checksum, time.monotonic() - begun, left)
+        drop_embeddings(catalog.folder, current)
+        left = drop_left(catalog, current)
+    return Moved(
+        library=catalog.folder,
+        before=before,
+        after=index,
+        n_rows=n_rows,
+        checksum=checksum,
+        seconds=time.monotonic() - begun,
+        left=left,
+    )
 
 
-def _switch(store: Store, current: Embedding, moved: Embedding, target: Place) -> None:
-    """Let the new table answer.
-
-    Whatever breaks this off, it may have come to be, or come to be later on. So the new table stays
-    unless it was refused; one that does not answer goes with the next move or index.
-    """
-    try:
-        store.relocate(moved, current)
-    except OvertakenError as error:
-        with suppress(LibraryError, StorageError):
-            answering = store.current()
-            if answering is None or Place(answering.index, answering.table) != target:
-                leave(store, target)
-        _check_answers(store, current, error)
-        raise
-
-
-def _tidy(store: Store, current: Embedding, check_alone: Callable[[], None]) -> list[str]:
-    """Remove the old tables, unless another machine may be moving it again by now."""
-    try:
-        check_alone()
-    except (LibraryError, StorageError):
-        return []  # it is moved, and what is left goes with the next move or index
-    drop_embeddings(store, current, moved=True)
-    return drop_left(store, current, moved=True)
-
-
-def _check_answers(store: Store, current: Embedding, error: LibraryError) -> None:
-    """Word an error as what it comes from, where another embedding answers by now."""
-    later = None
-    with suppress(LibraryError, StorageError):  # what it comes from is told
-        later = store.current()
-    if later is not None and later.id != current.id:
-        raise LibraryError(
-            f"The library {store.folder} was embedded anew by another machine meanwhile, and is as "
-            "it left it. Run the same command again to move what answers now."
-        ) from error
-
-
-def _copy(store: Store, current: Embedding, place: Place, progress: Progress) -> tuple[int, str]:
+def _copy(
+    catalog: Catalog, current: Embedding, location: VectorLocation, progress: Progress
+) -> tuple[int, str]:
     """Copy all rows to a table that is not there yet, and compare what arrived."""
-    source, target = open_table(store, current), place.open(store)
+    source, target = open_table(catalog, current), location.open(catalog)
     target.drop()  # what a killed move left
     target.create(source.dim)
-    sent = _sums("Copying vectors, thousands", source, current, progress, target)
+    sent = _sums("Copying vectors, thousands", source, current, progress, copy=target)
     if sent.n_rows != current.n_rows:
         raise LibraryError(
             f"{sent.n_rows} rows are in the index {current.index}; {current.n_rows} were "
-            f"written. Make them anew: {store.index_command} --rebuild"
+            f"written. Make them anew: {catalog.index_command} --rebuild"
         )
     target.optimize()
     arrived = _sums("Reading them back, thousands", target, current, progress)
     if arrived != sent:
         raise LibraryError(
-            f"{sent.n_rows} rows were sent to {place.index}, {arrived.n_rows} arrived, or with "
+            f"{sent.n_rows} rows were sent to {location.index}, {arrived.n_rows} arrived, or with "
             "other values; they were removed there. Nothing else was changed."
         )
     return sent.n_rows, sent.checksum
@@ -196,6 +164,7 @@ def _sums(
     table: VectorTable,
     current: Embedding,
     progress: Progress,
+    *,
     copy: VectorTable | None = None,
 ) -> Sums:
     """Read a table to its end, writing its rows into `copy`."""

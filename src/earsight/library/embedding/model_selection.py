@@ -1,12 +1,12 @@
-"""Decide what answers: the bridge alone (words, by default), or with a learned part beside it.
+"""Choose the joint space: the zero-shot space alone, or with a learned embedding beside it.
 
-The learned part joins only where there is enough to learn from and it shows on clips that were
-held out: better than the bridge alone in one of MAP by class and reciprocal rank of the own half
-(one-sided paired bootstrap over clips, p < .05), and not worse in the other (p > .05).
+The learned embedding joins if there is enough to learn from and it is better on held-out clips: in
+MAP by class or in the reciprocal rank of the paired item (one-sided paired bootstrap over clips,
+p < .05), and not worse in the other (p > .05).
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,17 +14,22 @@ import numpy as np
 from earsight.arrays import FloatArray, Labels
 from earsight.discovery import make, parse_spec
 from earsight.errors import InputError, TrainingError
-from earsight.library.embedding.cross_validation import WEIGHT, Scores, held_out
-from earsight.library.embedding.extraction import MODALITIES, TEXT, Sources, bridge_role
-from earsight.library.embedding.feature_tables import Tables
-from earsight.library.embedding.joint_space import Space, method_name
-from earsight.library.embedding.paired_rows import NO_LABEL, PairedRows, load_pairs
+from earsight.library.catalog.records import MODALITIES
+from earsight.library.embedding.cross_validation import WEIGHT, Scores, cross_validate
+from earsight.library.embedding.extraction import TEXT, Sources, zero_shot_role
+from earsight.library.embedding.feature_tables import FeatureTables
+from earsight.library.embedding.joint_space import JointSpace, method_name
 from earsight.library.embedding.settings import Settings
+from earsight.library.embedding.training_rows import (
+    NO_LABEL,
+    PairedRows,
+    TrainingPlan,
+    load_paired_rows,
+)
 from earsight.library.progress import Progress, Silent
-from earsight.methods._base import JointEmbedding
+from earsight.methods import JointEmbedding
 from earsight.metrics import paired_bootstrap
 
-LEARN_VERSION = 4  # raised when the same clips would give another embedding
 MIN_CLIPS = 50
 MIN_PER_CLASS = 5
 _LEVEL = 0.05
@@ -32,10 +37,10 @@ _LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Decision:
-    """What answers, and the figures behind it.
+    """Which joint space was chosen, and the figures behind it.
 
     Attributes:
-        answers: The bridge ("words" by default), or "words + NAME".
+        answers: The zero-shot space ("words" by default), or "words + NAME".
         why: One sentence for people.
         figures: Means over held-out clips and p-values; empty where nothing was compared.
     """
@@ -45,60 +50,48 @@ class Decision:
     figures: dict[str, float] = field(default_factory=dict)
 
 
-def learn(
-    tables: Tables,
-    contents: Mapping[str, int],
-    labels: Mapping[str, str],
+def select_model(
+    tables: FeatureTables,
+    plan: TrainingPlan,
     settings: Settings,
-    progress: Progress,
     *,
-    texts: Mapping[str, int],
-    workers: int = 1,
-) -> tuple[Space, Decision]:
-    """Fit the bridge, and what stands beside it if that helps; say which and why.
+    workers: int,
+    progress: Progress,
+) -> tuple[JointSpace, Decision]:
+    """Fit the zero-shot space, and a learned embedding beside it if that helps; say why.
 
     Args:
         tables: What was read.
-        contents: Content of a clip → its number of windows.
-        labels: Content → label.
+        plan: The clips, their labels, and the texts beside them.
         settings: What is to be learned, and the extractors.
-        progress: Is told.
-        texts: Content of a text → its number of windows; the bridge is centred on them too.
         workers: Processes that learn side by side.
+        progress: Receives what happens.
     """
-    bridge = _fit_bridge(tables, {**contents, **texts}, settings.sources)
+    sources = settings.sources
+    zero_shot = _fit_zero_shot(tables, plan, sources)
     if settings.learn == "never":
-        decision = Decision(
-            settings.sources.bridge, "Nothing is learned, as asked (--learn never)."
-        )
-    else:
-        rows, note = load_pairs(tables, contents, labels)
-        decision, learned = choose(
-            rows,
-            settings.learn,
-            settings.sources,
-            note=note,
-            workers=workers,
-            progress=progress,
-        )
-        if learned is not None:
-            progress.say(_told(decision))
-            return Space(bridge, learned, WEIGHT, settings.sources.bridge), decision
-    progress.say(_told(decision))
-    return Space(bridge, bridge_name=settings.sources.bridge), decision
+        decision = Decision(sources.zero_shot, "Nothing is learned, as asked (--learn never).")
+        progress.say(_summary(decision))
+        return JointSpace(zero_shot, zero_shot_name=sources.zero_shot), decision
+    rows, note = load_paired_rows(tables, plan.windows, plan.labels)
+    decision, learned = choose_model(
+        rows, settings.learn, sources, note=note, workers=workers, progress=progress
+    )
+    progress.say(_summary(decision))
+    weight = 1.0 if learned is None else WEIGHT
+    return JointSpace(zero_shot, learned, weight, sources.zero_shot), decision
 
 
-def _fit_bridge(tables: Tables, contents: Mapping[str, int], sources: Sources) -> JointEmbedding:
+def _fit_zero_shot(tables: FeatureTables, plan: TrainingPlan, sources: Sources) -> JointEmbedding:
+    """Centre the zero-shot space on all clips, and on the texts beside them."""
+
     def batches() -> Iterator[tuple[dict[str, FloatArray]]]:
         for modality in (*MODALITIES, TEXT):
-            for piece in tables.read(modality, contents):
-                yield ({modality: piece.vectors[bridge_role(sources.bridge, modality)]},)
+            for piece in tables.read(modality, plan.windows | plan.texts):
+                yield ({modality: piece.vectors[zero_shot_role(sources.zero_shot, modality)]},)
 
-    bridge: JointEmbedding = make("methods", "zero_shot", {"prior": sources.priors()})
-    return bridge.fit_batches(batches)
-
-
-# -- is learning worth it? -------------------------------------------------------------------------
+    model: JointEmbedding = make("methods", "zero_shot", {"prior": sources.priors()})
+    return model.fit_batches(batches)
 
 
 @dataclass(frozen=True)
@@ -114,7 +107,7 @@ class Trainable:
     note: str = ""
 
 
-def trainable(rows: PairedRows, share: float = 1.0) -> Trainable:
+def trainable_rows(rows: PairedRows, share: float = 1.0) -> Trainable:
     """Find the rows to learn from: those of classes of at least 5 clips, or all without labels.
 
     Args:
@@ -149,7 +142,7 @@ def trainable(rows: PairedRows, share: float = 1.0) -> Trainable:
     return Trainable(mask, note if left_out else "")
 
 
-def choose(
+def choose_model(
     rows: PairedRows,
     method: str,
     sources: Sources,
@@ -159,35 +152,37 @@ def choose(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> tuple[Decision, JointEmbedding | None]:
-    """Compare the bridge with and without `method` on held-out folds, and fit what won.
+    """Compare the zero-shot space with and without `method` on held-out folds; fit the better one.
 
     Args:
         rows: All that may be looked at; nothing of it is a test row of the caller.
         method: "auto" or the name of a method, with hyper-parameters.
-        sources: The extractors (for the bridge's prior).
-        share: The part of a library that these rows are (see `trainable`).
+        sources: The extractors.
+        share: The part of a library that these rows are (see `trainable_rows`).
         note: Put before the reason.
         workers: Processes that learn side by side.
-        progress: Is told of each fold.
+        progress: Receives each fold.
     """
-    usable = trainable(rows, share)
+    usable = trainable_rows(rows, share)
     if usable.mask is None:
-        return Decision(sources.bridge, f"{note}Nothing is learned: {usable.note}."), None
+        return Decision(sources.zero_shot, f"{note}Nothing is learned: {usable.note}."), None
     rows = rows.take(usable.mask)
     note += usable.note
     try:
-        alone, joined, learned = held_out(rows, method, sources, workers, progress or Silent())
+        alone, joined, learned = cross_validate(
+            rows, method, sources, workers=workers, progress=progress or Silent()
+        )
     except (InputError, TrainingError) as error:
         why = f"{parse_spec(method)[0]} cannot learn from these clips: {error}"
-        return Decision(sources.bridge, note + why), None
+        return Decision(sources.zero_shot, note + why), None
     figures, joins = compare(alone, joined)
     figures |= {"clips": rows.n_clips}
     name = method_name(learned)
     if not joins:
-        why = f"{name} beside the bridge does not help on held-out clips."
-        return Decision(sources.bridge, note + why, figures), None
-    why = f"{name} beside the bridge is better on held-out clips."
-    return Decision(f"{sources.bridge} + {name}", note + why, figures), learned
+        why = f"{name} beside the zero-shot space does not help on held-out clips."
+        return Decision(sources.zero_shot, note + why, figures), None
+    why = f"{name} beside the zero-shot space is better on held-out clips."
+    return Decision(f"{sources.zero_shot} + {name}", note + why, figures), learned
 
 
 def compare(alone: Scores, joined: Scores) -> tuple[dict[str, float], bool]:
@@ -212,16 +207,16 @@ def compare(alone: Scores, joined: Scores) -> tuple[dict[str, float], bool]:
     return figures, any(better) and not any(worse)
 
 
-def _told(decision: Decision) -> str:
+def _summary(decision: Decision) -> str:
     figures = decision.figures
     shown = [
         f"{label} {figures[f'{name}_words']:.3f} → {figures[f'{name}_joined']:.3f} "
         f"(p {_p(figures[f'p_{name}_better'])})"
-        for name, label in (("map", "MAP by class"), ("mrr", "reciprocal rank of the own half"))
+        for name, label in (("map", "MAP by class"), ("mrr", "reciprocal rank of the paired item"))
         if f"{name}_words" in figures
     ]
-    told = f"Answers come from {decision.answers}: {decision.why}"
-    return f"{told} {'; '.join(shown)}." if shown else told
+    text = f"Answers come from {decision.answers}: {decision.why}"
+    return f"{text} {'; '.join(shown)}." if shown else text
 
 
 def _p(p: float) -> str:

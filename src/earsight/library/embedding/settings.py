@@ -7,10 +7,12 @@ from typing import Any
 
 from earsight.discovery import make, parse_spec
 from earsight.errors import InputError, UnknownNameError
-from earsight.library.catalog.base import Store
+from earsight.library.catalog.open import open_library
 from earsight.library.catalog.records import BadRowError, checked_settings, damaged
-from earsight.library.catalog.trust import requests_of
+from earsight.library.catalog.sqlite import Catalog
+from earsight.library.catalog.trust import Request, Trust, label_requests, requests_of
 from earsight.library.embedding.extraction import EARS, EYES, Sources
+from earsight.storage import Location
 from earsight.vectors import EMBEDDED, check_address
 
 PRESETS = {
@@ -22,9 +24,7 @@ PRESETS = {
 }
 """Names for pairs of extractors, audio and visual. A name always means the same pair."""
 
-
 _NO_FILE = ("folders", "none")
-_OF_THE_FOLDER = ("labels", "exclude")  # of a folder of clips, where a library has several
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Settings:
     Attributes:
         audio: Extractor of the sound features that are learned from; "none": sound is not read.
         visual: The same for sight.
-        ears: Who names what is heard, for the words bridge.
-        eyes: Who names what is seen.
+        ears: Which extractor names what is heard, for the zero-shot space.
+        eyes: Which extractor names what is seen.
         labels: "folders", "none", or the absolute path of a CSV file.
         learn: "auto", "never", or a method such as "cca:n_components=5".
         exclude: Patterns of files and folders that are left out.
@@ -68,7 +68,7 @@ class Settings:
                 comes with an extractor of its own.
             WeightsError: An extractor that must see its weights to be made cannot have them.
         """
-        changes = _expanded(changes)
+        changes = _with_preset(changes)
         known = [field.name for field in fields(self)]
         for name in changes:
             if name not in known:
@@ -86,36 +86,38 @@ class Settings:
             model = make("methods", *parse_spec(settings.learn))
             if getattr(model, "pooling", "mean") != "mean":
                 raise InputError(
-                    f"What a library learns must take single vectors, as each second and each "
-                    f'query is one; {settings.learn!r} reads sequences. Use pooling="mean" here, '
-                    "or `earsight extract` and `earsight train`."
+                    "A library learns from single vectors, as each second and each query is one; "
+                    f'{settings.learn!r} reads sequences. Use pooling="mean" here, or '
+                    "`earsight extract` and `earsight train`."
                 )
         return settings
 
     @classmethod
-    def of(cls, store: Store) -> "Settings":
+    def of(cls, catalog: Catalog) -> "Settings":
         """Return the settings that a library was last indexed with, whoever made it.
 
         Raises:
             LibraryError: It has settings that this Earsight does not know.
         """
-        kept = store.settings
+        kept = catalog.settings
         strange = sorted(kept.keys() - {one.name for one in fields(cls)})
         if strange:
-            raise damaged(store.folder, f"there is no setting {strange[0]!r}")
+            raise damaged(catalog.folder, f"there is no setting {strange[0]!r}")
         labels = kept.get("labels", cls.labels)
-        if labels not in _NO_FILE and store.is_fed_here:  # relative: it came with the clips
-            kept["labels"] = os.path.normpath(store.root / labels)
+        if labels not in _NO_FILE and catalog.knows_root:  # relative: it came with the clips
+            kept["labels"] = os.path.normpath(catalog.root / labels)
         return cls(**kept | {"exclude": tuple(kept.get("exclude", ()))})
 
     @classmethod
-    def agreed(cls, store: Store, changes: dict[str, Any], *, agree: bool = False) -> "Settings":
+    def agreed(
+        cls, catalog: Catalog, changes: dict[str, Any], *, agree: bool = False
+    ) -> "Settings":
         """Return what a library was last indexed with, changed by what its user gives now.
 
         What is given is the user's word, and is remembered as that on this machine.
 
         Args:
-            store: The library.
+            catalog: The catalog of the library.
             changes: As `changed` takes them.
             agree: The user agrees to whatever else the library asks for.
 
@@ -123,34 +125,32 @@ class Settings:
             NotTrustedError: The library asks for something outside of itself.
             InputError, WeightsError: As `changed`.
         """
-        before, given = cls.of(store), _expanded(changes)
-        root = store.root
+        before, given = cls.of(catalog), _with_preset(changes)
         own = {name: one for name, one in asdict(before).items() if name not in given}
-        asked = requests_of(own, root)
+        asked = _requests(catalog, own)
         if agree:
-            store.trust.allow(asked)
-        store.trust.check(asked, _without(store, own, root))
+            catalog.trust.allow(asked)
+        catalog.trust.check(asked, _how_to_do_without(catalog, own))
         after = before.changed(given)
-        store.trust.allow(requests_of({name: getattr(after, name) for name in given}, root))
+        catalog.trust.allow(_requests(catalog, {name: getattr(after, name) for name in given}))
         return after
 
-    def keep(self, store: Store) -> None:
+    def keep(self, catalog: Catalog) -> None:
         """Remember these settings."""
         kept = asdict(self)
-        if self.labels not in _NO_FILE and Path(self.labels).is_relative_to(store.root):
-            kept["labels"] = os.path.relpath(self.labels, store.root)
-        own = {name: kept.pop(name) for name in _OF_THE_FOLDER}
-        store.keep_settings(kept, own)
+        if self.labels not in _NO_FILE and Path(self.labels).is_relative_to(catalog.root):
+            kept["labels"] = os.path.relpath(self.labels, catalog.root)
+        catalog.keep_settings(kept)
 
 
-def _without(store: Store, own: dict[str, Any], clips: Path) -> str:
-    """Say by which options the requests of settings are taken back."""
-    asking = [name for name, one in own.items() if requests_of({name: one}, clips)]
+def _how_to_do_without(catalog: Catalog, own: dict[str, Any]) -> str:
+    """Say by which options the settings that ask for something are taken back."""
+    asking = [name for name, one in own.items() if _requests(catalog, {name: one})]
     options = " ".join(f"--{name} {getattr(Settings, name)}" for name in asking)
-    return f"To do without: {store.index_command} {options}"
+    return f"To do without: {catalog.index_command} {options}"
 
 
-def _expanded(changes: dict[str, Any]) -> dict[str, Any]:
+def _with_preset(changes: dict[str, Any]) -> dict[str, Any]:
     """Return the changes with a preset written out."""
     if "features" not in changes:
         return changes
@@ -166,3 +166,51 @@ def _expanded(changes: dict[str, Any]) -> dict[str, Any]:
     audio, visual = PRESETS[preset]
     others = {name: value for name, value in changes.items() if name != "features"}
     return {**others, "audio": audio, "visual": visual}
+
+
+def _requests(catalog: Catalog, settings: dict[str, Any]) -> list[Request]:
+    """Return what settings ask for, with the file of labels if it lies outside of the clips."""
+    found, labels = requests_of(settings), settings.get("labels", _NO_FILE[0])
+    if labels not in _NO_FILE:
+        found += label_requests(labels, catalog.root if catalog.knows_root else None)
+    return found
+
+
+def open_requests(library: str | Location) -> tuple[Trust, list[Request]]:
+    """Return the record of the user's agreements, and the requests that are not in it.
+
+    Args:
+        library: The clips folder, or the library folder itself.
+
+    Raises:
+        LibraryError: No library, or one that cannot be read.
+    """
+    with open_library(library) as catalog:
+        return catalog.trust, requests_not_agreed(catalog)
+
+
+def trust_library(library: str | Location) -> list[Request]:
+    """Agree to what a library asks for outside of itself, now and later on this machine.
+
+    Args:
+        library: The clips folder, or the library folder itself.
+
+    Returns:
+        What was agreed to: each has a `kind` ("server", "file", "folder", "model" or "plugin") and
+        `what` it names.
+
+    Raises:
+        LibraryError: No library, or one that cannot be read.
+    """
+    trust, asked = open_requests(library)
+    trust.allow(asked)
+    return asked
+
+
+def requests_not_agreed(catalog: Catalog) -> list[Request]:
+    """Return what an open library asks for and the user of this machine has not agreed to."""
+    asked = set(_requests(catalog, asdict(Settings.of(catalog))))
+    current = catalog.current()
+    if current is not None:
+        asked |= set(requests_of({**current.sources, "index": current.index}))
+    return sorted(asked - catalog.trust.allowed)

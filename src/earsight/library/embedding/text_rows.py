@@ -13,8 +13,8 @@ from earsight.library.embedding.extraction import (
     Extracted,
     Sources,
     Window,
-    bridge_role,
     spans,
+    zero_shot_role,
 )
 from earsight.media import Report, Status
 
@@ -29,9 +29,9 @@ def read_text(path: Path, sources: Sources) -> Extracted:
         sources: The library's extractors.
     """
     if sources.text is None:  # known, so that it is not new each time, and no trouble
-        return Extracted(Report(Status.OK, message=f"{sources.bridge} has no text."), [], {})
+        return Extracted(Report(Status.OK, message=f"{sources.zero_shot} has no text."), [], {})
     try:
-        windows = _text_windows(path, sources.text, bridge_role(sources.bridge, TEXT))
+        windows = _text_windows(path, sources.text, zero_shot_role(sources.zero_shot, TEXT))
     except InputError as error:
         return _unread(str(error))
     except ValueError as error:

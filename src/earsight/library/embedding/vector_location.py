@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from earsight.errors import LibraryError, StorageError
-from earsight.library.catalog.base import Store
 from earsight.library.catalog.records import SERVER_TABLE, Embedding, damaged
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.catalog.trust import requests_of
-from earsight.library.embedding.feature_tables import embedding_table, may_be_made
-from earsight.library.indexing.sharing import GRACE
+from earsight.library.embedding.feature_tables import embedding_table
 from earsight.vectors import EMBEDDED, VectorTable, check_address, reach
 
 FACTS = ("index", "table", "dim")
@@ -27,25 +26,25 @@ _MADE = "made:"  # and a table's name: its index, and when it was to be made; a 
 
 
 @dataclass(frozen=True)
-class Place:
+class VectorLocation:
     """Where the vectors of an embedding are: a table of an index."""
 
     index: str
     table: str
 
-    @property
-    def number(self) -> int:
-        """Number of the embedding, of a table on a server."""
-        return int(self.table.split("_")[2])
+    @classmethod
+    def of(cls, embedding: Embedding) -> "VectorLocation":
+        """Return where an embedding says that its vectors are."""
+        return cls(embedding.index, embedding.table)
 
-    def open(self, store: Store) -> VectorTable:
+    def open(self, catalog: Catalog) -> VectorTable:
         """Return the table, whether or not it is there.
 
         Raises:
             NotTrustedError: It is on a server that nobody on this machine agreed to.
         """
-        store.trust.check(requests_of({"index": self.index}, None), _without(store))
-        return embedding_table(store.folder, self.table, self.index)
+        catalog.trust.check(requests_of({"index": self.index}), _without(catalog))
+        return embedding_table(catalog.folder, self.table, self.index)
 
     def facts(self, table: VectorTable) -> dict[str, Any]:
         """Return what an embedding's `info` holds of it; of the embedded index only its name."""
@@ -54,59 +53,54 @@ class Place:
         return dict(zip(FACTS, (self.index, self.table, table.dim), strict=True))
 
 
-def new_place(store: Store, number: int, index: str) -> Place:
+def new_location(catalog: Catalog, number: int, index: str) -> VectorLocation:
     """Return where the vectors of embedding `number` are to be written.
 
-    It is remembered first, so that a kill leaves nothing on a server that nobody knows. On S3 one
-    that was silent for long may still write when another one moves the same embedding: so what is
-    written, or dropped, there is nobody else's.
+    A table on a server is noted in the library first, so that a kill leaves nothing there that
+    nobody knows.
     """
     if index == EMBEDDED:
-        mark = f"-{secrets.token_hex(4)}" if store.shared else ""
-        return Place(index, f"embedding-{number}{mark}")
-    own = store.get(_ID) or secrets.token_hex(8)
+        return VectorLocation(index, f"embedding-{number}")
+    own = catalog.get(_ID) or secrets.token_hex(8)
     if not isinstance(own, str) or not re.fullmatch("[0-9a-f]{16}", own):
-        raise damaged(store.folder, "its id is no id")
-    store.set(_ID, own)
-    place = Place(index, f"earsight_{own}_{number}_{secrets.token_hex(4)}")
-    store.set(f"{_MADE}{place.table}", [place.index, time.time()])
-    return place
+        raise damaged(catalog.folder, "its id is no id")
+    catalog.set(_ID, own)
+    location = VectorLocation(index, f"earsight_{own}_{number}_{secrets.token_hex(4)}")
+    catalog.set(f"{_MADE}{location.table}", [location.index, time.time()])
+    return location
 
 
-def leave(store: Store, place: Place) -> None:
-    """Remove a table that will not answer; what cannot be removed goes with the next move or index.
-
-    Only by who made it.
-    """
+def drop_table(catalog: Catalog, location: VectorLocation) -> None:
+    """Remove a table that will not answer; one that stays goes with the next move or index."""
     with suppress(LibraryError, StorageError):
-        place.open(store).drop()
-        if place.index != EMBEDDED:
-            store.unset([f"{_MADE}{place.table}"])
+        location.open(catalog).drop()
+        if location.index != EMBEDDED:
+            catalog.unset([f"{_MADE}{location.table}"])
 
 
-def table_of(store: Store, embedding: Embedding) -> VectorTable:
-    """Return the table of an embedding, whether or not it is there; see `Place.open`."""
-    return Place(embedding.index, embedding.table).open(store)
+def table_of(catalog: Catalog, embedding: Embedding) -> VectorTable:
+    """Return the table of an embedding, whether or not it is there; see `VectorLocation.open`."""
+    return VectorLocation.of(embedding).open(catalog)
 
 
-def open_table(store: Store, embedding: Embedding) -> VectorTable:
+def open_table(catalog: Catalog, embedding: Embedding) -> VectorTable:
     """Return the vectors of an embedding, having checked that a server still has them.
 
     Raises:
         LibraryError: The server does not answer, or its table is gone or another one.
     """
-    table = table_of(store, embedding)
+    table = table_of(catalog, embedding)
     if embedding.index == EMBEDDED:
         return table  # what is wrong with files is found when they are read
     try:
         wrong = _wrong(table, embedding)
     except LibraryError as error:
-        raise LibraryError(f"{error} {_without(store)}") from error
+        raise LibraryError(f"{error} {_without(catalog)}") from error
     if wrong:
         raise LibraryError(
-            f"The vectors of the library {store.folder} are not what was written: on "
+            f"The vectors of the library {catalog.folder} are not what was written: on "
             f"{embedding.index} collection {embedding.table!r} {wrong}. "
-            f"Make them anew: {store.index_command} --rebuild"
+            f"Make them anew: {catalog.index_command} --rebuild"
         )
     return table
 
@@ -122,61 +116,44 @@ def _wrong(table: VectorTable, embedding: Embedding) -> str:
     return ""
 
 
-def check_reachable(store: Store, index: str) -> None:
+def check_reachable(catalog: Catalog, index: str) -> None:
     """Check that the index of a library can be used, before its clips are read.
 
     Raises:
         LibraryError: It cannot.
     """
-    store.trust.check(requests_of({"index": index}, None), _without(store))
+    catalog.trust.check(requests_of({"index": index}), _without(catalog))
     try:
         reach(index)
     except LibraryError as error:
-        raise LibraryError(f"{error} {_without(store)}") from error
+        raise LibraryError(f"{error} {_without(catalog)}") from error
 
 
-def _without(store: Store) -> str:
-    return f"To do without that server: {store.index_command} --index embedded"
+def _without(catalog: Catalog) -> str:
+    return f"To do without that server: {catalog.index_command} --index embedded"
 
 
-def _checked_fact(store: Store, fact: object) -> tuple[str, float]:
-    """Return the address of an index, and when a table was to be made there."""
-    if isinstance(fact, list) and len(fact) == 2:
-        index, since = fact
-        if isinstance(index, str) and isinstance(since, int | float) and 0 <= since < 1e11:
-            return check_address(index), since
-    raise damaged(store.folder, "a table on a server is not its address and time")
+def _checked_address(catalog: Catalog, fact: object) -> str:
+    """Return the address of the index in which a table was to be made."""
+    if isinstance(fact, list) and len(fact) == 2 and isinstance(fact[0], str):
+        return check_address(fact[0])
+    raise damaged(catalog.folder, "a table on a server is not its address and time")
 
 
-def drop_left(store: Store, current: Embedding, *, moved: bool = False) -> list[str]:
-    """Remove the tables elsewhere that do not answer; return what could not be removed, for people.
+def drop_left(catalog: Catalog, current: Embedding) -> list[str]:
+    """Remove the tables on servers that do not answer; return what could not be removed, as text.
 
-    What could not be removed is told once and forgotten: its server may never come back. Where
-    several machines write, what another may be making stays; and what is not there may be about to
-    be made by one that does not know yet that it was overtaken, so it is looked for for an hour.
-
-    Args:
-        store: The library.
-        current: What answers.
-        moved: It was moved just now, by who asks.
+    What could not be removed is told once and forgotten: its server may never come back.
     """
     told = []
-    for name, fact in store.facts(_MADE).items():
-        index, since = _checked_fact(store, fact)
-        place = Place(index, name)
+    for name, fact in catalog.facts(_MADE).items():
+        location = VectorLocation(_checked_address(catalog, fact), name)
+        if location == VectorLocation.of(current):
+            continue
         if SERVER_TABLE.fullmatch(name):
-            if place == Place(current.index, current.table):
-                continue
-            if may_be_made(store, current, place.number, moved):
-                continue
             try:
-                table = place.open(store)
-                may_come = not table.exists and store.shared and time.time() - since < GRACE
-                table.drop()
+                location.open(catalog).drop()
             except LibraryError as error:
-                told.append(f"Collection {name} is left on {index}: {error}")
-            else:
-                if may_come:
-                    continue
-        store.unset([f"{_MADE}{name}"])
+                told.append(f"Collection {name} is left on {location.index}: {error}")
+        catalog.unset([f"{_MADE}{name}"])
     return told

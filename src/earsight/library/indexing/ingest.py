@@ -5,25 +5,30 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from earsight import engine
-from earsight.errors import LibraryError, WeightsError
-from earsight.library.catalog.base import Store
-from earsight.library.catalog.records import Content
-from earsight.library.catalog.scan import File, Scan, content_of, match_moves, scan
-from earsight.library.catalog.sidecars import is_text
-from earsight.library.embedding.extraction import Extracted, Sources, read_clip, report_of
-from earsight.library.embedding.feature_tables import Tables
+from earsight.errors import WeightsError
+from earsight.extractors.runtime.threads import use_one_thread
+from earsight.library.catalog.records import is_text
+from earsight.library.catalog.scan import File, Scan, match_moves
+from earsight.library.catalog.sqlite import Catalog
+from earsight.library.embedding.extraction import (
+    Extracted,
+    Sources,
+    read_clip,
+    stored_content,
+)
+from earsight.library.embedding.feature_tables import FeatureTables
 from earsight.library.embedding.text_rows import read_text
 from earsight.library.progress import Progress
 from earsight.media import Report
 from earsight.paths import as_text
 from earsight.prefetch import ahead
-from earsight.storage import Place
+from earsight.untrusted import content_hash
 
 _BATCH_CLIPS = 2048  # at most so many clips, or …
 _BATCH_BYTES = 32 << 20  # … so much of what was read of them, or …
@@ -37,9 +42,13 @@ _CHECK_SECONDS = 1.0  # after so many a worker looks again whether its extractor
 
 @dataclass(frozen=True)
 class Changes:
-    """How many clips were added (or have a new content), read again, moved, gone, left alone.
+    """What `ingest` did: numbers of clips, and of texts that were read or are gone.
 
-    And how many texts beside clips were read, or are gone.
+    Attributes:
+        added: New files, and files with a new content.
+        again: Clips that were read again.
+        moved, gone, unchanged: The others.
+        texts: Texts beside clips that were read or are gone.
     """
 
     added: int = 0
@@ -50,66 +59,63 @@ class Changes:
     texts: int = 0
 
 
-def read_changes(
-    store: Store, found: Scan, sources: Sources, *, workers: int, progress: Progress
+def ingest(
+    catalog: Catalog, found: Scan, sources: Sources, *, workers: int, progress: Progress
 ) -> Changes:
-    """Bring the clips and their features up to date with a scan of the folder.
+    """Read what is new or changed since the last scan, and write it into the catalog and tables.
 
-    Contents that are known (a moved or copied file) are not read again. Clips whose features are
-    of other extractors are read anew, and stay as they were until all are done.
+    A known content (a moved or copied file) is not read again. Clips that other extractors have
+    read are read again, and stay as they were until all are done.
 
     Raises:
         LibraryError: Something could not be written; what was acknowledged stays.
     """
-    known = {file.path: file.content for file in store.files()}
-    done = {
-        name
-        for name, content in store.contents(sources.fingerprint).items()
-        if not content.report["again"]
-    }
-    texts = found.texts
+    contents = catalog.contents(sources.fingerprint)
+    done = {name for name, content in contents.items() if not content.report["again"]}
     stale = [
         File(one.path, one.size, one.mtime_ns)
-        for one in (*found.same, *texts.same)
+        for one in (*found.same, *found.texts.same)
         if one.content not in done
     ]
-    work = found.fresh + texts.fresh + stale
-    moved: dict[bytes, bytes] = {}
+    work = found.fresh + found.texts.fresh + stale
+    known = {file.path: file.content for file in catalog.files()}
     changed = []
     if work:
         sources.prepare()
-        writer = _Writer(store, sources)
+        writer = _Writer(catalog, sources)
         progress.start("Reading clips", len(work))
 
-        def take(file: File, content: str, extracted: Extracted | None) -> None:
+        def write(file: File, content: str, extracted: Extracted | None) -> None:
             writer.add(file, content, extracted)
             if known.get(file.path) != content:
                 changed.append((file, content))
             progress.advance(as_text(file.path))
 
-        twins = _may_have_twins(work, {one.size for one in store.everything()})
-        reading = _Reading(store.root, done, sources, take)
-        reading.read(twins, workers, writer.tick)
+        twins = _may_have_twins(work, {one.size for one in catalog.files()})
+        _Reader(catalog.root, done, sources, write).read(twins, workers, writer.tick)
         writer.flush()
         progress.finish()
-        moved = match_moves(found.missing, [(f, c) for f, c in changed if f.path not in known])
-    gone = [one.path for one in (*found.missing, *texts.missing) if one.path not in moved]
+    moved = match_moves(found.missing, [(f, c) for f, c in changed if f.path not in known])
+    gone = [one.path for one in (*found.missing, *found.texts.missing) if one.path not in moved]
     if moved or gone:
-        store.move_and_drop(moved, gone)
+        catalog.move_and_drop(moved, gone)
+    return _count(found, changed, stale, len(moved))
+
+
+def _count(
+    found: Scan, changed: list[tuple[File, str]], stale: list[File], n_moved: int
+) -> Changes:
     new = [file for file, _ in changed if not is_text(file.path)]
-    said = {content for file, content in changed if is_text(file.path)}
+    new_texts = {content for file, content in changed if is_text(file.path)}
     again = [file for file in stale if not is_text(file.path)]
+    texts_gone = sum(text.content not in new_texts for text in found.texts.missing)
     return Changes(
-        len(new) - len(moved),
-        len(again),
-        len(moved),
-        len(found.missing) - len(moved),
-        len(found.same) + len(found.fresh) - len(again) - len(new),
-        len(changed)
-        - len(new)
-        + len(stale)
-        - len(again)
-        + sum(text.content not in said for text in texts.missing),
+        added=len(new) - n_moved,
+        again=len(again),
+        moved=n_moved,
+        gone=len(found.missing) - n_moved,
+        unchanged=len(found.same) + len(found.fresh) - len(again) - len(new),
+        texts=len(changed) - len(new) + len(stale) - len(again) + texts_gone,
     )
 
 
@@ -142,8 +148,8 @@ def _check(sources: Sources, features: str) -> None:
         return
     if sources.fingerprint != features:
         raise WeightsError(
-            "The files of an extractor must stay as they are during a run; they have changed. "
-            "Nothing was mixed. Run the same command again."
+            "The files of an extractor changed during this run, and they must not. Nothing that "
+            "was read after the change was kept. Run the same command again."
         )
     _checked[key] = now
 
@@ -153,7 +159,7 @@ def _do(job: _Job) -> tuple[str, Extracted | str]:
     content = job.content or ""
     try:
         _check(job.sources, job.features)
-        content = content or content_of(job.path)
+        content = content or content_hash(job.path)
         read = read_text if is_text(job.file.path) else read_clip
         extracted = read(job.path, job.sources)
         info = job.path.stat()
@@ -168,15 +174,11 @@ def _do(job: _Job) -> tuple[str, Extracted | str]:
         return content, f"Reading it failed: {type(error).__name__}: {error}"
 
 
-def _start_worker() -> None:
-    os.environ["EARSIGHT_THREADS"] = "1"
+class _Reader:
+    """Reads files, and gives each to `write` with its content and what was read of it.
 
-
-class _Reading:
-    """One run over files, which gives each to `take` with its content, and what was read of it.
-
-    Only files that may be known already are hashed here, just before it is their turn; the others
-    are hashed by the worker that decodes them.
+    A file whose size is that of another one may be known already, so it is hashed here, just before
+    its turn; the others are hashed by the worker that decodes them.
     """
 
     def __init__(
@@ -184,37 +186,37 @@ class _Reading:
         root: Path,
         done: set[str],
         sources: Sources,
-        take: Callable[[File, str, Extracted | None], None],
+        write: Callable[[File, str, Extracted | None], None],
     ) -> None:
-        self._root, self._done, self._sources, self._take = root, done, sources, take
+        self._root, self._done, self._sources, self._write = root, done, sources, write
         self._features = sources.fingerprint
         self._twins: dict[str, list[File]] = {}  # files whose content another one will bring
 
     def read(
         self, work: Iterable[tuple[File, bool]], workers: int, tick: Callable[[], None]
     ) -> None:
-        """Read files, each with whether it may be known already."""
+        """Read files; each comes with whether its content may be known already."""
         jobs = self._jobs(work)
-        for job, result in engine.run(_do, jobs, workers=workers, start=_start_worker, tick=tick):
+        for job, result in engine.run(_do, jobs, workers=workers, start=use_one_thread, tick=tick):
             if isinstance(result, engine.WorkerDied):
-                self._take(*_failed(job.file, job.content or "", str(result)))
+                self._write(*_failed(job.file, job.content or "", str(result)))
                 continue
             content, extracted = result
             if isinstance(extracted, str):
-                self._take(*_failed(job.file, content, extracted))
+                self._write(*_failed(job.file, content, extracted))
             else:
-                self._take(job.file, content, extracted)
+                self._write(job.file, content, extracted)
         for content, files in self._twins.items():
             for file in files:
-                self._take(file, content, None)
+                self._write(file, content, None)
 
     def _jobs(self, work: Iterable[tuple[File, bool]]) -> Iterator[_Job]:
         with closing(ahead(map(self._hashed, work), _HASHED_AHEAD)) as hashed:
             for file, path, content in hashed:
                 if isinstance(content, OSError):
-                    self._take(*_failed(file, "", f"It cannot be opened: {content.strerror}."))
+                    self._write(*_failed(file, "", f"It cannot be opened: {content.strerror}."))
                 elif content in self._done:
-                    self._take(file, content, None)
+                    self._write(file, content, None)
                 elif content in self._twins:
                     self._twins[content].append(file)
                 else:
@@ -226,7 +228,7 @@ class _Reading:
         file, may_be_known = one
         path = self._root / os.fsdecode(file.path)
         try:
-            return file, path, content_of(path) if may_be_known else None
+            return file, path, content_hash(path) if may_be_known else None
         except OSError as error:
             return file, path, error
 
@@ -241,10 +243,10 @@ def _failed(file: File, content: str, message: str) -> tuple[File, str, Extracte
 class _Writer:
     """Writes vectors first, then acknowledges their clips; in batches, because commits are slow."""
 
-    def __init__(self, store: Store, sources: Sources) -> None:
-        self._store, self._sources = store, sources
+    def __init__(self, catalog: Catalog, sources: Sources) -> None:
+        self._catalog, self._sources = catalog, sources
         self._features = sources.fingerprint
-        self._tables = Tables(store.folder, self._features, sources.roles)
+        self._tables = FeatureTables(catalog.folder, self._features, sources.roles)
         self._tables.create(sources)
         self._fresh: dict[str, Extracted] = {}
         self._files: list[tuple[File, str]] = []
@@ -282,19 +284,9 @@ class _Writer:
         if self._flushes - self._merged >= min(max(least, self._merged // 4), most):
             self._merged = self._flushes
             self._tables.optimize()
-            self._store.optimize()
-        read = [
-            Content(
-                content,
-                str(extracted.report.status),
-                extracted.report.duration,
-                report_of(extracted),
-                len(extracted.windows),
-            )
-            for content, extracted in self._fresh.items()
-        ]
+        read = [stored_content(name, extracted) for name, extracted in self._fresh.items()]
         clips = [(file.path, file.size, file.mtime_ns, content) for file, content in self._files]
-        self._store.put_clips(clips, self._features, read)
+        self._catalog.put_clips(clips, self._features, read)
         self._fresh, self._files, self._bytes = {}, [], 0
         took = time.monotonic() - begun
         self._wait = max(_BATCH_SECONDS, min(took / _BATCH_SHARE, _BATCH_PATIENCE))
@@ -303,28 +295,3 @@ class _Writer:
 def _size_of(extracted: Extracted) -> int:
     vectors = sum(x.nbytes for window in extracted.windows for x in window.vectors.values())
     return vectors + sum(one.values.nbytes for one in extracted.sequences.values())
-
-
-def refuse_empty(root: Path, library: Place, found: Scan, exclude: Sequence[str]) -> None:
-    """Refuse to forget a whole library because its folder looks empty.
-
-    Raises:
-        LibraryError: The folder holds no media at all.
-    """
-    if found.same or found.fresh:
-        return
-    if any(exclude) and scan(root, ()).fresh:
-        raise LibraryError(
-            f"Everything in {root} is left out by --exclude {' '.join(exclude)}. Nothing was "
-            "changed. To leave out nothing: --exclude ''."
-        )
-    if found.missing:
-        raise LibraryError(
-            f"{root} holds no media now, but its library knows {len(found.missing)} clips. "
-            f"Is the disk there? Nothing was changed. To forget them all, delete {library}."
-        )
-    others = f" ({found.passed_over} files of other kinds)" if found.passed_over else ""
-    raise LibraryError(
-        f"{root} holds nothing playable: no file whose name ends like that of a video, a "
-        f"sound or a picture{others}."
-    )

@@ -1,7 +1,7 @@
-"""Follow a folder: index what comes once it has come whole, until somebody stops it.
+"""Follow a folder: index each file once it has stopped changing, until somebody stops it.
 
-The folder is walked every few seconds. That costs milliseconds for thousands of clips, works on
-network disks, where the notices of an operating system do not arrive, and needs no package.
+The folder is walked every few seconds. That costs milliseconds for thousands of clips, and works on
+network disks, where an operating system does not report changes.
 """
 
 import logging
@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from earsight.errors import EarsightError
-from earsight.library.catalog.base import Store
-from earsight.library.catalog.location import place_for, stands
-from earsight.library.catalog.scan import File, scan
+from earsight.library.catalog.open import exists, library_of_clips, open_library
+from earsight.library.catalog.scan import File, scan, without_forgotten
 from earsight.library.embedding.settings import Settings
-from earsight.library.indexing.forget import leave_out
 from earsight.library.indexing.pipeline import IndexReport, index
 from earsight.library.progress import Progress, Silent
 from earsight.paths import as_text
-from earsight.storage import Place
+from earsight.storage import Location
 
 LOG = logging.getLogger(__name__)
 
@@ -31,10 +29,10 @@ _BUSY = 20  # a look takes at most one part in so many of the time
 
 
 class Settling:
-    """Tells files that are still being written from those that have come whole.
+    """Tells files that are still being written from those that are complete.
 
     Args:
-        settle: Seconds without a change after which a file is whole.
+        settle: Seconds without a change after which a file is complete.
     """
 
     def __init__(self, settle: float) -> None:
@@ -45,7 +43,7 @@ class Settling:
         """Return the paths of those files that changed too short a time ago.
 
         Args:
-            files: New and changed files as they are now; what is not among them is forgotten.
+            files: New and changed files as they are now.
             now: Seconds of a clock that only goes forward.
         """
         before, self._since = self._since, {}
@@ -56,75 +54,68 @@ class Settling:
         return {file.path for file, since in self._since.items() if now - since < self._settle}
 
 
-def watch(
+def watch_folder(
     folder: Path,
-    told: Callable[[IndexReport], None],
+    on_report: Callable[[IndexReport], None],
     *,
-    library: str | Place | None = None,
-    workers: int | None = None,
+    library: str | Location | None = None,
     progress: Progress | None = None,
     every: float = EVERY,
     settle: float = SETTLE,
-    trust: bool = False,
-    **changes: Any,
+    **options: Any,
 ) -> None:
     """Index a folder, then again after each change of it; ends only by an exception.
 
-    A clip that cannot be read, a full or unmounted disk and a library that another process works
-    on are told of, and waited for; what the first `index` refuses is raised.
+    A full or unmounted disk, or a library that another process writes, is reported and waited for.
+    What the first `index` refuses is raised.
 
     Args:
         folder: The clips.
-        told: Called with the report of each `index`.
+        on_report: Called with the report of each `index`.
         library: Where the library is kept; default `folder/.earsight`.
-        workers: Processes that decode and extract; default: the cores.
-        progress: Is told what happens.
+        progress: Receives what happens.
         every: Seconds between two looks at the folder.
         settle: Seconds that a file must stay as it is before it is read.
-        trust: As for `index`.
-        changes: As for `index`; they hold for all that is indexed.
+        options: What else `index` takes: `workers`, `trust` and settings.
 
     Raises:
-        InputError: A setting names something that is not there.
+        InputError: A setting names something that does not exist.
         LibraryError: The first `index` could not be done.
     """
-    progress = progress or Silent()
-    settling = Settling(settle)
-    place = place_for(Path(folder), library)
-    first, said = True, ""
-
-    def say(text: str) -> None:  # once, however often it is found
-        nonlocal said
-        if text != said:
-            said = text
-            progress.say(text)
-
+    say = _SayOnce(progress or Silent())
+    settling, first = Settling(settle), True
+    location = library_of_clips(Path(folder), library)
     while True:
         begun = time.monotonic()
         pause = every
         try:
-            seen = _look(Path(folder), place, settling, changes, trust)
+            seen = _look(Path(folder), location, settling, **options)
             pause = max(every, _BUSY * (time.monotonic() - begun))
             if first and seen.empty:
                 say(f"{folder} holds nothing playable yet. Waiting for clips.")
             elif seen.work or (first and not seen.growing):
-                report = index(
-                    folder,
-                    library=library,
-                    workers=workers,
-                    skip=seen.growing,
-                    progress=progress,
-                    trust=trust,
-                    **changes,
+                on_report(
+                    index(folder, library=library, skip=seen.growing, progress=progress, **options)
                 )
-                told(report)
-                first, said = False, ""
+                first, say.last = False, ""
         except EarsightError as error:
             if first:
                 raise
             say(f"{error} Waiting for it to pass.")
             pause = _AFTER_ERROR
         time.sleep(pause)
+
+
+class _SayOnce:
+    """Says a line to people, but not twice in a row."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self.last = progress, ""
+
+    def __call__(self, text: str) -> None:
+        if text != self.last:
+            self.last = text
+            self._progress.say(text)
 
 
 @dataclass(frozen=True)
@@ -143,13 +134,19 @@ class _Seen:
 
 
 def _look(
-    folder: Path, place: Place, settling: Settling, changes: dict[str, Any], trust: bool
+    folder: Path,
+    location: Location,
+    settling: Settling,
+    *,
+    workers: int | None = None,  # what `index` takes beside them
+    trust: bool = False,
+    **changes: Any,
 ) -> _Seen:
-    if stands(place):
-        with Store.open(place, root=folder) as store:
-            store.bind(folder, agree=trust)
-            settings = Settings.agreed(store, changes, agree=trust)
-            found, _ = leave_out(store, scan(folder, store.files(), settings.exclude))
+    if exists(location):
+        with open_library(location) as catalog:
+            catalog.bind(folder, agree=trust)
+            settings = Settings.agreed(catalog, changes, agree=trust)
+            found, _ = without_forgotten(catalog, scan(folder, catalog.files(), settings.exclude))
     else:
         settings = Settings().changed(changes)
         found = scan(folder, (), settings.exclude)

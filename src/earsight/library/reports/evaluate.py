@@ -1,12 +1,12 @@
 """Evaluate a library: both directions, on clips that were held out, with chance beside it.
 
 Everything is made inside the training part of each fold: the centring, the learned part, and the
-choice of what answers. Query and gallery are the fold's test clips, and so is chance.
+choice of the space. Query and gallery are the fold's test clips, and so is chance.
 """
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,15 @@ import numpy as np
 from earsight.arrays import FloatArray
 from earsight.datasets import folds, n_folds_for
 from earsight.errors import LibraryError
-from earsight.library.embedding.cross_validation import WEIGHT, bridge_views, fit_bridge
-from earsight.library.embedding.extraction import MODALITIES
-from earsight.library.embedding.joint_space import Space
-from earsight.library.embedding.model_selection import choose
-from earsight.library.embedding.paired_rows import NO_LABEL, PairedRows
+from earsight.library.catalog.records import MODALITIES
+from earsight.library.embedding.cross_validation import WEIGHT, fit_zero_shot, zero_shot_views
+from earsight.library.embedding.joint_space import JointSpace
+from earsight.library.embedding.model_selection import choose_model
 from earsight.library.embedding.settings import Settings
-from earsight.library.embedding.training_rows import stored_pairs
+from earsight.library.embedding.training_rows import NO_LABEL, PairedRows, stored_pairs
 from earsight.library.progress import Progress, Silent
 from earsight.retrieval import Evaluation, evaluate
-from earsight.storage import Place
+from earsight.storage import Location
 
 LOG = logging.getLogger(__name__)
 
@@ -31,21 +30,21 @@ DIRECTIONS = (("audio", "visual"), ("visual", "audio"))
 KS = (1, 5, 10)
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class LibraryEvaluation:
-    """How well a library answers.
+    """How well a library retrieves.
 
     Attributes:
         n_clips: Clips that were ranked; each has sound and sight.
         n_rows: Their rows; a long clip has several windows, all learned from, and its middle one
             is ranked.
         left_out: Clips without sound or without sight.
-        copies: Files beyond the first of one content; each content is one clip here.
         n_labelled: Clips with a class; MAP is over these.
         folds: Number of folds; 0 where nothing was fitted.
-        answers: What was chosen, fold by fold.
+        spaces: The space that was chosen, fold by fold: "words", or "words + NAME".
         directions: "audio->visual" and "visual->audio", each figure the mean over folds.
         note: How it was done, for people.
+        copies: Files beyond the first of one content; each content is one clip here.
     """
 
     n_clips: int
@@ -53,31 +52,52 @@ class LibraryEvaluation:
     left_out: int
     n_labelled: int
     folds: int
-    answers: list[str]
-    directions: dict[str, dict[str, float]] = field(default_factory=dict)
-    note: str = ""
-    copies: int = 0
+    spaces: list[str]
+    directions: dict[str, dict[str, float]]
+    note: str
+    copies: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ranked:
     """Clips that were held out and ranked for each other: a fold, or all of few clips.
 
     Attributes:
+        space: The name of the space that was chosen.
         rows: One for each of the n clips.
         points: Modality → (n, k), where they lie in the space that was made without them.
-        own: Figures by each clip's own other half.
+        by_pair: Figures by each clip's paired item.
         by_class: Figures by class, over the clips that have one; None where none has.
     """
 
+    space: str
     rows: PairedRows
     points: dict[str, FloatArray]
-    own: Evaluation
+    by_pair: Evaluation
     by_class: Evaluation | None
+
+    def figures(self) -> dict[str, dict[str, float]]:
+        """Return direction → figures."""
+        found = {}
+        for query, gallery in DIRECTIONS:
+            pairs = self.by_pair[query, gallery]
+            figures: dict[str, Any] = {
+                "mrr": pairs.mrr,
+                "median_rank": pairs.median_rank,
+                "gallery": len(self.rows),
+            }
+            for k in pairs.recall:
+                figures[f"recall@{k}"] = pairs.recall[k]
+                figures[f"recall_chance@{k}"] = pairs.recall_chance[k]
+            if self.by_class is not None:
+                figures["map"] = self.by_class[query, gallery].map
+                figures["map_chance"] = self.by_class[query, gallery].map_chance
+            found[f"{query}->{gallery}"] = {name: float(one) for name, one in figures.items()}
+        return found
 
 
 def evaluate_library(
-    library: str | Place,
+    library: str | Location,
     *,
     progress: Progress | None = None,
     watch: Callable[[Ranked], None] | None = None,
@@ -93,104 +113,86 @@ def evaluate_library(
         LibraryError: No library, or fewer than two clips with both sound and sight.
     """
     stored = stored_pairs(library)
-    rows, settings, note = stored.rows, stored.settings, stored.note
+    rows, settings = stored.rows, stored.settings
     if rows.n_clips < 2:
         raise LibraryError(
             f"Evaluation needs at least 2 clips with both sound and sight; {library} has "
             f"{rows.n_clips} of {stored.n_contents}."
         )
-    result = LibraryEvaluation(
-        rows.n_clips,
-        len(rows),
-        stored.n_contents - stored.n_paired,
-        len(np.unique(rows.clips[rows.labels != NO_LABEL])),
-        n_folds_for(rows.n_clips) or 0,
-        [],
-        copies=stored.n_copies,
-    )
-    if result.folds:
-        _cross_validate(rows, settings, result, progress or Silent(), watch)
-        result.note = (
-            f"{note}{result.folds} folds by clip; query and gallery are the test fold; centring, "
-            "learning and the choice of what answers were made in the training part."
+    n_folds = n_folds_for(rows.n_clips) or 0
+    name = settings.sources.zero_shot
+    if n_folds:
+        ranked = _folds(rows, settings, n_folds, progress or Silent())
+        note = (
+            f"{n_folds} folds by clip; query and gallery are the test fold; centring, learning and "
+            "the choice of the space were made in the training part."
         )
     else:
-        bridge = settings.sources.bridge
-        space = Space(fit_bridge({}, settings.sources), bridge_name=bridge)
-        result.directions = _figures(space, rows, watch)
-        result.answers = [bridge]
-        result.note = (
-            f"{note}With fewer than 20 clips nothing is fitted: all are ranked by the {bridge} "
-            "bridge, centred by its prior alone."
+        space = JointSpace(fit_zero_shot({}, settings.sources), zero_shot_name=name)
+        ranked = iter([_rank(space, name, rows)])
+        note = (
+            f"With fewer than 20 clips nothing is fitted: all are ranked in the zero-shot space "
+            f"{name!r}, centred by its prior alone."
         )
-    if result.copies:
-        result.note += (
-            f" Copies of one content are scored once: {result.copies} of the files "
-            "hold what another holds."
+    if stored.n_copies:
+        note += (
+            f" Copies of one content are scored once: {stored.n_copies} of the files hold what "
+            "another holds."
         )
-    return result
+    spaces, figures = [], []
+    for fold in ranked:
+        spaces.append(fold.space)
+        figures.append(fold.figures())
+        if watch is not None:
+            watch(fold)
+    return LibraryEvaluation(
+        n_clips=rows.n_clips,
+        n_rows=len(rows),
+        left_out=stored.n_contents - stored.n_paired,
+        n_labelled=len(np.unique(rows.clips[rows.labels != NO_LABEL])),
+        folds=n_folds,
+        spaces=spaces,
+        directions={direction: _mean(figures, direction) for direction in figures[0]},
+        note=stored.note + note,
+        copies=stored.n_copies,
+    )
 
 
-def _cross_validate(
-    rows: PairedRows,
-    settings: Settings,
-    result: LibraryEvaluation,
-    progress: Progress,
-    watch: Callable[[Ranked], None] | None,
-) -> None:
-    found = []
-    progress.start("Evaluating folds", result.folds)
-    for train, test in folds(rows.labels, rows.clips, result.folds, seed=0):
-        inside = rows.take(train)
-        bridge = fit_bridge(bridge_views(inside, settings.sources), settings.sources)
-        name = settings.sources.bridge
-        if settings.learn == "never":
-            learned, answers = None, name
-        else:
+def _mean(folds: list[dict[str, dict[str, float]]], direction: str) -> dict[str, float]:
+    """Return the mean of each figure that all folds have."""
+    names = set.intersection(*(set(fold[direction]) for fold in folds))
+    return {
+        name: float(np.mean([fold[direction][name] for fold in folds])) for name in sorted(names)
+    }
+
+
+def _folds(
+    rows: PairedRows, settings: Settings, n_folds: int, progress: Progress
+) -> Iterator[Ranked]:
+    """Fit a space to the training part of each fold, and rank its test part."""
+    progress.start("Evaluating folds", n_folds)
+    for train, test in folds(rows.labels, rows.clips, n_folds, seed=0):
+        inside, learned, name = rows.take(train), None, settings.sources.zero_shot
+        bridge = fit_zero_shot(zero_shot_views(inside, settings.sources), settings.sources)
+        if settings.learn != "never":
             share = inside.n_clips / rows.n_clips
-            decision, learned = choose(inside, settings.learn, settings.sources, share=share)
-            answers = decision.answers
-            LOG.info("A fold is answered by %s: %s", answers, decision.why)
-        space = Space(bridge, learned, WEIGHT if learned else 1.0, name)
-        result.answers.append(answers)
-        found.append(_figures(space, rows.take(test), watch))
+            decision, learned = choose_model(inside, settings.learn, settings.sources, share=share)
+            name = decision.answers
+            LOG.info("A fold is ranked in the space %s: %s", name, decision.why)
+        space = JointSpace(bridge, learned, WEIGHT if learned else 1.0, settings.sources.zero_shot)
+        yield _rank(space, name, rows.take(test))
         progress.advance()
     progress.finish()
-    for direction in found[0]:
-        names = sorted(set.intersection(*(set(one[direction]) for one in found)))
-        result.directions[direction] = {
-            name: float(np.mean([one[direction][name] for one in found])) for name in names
-        }
 
 
-def _figures(
-    space: Space, rows: PairedRows, watch: Callable[[Ranked], None] | None
-) -> dict[str, dict[str, float]]:
-    """Return direction → figures, on the clips given as queries and gallery."""
+def _rank(space: JointSpace, name: str, rows: PairedRows) -> Ranked:
+    """Rank clips for each other, as queries and gallery."""
     rows = rows.one_per_clip()
-    embedded = {modality: space.embed(modality, rows.vectors) for modality in MODALITIES}
-    ks = tuple(k for k in KS if k <= len(rows))
-    own = evaluate(embedded, ks=ks)
-    named = rows.labels != NO_LABEL
+    points = {modality: space.embed(modality, rows.vectors) for modality in MODALITIES}
+    labelled = rows.labels != NO_LABEL
     by_class: Evaluation | None = None
-    if named.any():
-        some = {modality: x[named] for modality, x in embedded.items()}
-        by_class = evaluate(some, labels=rows.labels[named], ks=())
-    if watch is not None:
-        watch(Ranked(rows, embedded, own, by_class))
-    figures = {}
-    for query, gallery in DIRECTIONS:
-        direction = own[query, gallery]
-        one: dict[str, Any] = {
-            "mrr": direction.mrr,
-            "median_rank": direction.median_rank,
-            "gallery": len(rows),
-        }
-        for k in ks:
-            one[f"recall@{k}"] = direction.recall[k]
-            one[f"recall_chance@{k}"] = direction.recall_chance[k]
-        if by_class is not None:
-            one["map"] = by_class[query, gallery].map
-            one["map_chance"] = by_class[query, gallery].map_chance
-        figures[f"{query}->{gallery}"] = {name: float(value) for name, value in one.items()}
-    return figures
+    if labelled.any():
+        some = {modality: x[labelled] for modality, x in points.items()}
+        by_class = evaluate(some, labels=rows.labels[labelled], ks=())
+    by_pair = evaluate(points, ks=tuple(k for k in KS if k <= len(rows)))
+    return Ranked(space=name, rows=rows, points=points, by_pair=by_pair, by_class=by_class)

@@ -1,7 +1,7 @@
-"""Write what a library answers with into one file, for other programs: Parquet or npz.
+"""Write what a library is searched by into one file, for other programs: Parquet or npz.
 
 A row is one window of one file in one modality: id, path, label, content, modality, window, start,
-end, vector. Vectors are of unit length in the space that answers, so a cosine is a dot product.
+end, vector. Vectors are of unit length in the active embedding, so a cosine is a dot product.
 Beside the rows stands `about`, a JSON text: what made them (in Parquet in the file's metadata).
 """
 
@@ -20,20 +20,20 @@ import numpy as np
 from earsight import __version__
 from earsight.arrays import FloatArray
 from earsight.errors import EarsightError, InputError, LibraryError
-from earsight.library.catalog.base import Store
-from earsight.library.catalog.location import find
+from earsight.library.catalog.open import open_library
 from earsight.library.catalog.records import Clip, Embedding
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.embedding.extraction import TEXT
 from earsight.library.embedding.vector_location import open_table
 from earsight.library.progress import Progress, Silent
-from earsight.storage import Place
+from earsight.storage import Location
 from earsight.vectors import VectorTable
 
 _CHUNK = 2048  # clips written at a time
 _TEXTS = ("path", "label", "content", "modality")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExportReport:
     """What was written.
 
@@ -41,7 +41,7 @@ class ExportReport:
         file: Where.
         n_clips: Clips with at least one row; the texts beside them have rows and are not counted.
         n_rows: Rows; dim: width of their vectors.
-        space: What answers: "words", or "words + NAME".
+        space: The active embedding: "words", or "words + NAME".
         bytes: Size of the file.
     """
 
@@ -53,8 +53,8 @@ class ExportReport:
     bytes: int
 
 
-def export(
-    library: str | Place, file: Path, *, force: bool = False, progress: Progress | None = None
+def export_library(
+    library: str | Location, file: Path, *, force: bool = False, progress: Progress | None = None
 ) -> ExportReport:
     """Write the clips of a library and their vectors to a `.parquet` or `.npz` file.
 
@@ -68,20 +68,20 @@ def export(
 
     Raises:
         InputError: Another ending, or the file is there already.
-        LibraryError: No library, none that answers yet, or the file cannot be written.
+        LibraryError: No library, no embedding yet, or the file cannot be written.
     """
     file = Path(file)
     if file.suffix not in _WRITERS:
         raise InputError(f"export writes {' and '.join(_WRITERS)} files; got {file.name!r}.")
     if file.is_dir() or (file.exists() and not force):
         raise InputError(f"{file} is there already. Name another file, or replace it: --force.")
-    with Store.open(find(library)) as store:
+    with open_library(library) as store:
         while True:
             current = store.current()
             if current is None:
                 raise LibraryError(
-                    f"The library {store.folder} has nothing that answers yet. "
-                    f"Run: {store.index_command}"
+                    f"The library {store.folder} cannot be exported yet: no index has come to its "
+                    f"end. Run: {store.index_command}"
                 )
             try:
                 return _export(store, current, file, progress or Silent())
@@ -91,18 +91,18 @@ def export(
                     raise
 
 
-def _export(store: Store, current: Embedding, file: Path, progress: Progress) -> ExportReport:
+def _export(store: Catalog, current: Embedding, file: Path, progress: Progress) -> ExportReport:
     table = open_table(store, current)
-    clips = store.everything()
+    clips = store.files()
     about = {
         "made_by": f"earsight {__version__}",
         "library": str(store.folder),
-        "clips": ", ".join(store.folders),
+        "clips": store.root_name,
         "space": current.info["space"],
         "embedding_made": current.made,
         "extractors": current.info["sources"],
     }
-    n_clips = 0
+    n_clips = n_rows = 0
     with _whole_or_not(file) as draft:
         writer = _WRITERS[file.suffix](draft, table.dim, json.dumps(about))
         try:
@@ -113,42 +113,51 @@ def _export(store: Store, current: Embedding, file: Path, progress: Progress) ->
                 writer.write(rows, vectors)
                 pairs = zip(rows["id"], rows["modality"], strict=True)
                 n_clips += len({number for number, modality in pairs if modality != TEXT})
+                n_rows += len(vectors)
                 for clip in some:
                     progress.advance(store.name_of(clip))
             progress.finish()
         finally:
             writer.close()
     return ExportReport(
-        file, n_clips, writer.n_rows, table.dim, current.info["space"], file.stat().st_size
+        file=file,
+        n_clips=n_clips,
+        n_rows=n_rows,
+        dim=table.dim,
+        space=current.info["space"],
+        bytes=file.stat().st_size,
     )
 
 
 def _rows(
-    store: Store, table: VectorTable, clips: Sequence[Clip]
+    store: Catalog, table: VectorTable, clips: Sequence[Clip]
 ) -> tuple[dict[str, list[Any]], FloatArray]:
     """Return columns by name, ordered by path, modality and window, and the vectors (n, dim)."""
     found: dict[str, list[tuple[Any, FloatArray]]] = {}
     for rows, vectors in table.read({"content": sorted({clip.content for clip in clips})}):
         for row, vector in zip(rows, vectors, strict=True):
             found.setdefault(row.content, []).append((row, vector))
-    records, kept = [], []
+    columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+    kept = []
     for clip in clips:
+        of_clip = {
+            "id": clip.id,
+            "path": store.name_of(clip),
+            "label": clip.label,
+            "content": clip.content,
+        }
         pairs = found.get(clip.content, [])
         for row, vector in sorted(pairs, key=lambda pair: (pair[0].modality, pair[0].window)):
-            span = (row.modality, row.window, row.start, row.end)
-            records.append((clip.id, store.name_of(clip), clip.label, clip.content, *span))
+            for name, column in columns.items():
+                column.append(of_clip[name] if name in of_clip else getattr(row, name))
             kept.append(vector)
-    columns = [list(column) for column in zip(*records, strict=True)] or [[] for _ in _COLUMNS]
-    matrix = np.array(kept, np.float32).reshape(len(kept), table.dim)
-    return dict(zip(_COLUMNS, columns, strict=True)), matrix
+    return columns, np.array(kept, np.float32).reshape(len(kept), table.dim)
 
 
 _COLUMNS = ("id", "path", "label", "content", "modality", "window", "start", "end")
 
 
 class _Writer(Protocol):
-    n_rows: int
-
     def __init__(self, file: Path, dim: int, about: str) -> None: ...
 
     def write(self, rows: dict[str, list[Any]], vectors: FloatArray) -> None: ...
@@ -168,7 +177,7 @@ class _Parquet:
         fields = [pa.field(name, kinds[name], name == "label") for name in _COLUMNS]
         fields.append(pa.field("vector", pa.list_(pa.float32(), dim), False))
         self.schema = pa.schema(fields, metadata={"about": about})
-        self.n_rows, self._dim = 0, dim
+        self._dim = dim
         self._to = pq.ParquetWriter(file, self.schema)
 
     def write(self, rows: dict[str, list[Any]], vectors: FloatArray) -> None:
@@ -177,7 +186,6 @@ class _Parquet:
         flat = pa.array(np.ascontiguousarray(vectors).ravel())
         arrays = [*rows.values(), pa.FixedSizeListArray.from_arrays(flat, self._dim)]
         self._to.write_table(pa.table(arrays, schema=self.schema))
-        self.n_rows += len(vectors)
 
     def close(self) -> None:
         self._to.close()
@@ -187,7 +195,7 @@ class _Npz:
     """Arrays of equal length, none of objects; a label that is none is an empty text."""
 
     def __init__(self, file: Path, dim: int, about: str) -> None:
-        self.n_rows, self._file, self._about = 0, file, about
+        self._file, self._about = file, about
         self._rows: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
         self._vectors = [np.zeros((0, dim), np.float32)]
 
@@ -195,7 +203,6 @@ class _Npz:
         for name, column in rows.items():
             self._rows[name] += column
         self._vectors.append(vectors)
-        self.n_rows += len(vectors)
 
     def close(self) -> None:
         kinds = {"id": np.int64, "window": np.int32, "start": np.float64, "end": np.float64}

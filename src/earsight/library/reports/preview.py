@@ -1,15 +1,25 @@
-"""A glimpse of a clip, for people: one frame, or its sound."""
+"""A preview of a clip, for people: one frame, its sound, or how its text begins.
 
+`PreviewReader` makes previews of untrusted files in the sandbox.
+"""
+
+import importlib
 import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from earsight.errors import MediaError
 from earsight.extractors.preprocessing import text_files
-from earsight.media import AudioBlock, Decoder, FrameBlock, FrameRequest, still
+from earsight.library.search.sandbox import Sandbox, busy
+from earsight.media import AudioBlock, Decoder, still
 
 RATE = 16_000
 _SHORT_SIDE = 240
@@ -19,24 +29,12 @@ _MOST_PEAKS = 1 << 16  # kept at a time; beyond it two become one
 
 
 def frame(clip: Path, at: float) -> npt.NDArray[np.uint8]:
-    """Return the frame nearest to `at` seconds: (height, width, 3) RGB, its short side 240.
+    """Return the frame at `at` seconds: (height, width, 3) RGB, its short side 240.
 
     Raises:
-        MediaError: The clip has no frames.
+        MediaError: The clip has no frames, or cannot be read.
     """
-    best: tuple[float, npt.NDArray[np.uint8]] | None = None
-    for block in Decoder(clip, frames=[FrameRequest(4.0, _SHORT_SIDE)]):
-        if not isinstance(block, FrameBlock):
-            continue
-        nearest = int(np.argmin(np.abs(block.times - at)))
-        distance = abs(float(block.times[nearest]) - at)
-        if best is None or distance < best[0]:
-            best = (distance, block.frames[nearest])
-        if block.times[-1] > at:
-            break
-    if best is None:
-        raise MediaError(f"{clip} has no frame to show.")
-    return best[1]
+    return still(clip, at, _SHORT_SIDE)
 
 
 def loudest(clip: Path) -> float:
@@ -77,7 +75,7 @@ def picture(clip: Path, at: float) -> bytes:
     from PIL import Image
 
     made = io.BytesIO()
-    Image.fromarray(still(clip, at, _SHORT_SIDE)).save(made, "JPEG", quality=82)
+    Image.fromarray(frame(clip, at)).save(made, "JPEG", quality=82)
     return made.getvalue()
 
 
@@ -129,3 +127,78 @@ def _said(subtitles: Path, start: float, end: float) -> str:
         if len(said) > _WORDS:
             break
     return said
+
+
+@dataclass(frozen=True)
+class PreviewLimits:
+    """How long previews may take.
+
+    Attributes:
+        frame: Seconds after which reading a frame is ended.
+        sound: Seconds after which reading a whole sound is ended.
+        waiting: Seconds that one waits for those before it.
+    """
+
+    frame: float = 10.0
+    sound: float = 60.0
+    waiting: float = 20.0
+
+
+class PreviewReader:
+    """Makes previews in two processes; one sound at a time, so that frames never wait for long.
+
+    Args:
+        limits: How long they may take.
+    """
+
+    def __init__(self, limits: PreviewLimits | None = None) -> None:
+        self._limits = limits or PreviewLimits()
+        self._sandbox = Sandbox(2, self._limits.waiting)
+        self._one_sound = threading.Lock()
+
+    def picture(self, clip: Path, at: float) -> bytes:
+        """Return the frame at `at` seconds as a JPEG (see the function `picture`).
+
+        Raises:
+            MediaError: It cannot be read, took too long, or crashed its reader.
+            BusyError: Those before it are still being read.
+        """
+        job = picture, (clip, at)
+        made: bytes = self._sandbox.call(_call, job, clip.name, seconds=self._limits.frame)
+        return made
+
+    def peaks(self, clip: Path, n: int) -> tuple[list[float], float]:
+        """Return how loud a clip is in `n` stretches, and its seconds (see the function `peaks`).
+
+        Raises:
+            MediaError, BusyError: As `picture`.
+        """
+        job, begun = (peaks, (clip, n)), time.monotonic()
+        if not self._one_sound.acquire(timeout=self._limits.waiting):
+            raise busy(clip.name, self._limits.waiting)
+        try:
+            heights, seconds = self._sandbox.call(
+                _call, job, clip.name, seconds=self._limits.sound, waited=time.monotonic() - begun
+            )
+        finally:
+            self._one_sound.release()
+        return heights.tolist(), seconds
+
+    def warm(self) -> None:
+        """Start a process now, in the background, so that the first preview need not wait."""
+        self._sandbox.warm(_load, None, self._limits.sound)
+
+    def close(self) -> None:
+        """End the processes."""
+        self._sandbox.close()
+
+
+def _call(job: tuple[Callable[..., Any], tuple[Any, ...]]) -> Any:
+    work, arguments = job
+    return work(*arguments)
+
+
+def _load(_: None) -> None:
+    """Import what reads clips."""
+    for name in ("av", "av.video.reformatter", "PIL.Image", "PIL.JpegImagePlugin"):
+        importlib.import_module(name)

@@ -6,15 +6,15 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.library.catalog.clips import LibraryClip
+from earsight.library.catalog.records import MODALITIES
 from earsight.library.client import Library
-from earsight.library.embedding.extraction import MODALITIES
 
 MAX_CLIPS = 4000
 """More clips than this are sampled: a map of more points shows no more."""
 
 
-@dataclass(frozen=True)
-class Plane:
+@dataclass(frozen=True, kw_only=True)
+class Projection:
     """The first two principal components of all points, sound and sight together.
 
         (x, y) = (z − mean) [a₁ a₂]
@@ -40,7 +40,7 @@ class Plane:
     mean: FloatArray
     axes: FloatArray
 
-    def place(self, point: FloatArray) -> tuple[float, float] | None:
+    def project(self, point: FloatArray) -> tuple[float, float] | None:
         """Return where a point (k,) falls; None where it is of a space of another width."""
         if np.shape(point) != self.mean.shape:
             return None
@@ -48,11 +48,11 @@ class Plane:
         return float(x), float(y)
 
 
-def plane_of(library: Library, most: int = MAX_CLIPS) -> Plane:
+def project_library(library: Library, most: int = MAX_CLIPS) -> Projection:
     """Return the map of a library; of more than `most` clips, a sample that is always the same.
 
     Raises:
-        LibraryError: Nothing answers yet.
+        LibraryError: The library has no embedding yet.
     """
     clips: list[LibraryClip] = []
     modalities: list[str] = []
@@ -70,16 +70,15 @@ def plane_of(library: Library, most: int = MAX_CLIPS) -> Plane:
     axes = axes[:, ::-1][:, :2]
     axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])
     total = float(variance.sum())
-    explained = float(variance[-2:].sum() / total) if total > 0 else 1.0
     shown = _sample(clips, most)
-    return Plane(
-        [clips[i] for i in shown],
-        [modalities[i] for i in shown],
-        (centred @ axes)[shown],
-        explained,
-        len(clips),
-        mean,
-        axes,
+    return Projection(
+        clips=[clips[i] for i in shown],
+        modalities=[modalities[i] for i in shown],
+        points=(centred @ axes)[shown],
+        explained=float(variance[-2:].sum() / total) if total > 0 else 1.0,
+        total=len(clips),
+        mean=mean,
+        axes=axes,
     )
 
 
@@ -97,7 +96,6 @@ def _sample(clips: list[LibraryClip], most: int) -> list[int]:
     """Return places of the points of at most `most` clips, all modalities of each."""
     numbers = sorted({clip.id for clip in clips})
     if len(numbers) > most:
-        chosen = set(np.random.default_rng(0).choice(numbers, most, replace=False).tolist())
-    else:
-        chosen = set(numbers)
+        numbers = np.random.default_rng(0).choice(numbers, most, replace=False).tolist()
+    chosen = set(numbers)
     return [i for i, clip in enumerate(clips) if clip.id in chosen]

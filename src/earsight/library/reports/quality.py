@@ -1,12 +1,12 @@
-"""When to trust a library: beside the figures, what is confused, and the best and worst queries."""
+"""When to trust a library: which classes are confused, and the best and the worst queries."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from earsight.arrays import FloatArray, unit_rows
-from earsight.library.embedding.paired_rows import NO_LABEL
+from earsight.library.embedding.training_rows import NO_LABEL
 from earsight.library.progress import Progress
 from earsight.library.reports.evaluate import (
     DIRECTIONS,
@@ -15,24 +15,24 @@ from earsight.library.reports.evaluate import (
     evaluate_library,
 )
 from earsight.metrics import chance_average_precision
-from earsight.retrieval import distance_blocks
-from earsight.storage import Place
+from earsight.similarity import distance_blocks
+from earsight.storage import Location
 
-K = 5  # answers that are looked at
+K = 5  # results that are looked at
 SHOWN = 6  # queries at each end
 MAX_CONFUSED = 40  # classes in the table of confusion; of more, those with the most queries
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Case:
-    """One query with its first answers, by content.
+    """One query with its first results, by content.
 
     Attributes:
-        content: The clip that asked.
+        content: The clip that is the query.
         by, for_: "audio" or "visual".
         ap: Average precision by class; None where the clip has none.
-        rank: Of its own other half, best 1.
-        answers: The first answers, best first.
+        rank: Of its paired item, best 1.
+        results: The contents of the first results, best first.
     """
 
     content: str
@@ -40,31 +40,31 @@ class Case:
     for_: str
     ap: float | None
     rank: float
-    answers: list[str]
+    results: list[str]
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Quality:
-    """How well a library answers, on clips that were held out.
+    """How well a library retrieves, on clips that were held out.
 
     Attributes:
         evaluation: The figures of both directions.
         per_class: For each class: label, n, chance, and direction → MAP of its queries.
-        confusion: Direction → labels and rows: of the first answers to the queries of a class, the
-            share of each class. Looked at are `K` answers, or as many as the class has clips in the
+        confusion: Direction → labels and rows: of the first results for the queries of a class, the
+            share of each class. Looked at are `K` results, or as many as the class has clips in the
             gallery: where all are right, the diagonal is 1. Empty without classes.
-        best, worst: Queries by AP (without classes: by the rank of their own half), then by
+        best, worst: Queries by AP (without classes: by the rank of their paired item), then by
             content.
     """
 
     evaluation: LibraryEvaluation
-    per_class: list[dict[str, str | int | float]] = field(default_factory=list)
-    confusion: dict[str, dict[str, list[str] | list[list[float]]]] = field(default_factory=dict)
-    best: list[Case] = field(default_factory=list)
-    worst: list[Case] = field(default_factory=list)
+    per_class: list[dict[str, str | int | float]]
+    confusion: dict[str, dict[str, list[str] | list[list[float]]]]
+    best: list[Case]
+    worst: list[Case]
 
 
-def measure(library: str | Place, *, progress: Progress | None = None) -> Quality:
+def measure(library: str | Location, *, progress: Progress | None = None) -> Quality:
     """Evaluate a library as `evaluate_library` does, and keep what people look at.
 
     Args:
@@ -74,52 +74,65 @@ def measure(library: str | Place, *, progress: Progress | None = None) -> Qualit
     Raises:
         LibraryError: No library, or fewer than two clips with both sound and sight.
     """
-    kept = _Kept()
-    found = Quality(evaluate_library(library, progress=progress, watch=kept.watch))
-    found.per_class = kept.per_class()
-    labels = sorted(kept.n_queries, key=lambda label: (-kept.n_queries[label], label))
-    for direction, counts in kept.answered.items():
-        found.confusion[direction] = _shares(sorted(labels[:MAX_CONFUSED]), counts)
-    classed = [case for case in kept.cases if case.ap is not None]
-    ordered = sorted(classed or kept.cases, key=lambda one: (-(one.ap or 0), one.rank, one.content))
-    found.best = ordered[:SHOWN]
-    found.worst = ordered[: -SHOWN - 1 : -1] if len(ordered) > SHOWN else []
-    return found
+    counts = _Counts()
+    evaluation = evaluate_library(library, progress=progress, watch=counts.add)
+    labels = sorted(counts.n_queries, key=lambda label: (-counts.n_queries[label], label))
+    shown = sorted(labels[:MAX_CONFUSED])
+    classed = [case for case in counts.cases if case.ap is not None]
+    ordered = sorted(
+        classed or counts.cases, key=lambda one: (-(one.ap or 0), one.rank, one.content)
+    )
+    return Quality(
+        evaluation=evaluation,
+        per_class=counts.per_class(),
+        confusion={direction: _shares(shown, n) for direction, n in counts.confused.items()},
+        best=ordered[:SHOWN],
+        worst=ordered[: -SHOWN - 1 : -1] if len(ordered) > SHOWN else [],
+    )
 
 
-class _Kept:
-    """What is kept of each fold."""
+class _Counts:
+    """What is counted over the folds."""
 
     def __init__(self) -> None:
         self.cases: list[Case] = []
         self.n_queries: dict[str, int] = {}  # class → clips
         self.chance: dict[str, list[float]] = {}  # class → of each of its queries
         self.ap: dict[str, dict[str, list[float]]] = {}  # direction → class → of each query
-        self.answered: dict[str, dict[tuple[str, str], int]] = {}  # direction → classes → answers
+        self.confused: dict[str, dict[tuple[str, str], int]] = {}  # direction → classes → results
 
-    def watch(self, ranked: Ranked) -> None:
+    def add(self, ranked: Ranked) -> None:
         labels = [str(label) for label in ranked.rows.labels]
-        named = [label for label in labels if label != NO_LABEL]
-        for label in named:
+        given = [label for label in labels if label != NO_LABEL]
+        for label in given:
             self.n_queries[label] = self.n_queries.get(label, 0) + 1
-            chance = chance_average_precision([named.count(label)], len(named))[0]
+            chance = chance_average_precision([given.count(label)], len(given))[0]
             self.chance.setdefault(label, []).append(float(chance))
         for by, for_ in DIRECTIONS:
             aps = iter([] if ranked.by_class is None else ranked.by_class[by, for_].ap.tolist())
             firsts = _first(ranked.points[by], ranked.points[for_], K)
-            ranks = ranked.own[by, for_].ranks
+            ranks = ranked.by_pair[by, for_].ranks
             for i, label in enumerate(labels):
-                ap = None if label == NO_LABEL else next(aps)
-                answers = [str(ranked.rows.clips[j]) for j in firsts[i]]
-                content = str(ranked.rows.clips[i])
-                self.cases.append(Case(content, by, for_, ap, float(ranks[i]), answers))
-                if ap is not None:
-                    direction = f"{by}->{for_}"
-                    self.ap.setdefault(direction, {}).setdefault(label, []).append(ap)
-                    counts = self.answered.setdefault(direction, {})
+                case = Case(
+                    content=str(ranked.rows.clips[i]),
+                    by=by,
+                    for_=for_,
+                    ap=None if label == NO_LABEL else next(aps),
+                    rank=float(ranks[i]),
+                    results=[str(ranked.rows.clips[j]) for j in firsts[i]],
+                )
+                self.cases.append(case)
+                if case.ap is not None:
                     others = [labels[j] for j in firsts[i] if labels[j] != NO_LABEL]
-                    for other in others[: named.count(label)]:
-                        counts[label, other] = counts.get((label, other), 0) + 1
+                    self._count(case, label, others[: given.count(label)])
+
+    def _count(self, case: Case, label: str, results: list[str]) -> None:
+        """Count the AP of a query of a class, and the classes of its first results."""
+        direction = f"{case.by}->{case.for_}"
+        self.ap.setdefault(direction, {}).setdefault(label, []).append(case.ap or 0.0)
+        counts = self.confused.setdefault(direction, {})
+        for other in results:
+            counts[label, other] = counts.get((label, other), 0) + 1
 
     def per_class(self) -> list[dict[str, str | int | float]]:
         rows = []

@@ -7,25 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from earsight.errors import LibraryError
-from earsight.library.catalog.base import Store
-from earsight.library.catalog.consent import asked_of
-from earsight.library.catalog.labels import agreed_labels
-from earsight.library.catalog.location import find, held_by, place_of_lock
+from earsight.library.catalog.labels import labels_by_content
+from earsight.library.catalog.location import part_sizes
+from earsight.library.catalog.open import open_library, writer_of
 from earsight.library.catalog.records import Content, Embedding
-from earsight.library.catalog.scan import File, content_of, scan
+from earsight.library.catalog.scan import File, scan, without_forgotten
+from earsight.library.catalog.sqlite import Catalog
 from earsight.library.embedding.extraction import Sources
-from earsight.library.embedding.settings import Settings
-from earsight.library.embedding.training_plan import plan_of
+from earsight.library.embedding.settings import Settings, requests_not_agreed
+from earsight.library.embedding.training_rows import training_plan
 from earsight.library.embedding.vector_location import open_table
-from earsight.library.indexing.forget import forgotten_paths, leave_out
-from earsight.library.indexing.pipeline import trouble
+from earsight.library.indexing.forget import forgotten_paths
+from earsight.library.indexing.pipeline import list_trouble
 from earsight.paths import as_text
-from earsight.storage import Place, Remote
+from earsight.storage import Location
+from earsight.untrusted import content_hash
 
 COMPARED = 256 << 20  # bytes of files with another time that are compared by what they hold
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pending:
     """How the folder differs from its library.
 
@@ -33,7 +34,7 @@ class Pending:
         new, changed, gone: Relative paths; a moved file is new and gone until it is indexed.
         retimed: Files of the same size and another time, as copying makes them, which are too
             many to compare here; `index` will.
-        unfinished: What answers was not made from what the library holds now: clips were
+        unfinished: The active embedding was not made from what the library holds now: clips were
             forgotten, or the last `index` did not come to its end.
     """
 
@@ -49,23 +50,23 @@ class Pending:
         return not (self.new or self.changed or self.gone or self.unfinished or self.retimed)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LibraryStatus:
     """A library as it is.
 
     Attributes:
         library: Its folder.
         clips: The folder of its clips on this machine; without one the library itself.
-        folders: Folder → its clips, of all folders that feed it: MACHINE:FOLDER on S3.
         n_clips: Files; `n_contents` of them differ.
         n_contents: Different contents; the other files are copies.
         seconds: Playing time of the different contents.
         has: Modality → number of contents that have it.
         labels: Class → number of clips, largest first.
         settings: What `index` was last asked for and will do again.
-        space: What answers: "words", or "words + NAME"; None before the first `index` has ended.
+        space: The active embedding: "words", or "words + NAME"; None before the first `index` has
+            ended.
         made: When it was made (UTC).
-        why: Why that answers.
+        why: Why that space was chosen.
         extractors: What reads the clips, by part: "audio", "visual", "ears", "eyes".
         read_by: The same for people.
         n_vectors: Rows that are searched.
@@ -81,9 +82,8 @@ class LibraryStatus:
         agreed: What was agreed to.
     """
 
-    library: Place
-    clips: Place
-    folders: dict[str, int]
+    library: Location
+    clips: Location
     n_clips: int
     n_contents: int
     seconds: float
@@ -108,7 +108,7 @@ class LibraryStatus:
     agreed: list[str]
 
 
-def status(library: str | Place) -> LibraryStatus:
+def library_status(library: str | Location) -> LibraryStatus:
     """Describe a library; its folder of clips is walked, no clip is decoded.
 
     Args:
@@ -117,64 +117,54 @@ def status(library: str | Place) -> LibraryStatus:
     Raises:
         LibraryError: No library, or one that cannot be read.
     """
-    with Store.open(find(library)) as store:
+    with open_library(library) as store:
         clips, current = store.clips(), store.current()
         settings = Settings.of(store)
-        contents = store.contents(current.features) if current else {}
-        held = {clip.content: contents[clip.content] for clip in clips if clip.content in contents}
+        read = store.contents(current.features) if current else {}
+        contents = {clip.content: read[clip.content] for clip in clips if clip.content in read}
         info = current.info if current else {}
         sources = Sources(**(current.sources if current else {}))
         return LibraryStatus(
             library=store.folder,
-            clips=store.root if store.is_fed_here else store.folder,
-            folders=store.folders,
+            clips=store.root if store.knows_root else store.folder,
             n_clips=len(clips),
             n_contents=len({clip.content for clip in clips}),
-            seconds=sum(content.duration for content in held.values()),
-            has=_modalities(held),
+            seconds=sum(content.duration for content in contents.values()),
+            has=_modalities(contents),
             labels=dict(Counter(clip.label for clip in clips if clip.label).most_common()),
             settings=asdict(settings),
             space=info.get("space"),
             made=current.made if current else None,
             why=info.get("decision", {}).get("why", ""),
             extractors=asdict(sources) if current else {},
-            read_by=sources.told if current else "",
+            read_by=sources.description if current else "",
             n_vectors=current.n_rows if current else 0,
             index=current.index if current else settings.index,
             index_trouble=_index_trouble(store, current),
-            bytes=_sizes(store.folder),
-            trouble=trouble(store, current.features, store.everything()) if current else [],
+            bytes=part_sizes(store.folder),
+            trouble=list_trouble(store, current.features, store.files()) if current else [],
             forgotten=forgotten_paths(store),
             pending=_pending(store, settings, current),
-            indexing=_at_work(store),
+            indexing=writer_of(store.folder),
             index_command=store.index_command,
-            asks_for=list(map(str, asked_of(store))),
+            asks_for=list(map(str, requests_not_agreed(store))),
             agreed=sorted(map(str, store.trust.allowed)),
         )
 
 
-def _modalities(held: dict[str, Content]) -> dict[str, int]:
+def _modalities(contents: dict[str, Content]) -> dict[str, int]:
     """Return modality → how many contents have rows of it."""
     counts: Counter[str] = Counter()
-    for content in held.values():
+    for content in contents.values():
         counts.update(m for m, rows in content.report["rows"].items() if rows)
     return dict(sorted(counts.items()))
 
 
-def _at_work(store: Store) -> str | None:
-    """Return the process of this machine that indexes just now."""
-    if not store.is_fed_here:
+def _pending(store: Catalog, settings: Settings, current: Embedding | None) -> Pending | None:
+    if not store.knows_root:
         return None
-    return held_by(place_of_lock(store.folder, store.root))
-
-
-def _pending(store: Store, settings: Settings, current: Embedding | None) -> Pending | None:
-    if not store.is_fed_here and not store.shared:
-        return None
-    if not store.is_fed_here:
-        return Pending(unfinished=current is None or _stale(store, settings, current))
     try:
-        found, _ = leave_out(store, scan(store.root, store.files(), settings.exclude))
+        found, _ = without_forgotten(store, scan(store.root, store.files(), settings.exclude))
     except LibraryError:  # the disk of the clips is not there; the library can still tell
         return None
     known = {file.path: file for file in store.files()}
@@ -196,12 +186,12 @@ def _pending(store: Store, settings: Settings, current: Embedding | None) -> Pen
 
 def _holds(root: Path, file: File, content: str) -> bool:
     try:
-        return content_of(root / os.fsdecode(file.path)) == content
+        return content_hash(root / os.fsdecode(file.path)) == content
     except OSError:  # gone just now, or not to be read: index will tell
         return False
 
 
-def _index_trouble(store: Store, current: Embedding | None) -> str:
+def _index_trouble(store: Catalog, current: Embedding | None) -> str:
     if current is not None:
         try:
             open_table(store, current)
@@ -210,28 +200,9 @@ def _index_trouble(store: Store, current: Embedding | None) -> str:
     return ""
 
 
-def _stale(store: Store, settings: Settings, current: Embedding) -> bool:
+def _stale(store: Catalog, settings: Settings, current: Embedding) -> bool:
     """Whether the clips, labels and settings in the library would give another embedding."""
     if Sources(**current.sources) != settings.sources or current.index != settings.index:
         return True
-    plan = plan_of(store, current.features, settings, agreed_labels(store.clips()))
+    plan = training_plan(store, current.features, settings, labels_by_content(store.clips()))
     return current.digest != plan.digest
-
-
-def _sizes(folder: Place) -> dict[str, int]:
-    """Return part → bytes: "clips" (the small tables), "models", "vectors"."""
-    sizes = {"clips": 0, "models": 0, "vectors": 0}
-    if isinstance(folder, Remote):
-        for key, info in folder.walk():
-            part = key.partition("/")[0]
-            sizes[part if part in sizes else "clips"] += info.size
-        return sizes
-    for path, _, files in os.walk(folder):
-        parts = Path(path).relative_to(folder).parts
-        part = parts[0] if parts and parts[0] in sizes else "clips"
-        for name in files:
-            try:
-                sizes[part] += (Path(path) / name).lstat().st_size
-            except OSError:  # removed just now by an index at work
-                continue
-    return sizes

@@ -13,14 +13,14 @@ import numpy.typing as npt
 
 from earsight.arrays import FloatArray
 from earsight.features import FeatureSequence
-from earsight.library.embedding.extraction import bridge_role
-from earsight.library.embedding.joint_space import Space
-from earsight.retrieval import GRID
+from earsight.library.embedding.extraction import zero_shot_role
+from earsight.library.embedding.joint_space import JointSpace
+from earsight.similarity import GRID
 from earsight.vectors import SequenceStore
 
 AROUND = 3  # seconds that are heard and seen as one
 MAX_BYTES = 600_000_000
-"""Points of one modality that take more than this are not held: 108 hours of 384 dimensions."""
+"""Points of one modality that take more than this stay on disk: 108 hours of 384 dimensions."""
 
 _BATCH_STEPS = 1 << 14  # steps read at a time: 25 MB of 384 dimensions; or one clip that has more
 _PIECE = 512  # seconds pooled at a time
@@ -127,20 +127,20 @@ class Block:
         contents: m hashes.
         bounds: (m + 1,); content i has the rows bounds[i] up to bounds[i + 1].
         points: (n, k) float32 of unit length, zeros where there is nothing.
-        here: (n,) whether a second has something to hear or see.
+        present: (n,) whether a second has something to hear or see.
     """
 
     contents: Sequence[str]
     bounds: npt.NDArray[np.intp]
     points: FloatArray
-    here: Flags
+    present: Flags
 
     def of(self, content: str) -> "Block":
         """Return the seconds of one of the contents."""
         at = self.contents.index(content)
         rows = slice(self.bounds[at], self.bounds[at + 1])
         bounds = np.array([0, rows.stop - rows.start])
-        return Block([content], bounds, self.points[rows], self.here[rows])
+        return Block([content], bounds, self.points[rows], self.present[rows])
 
     def scores(self, vector: FloatArray) -> FloatArray:
         """Return cosines with a point (k,): (n,) float64, −∞ where there is nothing.
@@ -148,29 +148,74 @@ class Block:
         They are rounded to multiples of 2⁻²⁰, as all scores are.
         """
         found = np.rint((self.points @ vector.astype(np.float32)) * GRID) / GRID
-        return np.where(self.here, found.astype(np.float64), -np.inf)
+        return np.where(self.present, found.astype(np.float64), -np.inf)
 
 
-class Seconds:
-    """The seconds of one library, in memory where they are held and fit, else read when asked for.
+@dataclass(frozen=True)
+class Curves:
+    """The scores of many clips over time, one after another.
 
-    Args:
-        space: Where they are put.
-        sequences: Where the steps are.
-        hold: Keep them in memory, for many questions.
+    Attributes:
+        contents: m hashes.
+        bounds: (m + 1,); content i has scores[bounds[i]:bounds[i + 1]].
+        scores: (n,) float64, −∞ where there is nothing.
     """
 
-    def __init__(self, space: Space, sequences: SequenceStore, hold: bool) -> None:
-        self._space, self._sequences, self._hold = space, sequences, hold
-        self._held: dict[str, Block] = {}
-        self._known: dict[str, frozenset[str]] = {}  # what was asked for when it was read
+    contents: list[str]
+    bounds: npt.NDArray[np.intp]
+    scores: FloatArray
+
+
+class TimePoints:
+    """The points of one library; read when asked for, unless they are kept in memory and fit.
+
+    Args:
+        space: The joint space.
+        sequences: Where the steps are stored.
+        in_memory: Keep the points in memory, for many questions.
+    """
+
+    def __init__(self, space: JointSpace, sequences: SequenceStore, *, in_memory: bool) -> None:
+        self._space, self._sequences, self._in_memory = space, sequences, in_memory
+        self._loaded: dict[str, Block] = {}
+        self._covered: dict[str, frozenset[str]] = {}  # what was asked for when it was loaded
+        learned = space.learned
+        self._dim = int(space.zero_shot.n_components_) + (learned.n_components_ if learned else 0)
+
+    def score(
+        self,
+        vector: FloatArray,
+        modality: str,
+        durations: Mapping[str, float],
+        only: Container[str],
+    ) -> Curves:
+        """Return the inner products of a point (k,) with each second of some contents.
+
+        Args:
+            vector: The point.
+            modality: "audio" or "visual".
+            durations: As `blocks` takes them.
+            only: The contents that are scored.
+        """
+        contents: list[str] = []
+        scores: list[FloatArray] = [np.zeros(0)]
+        lengths: list[npt.NDArray[np.intp]] = []
+        for block in self.blocks(modality, durations, only):
+            ours = np.array([content in only for content in block.contents], dtype=bool)
+            each = np.diff(block.bounds)
+            found = block.scores(vector)
+            scores.append(found if ours.all() else found[np.repeat(ours, each)])
+            lengths.append(each[ours])
+            contents += [c for c, our in zip(block.contents, ours.tolist(), strict=True) if our]
+        bounds = np.concatenate([[0], *lengths]).cumsum().astype(np.intp)
+        return Curves(contents, bounds, np.concatenate(scores))
 
     def blocks(
         self, modality: str, durations: Mapping[str, float], only: Container[str] | None = None
     ) -> Iterator[Block]:
-        """Yield the seconds of contents, in no fixed order; those of others may be among them.
+        """Yield the points of contents, in no fixed order; those of others may be among them.
 
-        What is held is one block; otherwise a block is a few clips, or one long one.
+        What is in memory is one block; otherwise a block is a few clips, or one long one.
 
         Args:
             modality: "audio" or "visual".
@@ -178,73 +223,64 @@ class Seconds:
                 stored is in no block.
             only: The contents that this question is about; None: all.
         """
-        if modality in self._held and durations.keys() <= self._known[modality]:
-            yield self._held[modality]
-        elif self._hold and 4 * self._dim * _rows(durations) <= MAX_BYTES:
-            self._held[modality] = self._joined(modality, durations)
-            self._known[modality] = frozenset(durations)
-            yield self._held[modality]
+        if modality in self._loaded and durations.keys() <= self._covered[modality]:
+            yield self._loaded[modality]
+        elif self._in_memory and 4 * self._dim * _n_rows(durations) <= MAX_BYTES:
+            self._loaded[modality] = self._load(modality, durations)
+            self._covered[modality] = frozenset(durations)
+            yield self._loaded[modality]
         else:
             some = {c: s for c, s in durations.items() if only is None or c in only}
             yield from self._read(modality, some)
 
     def of(self, modality: str, content: str, duration: float) -> Block | None:
-        """Return the seconds of one content, from memory if they are held; None: not stored."""
+        """Return the points of one content; None: its sequences are not stored."""
         return self.some(modality, {content: duration}).get(content)
 
     def some(self, modality: str, durations: Mapping[str, float]) -> dict[str, Block]:
-        """Return the seconds of a few contents, from memory if they are held, by content."""
-        held = self._held.get(modality)
-        if held is not None and all(content in held.contents for content in durations):
-            return {content: held.of(content) for content in durations}
-        blocks = list(self._read(modality, durations))
+        """Return the points of a few contents, by content."""
+        loaded = self._loaded.get(modality)
+        if loaded is not None and all(content in loaded.contents for content in durations):
+            return {content: loaded.of(content) for content in durations}
+        blocks = self._read(modality, durations)
         return {content: block.of(content) for block in blocks for content in block.contents}
 
-    def _joined(self, modality: str, durations: Mapping[str, float]) -> Block:
+    def _load(self, modality: str, durations: Mapping[str, float]) -> Block:
         """Return all of it as one block; what is read goes where it stays."""
-        points = np.empty((_rows(durations), self._dim), np.float32)
-        here = np.empty(len(points), bool)
+        points = np.empty((_n_rows(durations), self._dim), np.float32)
+        present = np.empty(len(points), bool)
         contents: list[str] = []
         bounds = [0]
         for block in self._read(modality, durations):
-            place = slice(bounds[-1], bounds[-1] + len(block.here))
-            points[place], here[place] = block.points, block.here
+            rows = slice(bounds[-1], bounds[-1] + len(block.present))
+            points[rows], present[rows] = block.points, block.present
             contents += block.contents
             bounds += (bounds[-1] + block.bounds[1:]).tolist()
-        return Block(contents, np.array(bounds), points[: bounds[-1]], here[: bounds[-1]])
-
-    @property
-    def _dim(self) -> int:
-        learned = self._space.learned
-        return int(self._space.bridge.n_components_) + (learned.n_components_ if learned else 0)
-
-    def _roles(self, modality: str) -> list[str]:
-        """Return what the space needs of a modality."""
-        bridge = bridge_role(self._space.bridge_name, modality)
-        return sorted({bridge, *([modality] if self._space.learned is not None else [])})
+        return Block(contents, np.array(bounds), points[: bounds[-1]], present[: bounds[-1]])
 
     def _read(self, modality: str, durations: Mapping[str, float]) -> Iterator[Block]:
-        roles = self._roles(modality)
+        bridge = zero_shot_role(self._space.zero_shot_name, modality)
+        roles = sorted({bridge, *([modality] if self._space.learned is not None else [])})
         steps = self._sequences.lengths({"source": roles})
         for batch in _batches(durations, roles, steps):
-            found = self._sequences.get(f"{content}:{role}" for content in batch for role in roles)
+            stored = self._sequences.get(f"{content}:{role}" for content in batch for role in roles)
             # What was deleted since its steps were counted is as if it had not been stored.
-            some = [c for c in batch if all(f"{c}:{role}" in found for role in roles)]
+            some = [c for c in batch if all(f"{c}:{role}" in stored for role in roles)]
             if not some:
                 continue
             lengths = [n_seconds(durations[content]) for content in some]
             means: dict[str, FloatArray] = {}
-            here = np.ones(sum(lengths), bool)
+            present = np.ones(sum(lengths), bool)
             for role in roles:
-                own = [found[f"{content}:{role}"].sequence for content in some]
+                own = [stored[f"{content}:{role}"].sequence for content in some]
                 each = [pooled(steps, n) for steps, n in zip(own, lengths, strict=True)]
                 means[role] = np.concatenate([values for values, _ in each])
-                here &= np.concatenate([flags for _, flags in each])
-            points = np.zeros((len(here), self._dim), np.float32)
-            if here.any():
-                rows = {role: values[here] for role, values in means.items()}
-                points[here] = self._space.embed(modality, rows)
-            yield Block(some, np.cumsum([0, *lengths]), points, here)
+                present &= np.concatenate([flags for _, flags in each])
+            points = np.zeros((len(present), self._dim), np.float32)
+            if present.any():
+                rows = {role: values[present] for role, values in means.items()}
+                points[present] = self._space.embed(modality, rows)
+            yield Block(some, np.cumsum([0, *lengths]), points, present)
 
 
 def _batches(
@@ -252,19 +288,19 @@ def _batches(
 ) -> Iterator[list[str]]:
     """Yield contents that are stored, so many at a time that they have `_BATCH_STEPS` steps."""
     some: list[str] = []
-    held = 0
+    n_steps = 0
     for content in sorted(durations):
         lengths = [steps.get(f"{content}:{role}", 0) for role in roles]
         if not all(lengths):
             continue
-        if some and held + sum(lengths) > _BATCH_STEPS:
+        if some and n_steps + sum(lengths) > _BATCH_STEPS:
             yield some
-            some, held = [], 0
+            some, n_steps = [], 0
         some.append(content)
-        held += sum(lengths)
+        n_steps += sum(lengths)
     if some:
         yield some
 
 
-def _rows(durations: Mapping[str, float]) -> int:
+def _n_rows(durations: Mapping[str, float]) -> int:
     return sum(map(n_seconds, durations.values()))

@@ -1,6 +1,6 @@
-"""When clips sound and move: kept by content, or read from their files and then kept.
+"""When clips sound and move: stored by content, or read from their files and then stored.
 
-It is read when it is first asked for, from the candidates alone, and kept in a table of its own:
+It is read when it is first asked for, from the candidates alone, and stored in a table of its own:
 it takes every frame of a clip, where an index looks at a few a second, and most clips are never
 asked about timing.
 """
@@ -23,19 +23,17 @@ from earsight.extractors.motion import Motion
 from earsight.extractors.onsets import Onsets
 from earsight.features import FeatureSequence
 from earsight.library.catalog.clips import LibraryClip
-from earsight.library.catalog.scan import content_of
-from earsight.library.embedding.feature_tables import Tables
 from earsight.library.progress import Progress
-from earsight.library.search.results import Answer, Result
-from earsight.vectors import StoredSequence
+from earsight.library.search.query import Timing
+from earsight.library.search.results import SearchResults
+from earsight.untrusted import content_hash
+from earsight.vectors import SequenceStore, StoredSequence
 
 LOG = logging.getLogger(__name__)
 
-AGAIN = 600.0  # seconds after which a file is tried again that took too long, or crashed
+RETRY_AFTER = 600.0  # seconds after which a file is tried again that took too long, or crashed
 MAX_SECONDS = 600.0  # a longer file is not read for its timing
 WIDTHS = {"audio": 2, "visual": 4 * rhythm.PARTS}
-
-Timing = Mapping[str, FeatureSequence]  # "audio": `heard`; "visual": `seen`; empty where it is not
 
 
 def read_timing(path: Path) -> Timing:
@@ -47,23 +45,17 @@ def read_timing(path: Path) -> Timing:
     found, report = extract_all(path, (Onsets(), Motion()), max_seconds=MAX_SECONDS)
     if not found:
         raise MediaError(f"{path} could not be read. {report.message}".rstrip())
-    made = {side: empty(width) for side, width in WIDTHS.items()}
+    timing = {side: empty(width) for side, width in WIDTHS.items()}
     if "onsets" in found:
-        made["audio"] = rhythm.heard(found["onsets"])
+        timing["audio"] = rhythm.heard(found["onsets"])
     if "motion" in found:
-        made["visual"] = rhythm.seen(found["motion"])
-    return made
+        timing["visual"] = rhythm.seen(found["motion"])
+    return timing
 
 
 def empty(width: int) -> FeatureSequence:
     """Return a sequence of no steps."""
     return FeatureSequence(np.zeros((0, width), np.float32), np.zeros(0), 1 / rhythm.RATE)
-
-
-def here(one: Result) -> LibraryClip | None:
-    """Return a clip on this machine that holds an answer; a file elsewhere is never opened."""
-    copies = () if one.clip is None else (one.clip, *one.others)
-    return next((clip for clip in copies if clip.root is not None), None)
 
 
 @cache
@@ -73,162 +65,164 @@ def _version() -> str:
     return hashlib.sha256(repr(made).encode()).hexdigest()[:16]
 
 
-class Slow:
+class SlowFiles:
     """What took too long to read, or crashed its reader, by content, and what was said of it.
 
-    For `AGAIN` seconds it is not tried with no more time than it had; a busy machine may have been
-    why, so then it is.
+    For `RETRY_AFTER` seconds it is tried only with more time than it had; a busy machine may have
+    been why, so then it is.
     """
 
     def __init__(self) -> None:
-        self._noted: dict[str, tuple[Exception, float, float]] = {}
+        self._errors: dict[str, tuple[Exception, float, float]] = {}
 
-    def note(self, content: str, error: Exception, given: float) -> None:
-        """Remember what came of reading for `given` seconds."""
-        self._noted[content] = error, given, time.monotonic()
+    def add(self, content: str, found: Timing | Exception, seconds: float) -> None:
+        """Remember what came of reading for so many seconds, if it was too slow or crashed."""
+        if isinstance(found, Exception) and _is_slow(found):
+            self._errors[content] = found, seconds, time.monotonic()
 
-    def still(self, content: str, given: float) -> Exception | None:
-        """Return what to expect of reading for `given` seconds; None: try."""
-        error, had, when = self._noted.get(content, (None, 0.0, 0.0))
-        return error if had >= given and time.monotonic() - when < AGAIN else None
+    def expect(self, content: str, seconds: float) -> Exception | None:
+        """Return what reading for so many seconds would end with; None: try."""
+        error, had, when = self._errors.get(content, (None, 0.0, 0.0))
+        return error if had >= seconds and time.monotonic() - when < RETRY_AFTER else None
 
 
 class Timings:
-    """The timing of a library's clips, by content: kept, or read and then kept.
+    """The timing of a library's clips, by content: stored, or read and then stored.
 
     Args:
-        tables: The library's.
-        file: The query's, where it is here.
-        timing: The query's own, where it was read elsewhere.
+        stored: The library's table.
+        file: The query's file, where it is on this machine.
+        timing: The query's own timing, where it was read in the sandbox.
         patience: Seconds from now that all reading may take, the query's and the clips', half of
             them for a single file; None: as long as it takes.
-        slow: What is known of slow files; what is found out is noted there.
+        slow_files: What is known of slow files; what is found out is added.
 
     Attributes:
         patience: As it was given.
-        each: Seconds for a single file, None where there is no end.
-        unread: How many clips there was no time left for, when they were last asked for.
-        slow: How many took longer than `each`, or crashed, then or a while ago.
+        each: Seconds for a single file, None where there is no limit.
+        n_unread: How many clips there was no time left for, when they were last asked for.
+        n_slow: How many took longer than `each`, or crashed, then or a while ago.
     """
 
     def __init__(
         self,
-        tables: Tables,
-        file: Path | None,
-        timing: Timing | None,
+        stored: SequenceStore,
+        *,
+        file: Path | None = None,
+        timing: Timing | None = None,
         patience: float | None = None,
-        slow: Slow | None = None,
+        slow_files: SlowFiles | None = None,
     ) -> None:
-        self._kept, self._file, self._timing = tables.timing, file, timing
-        self._known = slow or Slow()
+        self._stored, self._file, self._timing = stored, file, timing
+        self._slow_files = slow_files or SlowFiles()
         self._until = time.monotonic() + (patience or 0.0)
         self.patience = patience
         self.each = None if patience is None else patience / 2
-        self.unread = self.slow = 0
+        self.n_unread = self.n_slow = 0
 
-    def query(self, answer: Answer, progress: Progress) -> Timing:
+    def query(self, results: SearchResults, progress: Progress) -> Timing:
         """Return the query's timing.
 
         Raises:
-            InputError: It was not read, and its file is not here.
+            InputError: It was not read, and its file is not on this machine.
             MediaError: It cannot be read, is longer than 600 s, or took too long.
         """
         if self._timing is not None:
             return self._timing
-        content = answer.content or ""
-        if content in (known := self._stored([content])):
-            return known[content]
-        own = next((here(one) for one in answer if one.is_query), None)
-        if own is not None:
-            read, why = self._read({content: own}, progress)
-            if content in why:
-                raise MediaError(f"{answer.query} has no timing to search by. {why[content]}")
-            return read[content]
-        if self._file is None:
-            raise InputError(
-                f"The timing of {answer.query} was not read with it; ask by a file that is here."
-            )
-        if self.each is None:
-            return read_timing(self._file)
-        timing: Timing | Exception | None = self._known.still(content, self.each)
+        content = results.content or ""
+        timing: Timing | Exception | None = self._load([content]).get(content)
         if timing is None:
-            ((_, timing),) = engine.run_within(
-                read_timing, [self._file], workers=1, each=self.each, all_of_them=self._left()
-            )
-            self._note(content, timing)
+            clip = next((one.local_clip for one in results if one.is_query), None)
+            if clip is not None:
+                timing = self._read({content: clip}, progress)[content]
+            elif self._file is not None:
+                timing = self._read_query(self._file, content)
+            else:
+                raise InputError(
+                    f"The timing of {results.query} is not known, since its file is not on this "
+                    "machine. Search by a file of this machine."
+                )
         if isinstance(timing, Exception):
-            raise MediaError(f"{answer.query} has no timing to search by. {timing}")
+            raise MediaError(f"{results.query} has no timing to search by. {timing}")
         return timing
 
-    def of(self, files: Mapping[str, LibraryClip | None], progress: Progress) -> dict[str, Timing]:
-        """Return content → timing; empty sides where a file cannot be read, or is not here.
+    def of(self, clips: Mapping[str, LibraryClip | None], progress: Progress) -> dict[str, Timing]:
+        """Return content → timing; empty sides where a file cannot be read, or is elsewhere.
 
         Args:
-            files: Content → a clip of this machine that holds it; None: it is on another one.
+            clips: Content → a clip of this machine that holds it; None: it is on another one.
             progress: Told of each file that must be read.
         """
-        known = self._stored(files)
-        missing = {c: file for c, file in files.items() if file is not None and c not in known}
-        read, why = self._read(missing, progress) if missing else ({}, {})
-        self.unread = sum(isinstance(error, engine.NoTimeLeft) for error in why.values())
-        self.slow = sum(map(_is_slow, why.values())) if self.each is not None else 0
+        known = self._load(clips)
+        missing = {c: clip for c, clip in clips.items() if clip is not None and c not in known}
+        found = self._read(missing, progress)
+        errors = [one for one in found.values() if isinstance(one, Exception)]
+        self.n_unread = sum(isinstance(error, engine.NoTimeLeft) for error in errors)
+        self.n_slow = sum(map(_is_slow, errors)) if self.each is not None else 0
         nothing = {side: empty(width) for side, width in WIDTHS.items()}
-        return dict.fromkeys(files, nothing) | known | read
+        read = {c: one for c, one in found.items() if not isinstance(one, Exception)}
+        return dict.fromkeys(clips, nothing) | known | read
 
     def _read(
-        self, files: Mapping[str, LibraryClip], progress: Progress
-    ) -> tuple[dict[str, Timing], dict[str, Exception]]:
-        """Read files and keep what was read; return it, and why others could not be read."""
-        read: dict[str, Timing] = {}
-        bounds = None
-        why: dict[str, Exception] = {}
+        self, clips: Mapping[str, LibraryClip], progress: Progress
+    ) -> dict[str, Timing | Exception]:
+        """Return what files gave, or why they gave nothing; what was read is stored."""
+        found: dict[str, Timing | Exception] = {}
+        limits = None
         if self.each is not None:
-            bounds = self.each, self._left()
-            found = {content: self._known.still(content, self.each) for content in files}
-            why = {content: error for content, error in found.items() if error is not None}
-            files = {content: clip for content, clip in files.items() if content not in why}
-        if not files:
-            return read, why
-        progress.start("Reading when they sound and move", len(files))
-        for content, timing in _read(files, bounds):
+            limits = self.each, self._seconds_left()
+            expected = {content: self._slow_files.expect(content, self.each) for content in clips}
+            found = {content: error for content, error in expected.items() if error is not None}
+        todo = {content: clip for content, clip in clips.items() if content not in found}
+        if not todo:
+            return found
+        progress.start("Reading the timing of clips", len(todo))
+        for content, timing in _read_clips(todo, limits):
             if isinstance(timing, Exception):
-                LOG.info("%s: %s", files[content].file, timing)
-                why[content] = timing
-            else:
-                read[content] = timing
-            self._note(content, timing)
-            progress.advance(files[content].file.name)
+                LOG.info("%s: %s", todo[content].file, timing)
+            if self.each is not None:
+                self._slow_files.add(content, timing, self.each)
+            found[content] = timing
+            progress.advance(todo[content].file.name)
         progress.finish()
-        self._keep(read)
-        return read, why
+        self._store({c: one for c, one in found.items() if not isinstance(one, Exception)})
+        return found
 
-    def _left(self) -> float:
+    def _read_query(self, file: Path, content: str) -> Timing | Exception:
+        if self.each is None:
+            return read_timing(file)
+        timing: Timing | Exception | None = self._slow_files.expect(content, self.each)
+        if timing is None:
+            left = self._seconds_left()
+            ((_, timing),) = engine.run_within(
+                read_timing, [file], workers=1, each=self.each, all_of_them=left
+            )
+            self._slow_files.add(content, timing, self.each)
+        return timing
+
+    def _seconds_left(self) -> float:
         return self._until - time.monotonic()
 
-    def _note(self, content: str, found: Timing | Exception) -> None:
-        if self.each is not None and isinstance(found, Exception) and _is_slow(found):
-            self._known.note(content, found, self.each)
-
-    def _stored(self, contents: Iterable[str]) -> dict[str, Timing]:
-        if not self._kept.exists:
+    def _load(self, contents: Iterable[str]) -> dict[str, Timing]:
+        if not self._stored.exists:
             return {}
         found: dict[str, dict[str, FeatureSequence]] = {}
-        for item in self._kept.read({"content": list(contents), "source": _version()}):
+        for item in self._stored.read({"content": list(contents), "source": _version()}):
             found.setdefault(item.content, {})[item.key.rpartition(":")[2]] = item.sequence
         return {content: sides for content, sides in found.items() if len(sides) == len(WIDTHS)}
 
-    def _keep(self, read: Mapping[str, Timing]) -> None:
-        """Keep what was read. Where the library cannot be written, it is read again next time."""
+    def _store(self, read: Mapping[str, Timing]) -> None:
+        """Store what was read. Where the library cannot be written, it is read again next time."""
         items = [
             StoredSequence(f"{content}:{side}", content, _version(), sequence)
             for content, timing in read.items()
             for side, sequence in timing.items()
         ]
         try:
-            self._kept.create()
-            self._kept.upsert(items)
+            self._stored.create()
+            self._stored.upsert(items)
         except LibraryError as error:
-            LOG.info("The timing of %d clips could not be kept: %s", len(read), error)
+            LOG.info("The timing of %d clips could not be stored: %s", len(read), error)
 
 
 def _is_slow(error: Exception) -> bool:
@@ -237,37 +231,37 @@ def _is_slow(error: Exception) -> bool:
     return late or isinstance(error, engine.WorkerDied)
 
 
-def _read(
-    files: Mapping[str, LibraryClip], bounds: tuple[float, float] | None
+def _read_clips(
+    clips: Mapping[str, LibraryClip], limits: tuple[float, float] | None
 ) -> Iterator[tuple[str, Timing | Exception]]:
     """Yield each content with its timing, read in worker processes, or with why it has none.
 
     Args:
-        files: Content → clip.
-        bounds: Seconds for one of them, and for all; None: as long as it takes.
+        clips: Content → clip.
+        limits: Seconds for one of them, and for all; None: as long as it takes.
     """
-    workers = min(engine.default_workers(), len(files))
-    if bounds is None:
-        found = engine.run(_do, files.items(), workers=workers, start=_start_worker)
+    workers = min(engine.default_workers(), len(clips))
+    if limits is None:
+        found = engine.run(_read_indexed, clips.items(), workers=workers, start=_start_worker)
     else:
         found = engine.run_within(
-            _do,
-            files.items(),
+            _read_indexed,
+            clips.items(),
             workers=workers,
-            each=bounds[0],
-            all_of_them=bounds[1],
+            each=limits[0],
+            all_of_them=limits[1],
             start=_start_worker,
         )
     for (content, _), result in found:
         yield content, result
 
 
-def _do(job: tuple[str, LibraryClip]) -> Timing | EarsightError:
-    """Read a clip, if its file still holds the content that its timing is kept by."""
+def _read_indexed(job: tuple[str, LibraryClip]) -> Timing | EarsightError:
+    """Read a clip, if its file still holds the content that its timing is stored by."""
     content, clip = job
     try:
         before = _stamp(clip.file)
-        if before != (clip.size, clip.mtime_ns) and content_of(clip.file) != content:
+        if before != (clip.size, clip.mtime_ns) and content_hash(clip.file) != content:
             raise MediaError(f"{clip.file} has changed since it was indexed; index again.")
         timing = read_timing(clip.file)
         if _stamp(clip.file) != before:

@@ -6,48 +6,25 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from earsight import extras
 from earsight.arrays import FloatArray
 from earsight.errors import InputError
 from earsight.features import StepTable
-from earsight.methods._base import JointEmbedding, check_choice, check_number
-from earsight.methods._learned import BLOCK_ROWS, check_array, check_same
+from earsight.methods._base import JointEmbedding
+from earsight.methods._checks import BLOCK_ROWS, check_array, check_choice, check_number, check_same
+from earsight.methods._deep.types import WIDTH, Activation, Arrays, Epoch, Pooling
 from earsight.methods._sequences import check_lengths
 
-Activation = Literal["relu", "tanh", "sigmoid"]
-Pooling = Literal["mean", "attention", "gru", "transformer"]
 # Steps of a clip, at most. A transformer compares each with each; a GRU goes through them in turn.
 MOST_STEPS = {"attention": 100_000, "gru": 10_000, "transformer": 1_500}
-WIDTH = 32  # columns that an encoder of sequences adds to the mean, and its width within
-Arrays = dict[str, Any]
-"""One network as `save` writes it: its arrays, and the names of its activations."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """How training stands after an epoch.
-
-    Attributes:
-        number: 0 is the state before training.
-        of: How many epochs there may be.
-        loss: Mean over the batches; NaN for epoch 0.
-        map: MAP of the held-out rows, mean over both directions, by class where there are labels,
-            else each clip its own class (which makes it the MRR); NaN where nothing is held out.
-        score: What decides which epoch is kept: the MAP, unless the kind has its own measure.
-    """
-
-    number: int
-    of: int
-    loss: float
-    map: float
-    score: float
 
 
 @dataclass(kw_only=True)
 class DeepEmbedding(JointEmbedding):
-    """Base of the methods that train networks (by `_torch.train`, the one loop).
+    """Base of the methods that train a network for each modality, by `trainer.train`.
 
     Attributes:
-        n_components: Width k of the joint space; each kind says what None means.
+        n_components: Width k of the joint space; each method says what None means.
         learning_rate: Of Adam, > 0.
         weight_decay: Of Adam, decoupled from the gradient, ≥ 0.
         batch_size: Rows of each modality in a step.
@@ -62,13 +39,19 @@ class DeepEmbedding(JointEmbedding):
         checkpoint: A folder in which training leaves its state after each epoch, under a name
             made of the data and the hyper-parameters. The same fit, started again after a kill,
             goes on from there and ends in the same model.
+        hidden: Widths of the hidden layers of each network; () makes it linear.
+        activation: After each hidden layer.
+        dropout: After each hidden layer, from 0 to .95.
         on_epoch: Called with an `Epoch` after each one; set it on the model. Not saved.
         encoders_: modality → the network that reads its sequences; not with pooling="mean".
+        networks_: modality → its network (`network.Network.arrays`).
         history_: (epochs + 1, 3) loss, held-out MAP and score, from epoch 0 on.
         best_epoch_: The epoch whose networks were kept.
         stopped_: Why training ended, in words.
     """
 
+    trains_in_epochs: ClassVar[bool] = True
+    extra: ClassVar[str] = "deep"
     not_saved: ClassVar[tuple[str, ...]] = ("checkpoint", "device")
 
     n_components: int | None = None
@@ -77,6 +60,9 @@ class DeepEmbedding(JointEmbedding):
     batch_size: int = 200
     epochs: int = 60
     patience: int | None = 10
+    hidden: tuple[int, ...] = (100,)
+    activation: Activation = "relu"
+    dropout: float = 0.1
     pooling: Pooling = "mean"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint: str | None = None
@@ -84,6 +70,7 @@ class DeepEmbedding(JointEmbedding):
         init=False, default=None, repr=False, compare=False
     )
     encoders_: dict[str, Arrays] = field(init=False, repr=False, compare=False)
+    networks_: dict[str, Arrays] = field(init=False, repr=False, compare=False)
     history_: FloatArray = field(init=False, repr=False, compare=False)
     best_epoch_: int = field(init=False, repr=False, compare=False)
     stopped_: str = field(init=False, repr=False, compare=False)
@@ -98,10 +85,21 @@ class DeepEmbedding(JointEmbedding):
         check_number("epochs", self.epochs, whole=True, at_least=0)
         if self.patience is not None:
             check_number("patience", self.patience, whole=True, at_least=1)
+        for width in self.hidden:
+            check_number("hidden", width, whole=True, at_least=1)
+        check_choice("activation", self.activation, ("relu", "tanh", "sigmoid"))
+        check_number("dropout", self.dropout, at_least=0, at_most=0.95)
         check_choice("pooling", self.pooling, ("mean", *MOST_STEPS))
         check_choice("device", self.device, ("auto", "cpu", "cuda"))
 
+    def prepare(self) -> None:
+        """Load torch, and what torch loads at its first step."""
+        from earsight.methods._deep.network import warm_up
+
+        warm_up()
+
     def _reads(self, steps: dict[str, StepTable]) -> dict[str, StepTable]:
+        extras.require("deep", f"Training {self.name}")
         if self.pooling == "mean":
             return {}
         if not steps:
@@ -121,22 +119,31 @@ class DeepEmbedding(JointEmbedding):
                 f"`x` must be sequences, a StepTable, as {modality!r} was in `fit`: "
                 f"pooling={self.pooling!r} reads the steps. Got rows."
             )
+        extras.require("deep", f"{self.name} with pooling={self.pooling}")
         from earsight.methods._deep.encoders import encode, restored
 
         check_lengths(steps, "x", self.pooling, MOST_STEPS[self.pooling])
         return np.hstack([x, encode(restored(self.encoders_[modality]), steps)])
 
-    def _check_encoders(self) -> dict[str, int]:
-        """Check the encoders that were restored; return modality → columns that they add."""
-        if self.pooling == "mean":
-            return dict.fromkeys(self.dims_, 0)
-        for modality, encoder in self.encoders_.items():
-            d, state = self.dims_[modality], encoder["state"]
-            check_same("kind", encoder["kind"], self.pooling)
-            check_array("shift", state["shift"], d)
-            check_array("scale", state["scale"], d)
-            check_array("content.weight", state["content.weight"], WIDTH, d)
-        return {modality: WIDTH * (modality in self.encoders_) for modality in self.dims_}
+    def _network_size(self, modality: str) -> tuple[int, int]:
+        """Return the columns that a network takes, without those of sequences, and its outputs."""
+        return self.dims_[modality], self.n_components_
+
+    def _check_learned(self) -> None:
+        super()._check_learned()
+        for modality, d in self.dims_.items():
+            width, outputs = self._network_size(modality)
+            if self.pooling != "mean" and modality in self.encoders_:
+                encoder = self.encoders_[modality]
+                check_same("kind", encoder["kind"], self.pooling)
+                check_array("shift", encoder["state"]["shift"], d)
+                check_array("scale", encoder["state"]["scale"], d)
+                check_array("content.weight", encoder["state"]["content.weight"], WIDTH, d)
+                width += WIDTH
+            check_network(self.networks_[modality], width, outputs)
+
+    def _project(self, modality: str, x: FloatArray) -> FloatArray:
+        return run_network(self.networks_[modality], x)
 
 
 def check_network(network: Mapping[str, Any], width: int, outputs: int) -> None:
@@ -154,14 +161,6 @@ def check_network(network: Mapping[str, Any], width: int, outputs: int) -> None:
         check_array("biases", bias, outs)
     if "skip" in network:
         check_array("skip", network["skip"], outputs, width)
-
-
-def check_layers(hidden: tuple[int, ...], activation: str, dropout: float) -> None:
-    """Check what describes the hidden layers of a network."""
-    for width in hidden:
-        check_number("hidden", width, whole=True, at_least=1)
-    check_choice("activation", activation, ("relu", "tanh", "sigmoid"))
-    check_number("dropout", dropout, at_least=0, at_most=0.95)
 
 
 def standardisation(x: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -186,7 +185,7 @@ def standardisation(x: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 def standardised(x: FloatArray, shift: FloatArray, scale: FloatArray) -> FloatArray:
     """Return (x − shift)·scale, (n, d) float32, computed in float64."""
-    out = np.empty(x.shape, np.float32)
+    out: FloatArray = np.empty(x.shape, np.float32)
     for block, rows in zip(_blocks(x), _blocks(out), strict=True):
         rows[:] = (block - shift) * scale
     return out
@@ -199,7 +198,7 @@ def _blocks(x: FloatArray) -> Iterator[FloatArray]:
 
 
 def run_network(network: Mapping[str, Any], x: FloatArray) -> FloatArray:
-    """Map rows (n, d) through a network that `_network.Network.arrays` returned, in float64.
+    """Map rows (n, d) through a network that `Network.arrays` returned, in float64.
 
     In this precision the place of a row among others, which decides how a matrix product rounds,
     is not seen in the float32 that `transform` returns; and no torch is needed.

@@ -81,7 +81,7 @@ class Checkpoint:
 
 
 def _fingerprint(model: DeepEmbedding, rows: Rows) -> str:
-    chosen = {k: v for k, v in model.hyperparameters().items() if k not in model.not_saved}
+    chosen = model.saved_params()
     digest = hashlib.sha256(json.dumps([chosen, torch.__version__, rows.paired]).encode())
     for part in (rows.views, rows.labels or {}, rows.groups or {}):
         for name, column in part.items():
@@ -123,4 +123,9 @@ def restored(
     optimizer.load_state_dict(
         {"state": moments, "param_groups": optimizer.state_dict()["param_groups"]}
     )
-    return Standing(facts["epoch"], facts["history"], facts["best_epoch"], parts["best"])
+    return Standing(
+        epoch=facts["epoch"],
+        history=facts["history"],
+        best_epoch=facts["best_epoch"],
+        best=parts["best"],
+    )

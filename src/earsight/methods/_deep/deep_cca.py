@@ -10,26 +10,20 @@ import numpy as np
 from earsight import linalg
 from earsight.arrays import FloatArray
 from earsight.errors import InputError
-from earsight.methods._base import Rows, check_choice, check_number, resolve_components
+from earsight.methods._base import Rows
+from earsight.methods._checks import check_array, check_choice, check_number, resolve_components
 from earsight.methods._deep.base import (
-    Activation,
-    Arrays,
     DeepEmbedding,
-    check_layers,
-    check_network,
     run_network,
     standardisation,
     standardised,
 )
-from earsight.methods._learned import check_array
+from earsight.methods._deep.types import Activation, Batch
 from earsight.methods._linear.class_sums import common_classes
 from earsight.methods._linear.streaming import Tally
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from earsight.methods._deep.network import Network
-    from earsight.methods._deep.trainer import Batch
 
 _ROWS_PER_COMPONENT = 4  # in a batch, at least: with fewer any outputs seem to correlate
 
@@ -50,7 +44,7 @@ class Canonical:
 
 @dataclass(kw_only=True)
 class DeepCCA(DeepEmbedding):
-    """Base of the deep CCA family: one objective, each kind its own pairs.
+    """Base of the deep CCA family: one objective, each method its own pairs.
 
     Two networks f and g maximise the sum of the canonical correlations of f(x) and g(y) over the
     pairs of a batch: the nuclear norm of T = Σff^-½ Σfg Σgg^-½, with Σ + r·(tr Σ/k)·I for Σff
@@ -61,12 +55,8 @@ class DeepCCA(DeepEmbedding):
     Columns of x are standardised by the training rows; that replaces a batch norm on the input.
 
     Attributes:
-        hidden: Widths of the hidden layers of each network; () makes it linear.
-        activation: After each hidden layer.
-        dropout: After each hidden layer, from 0 to .95.
         ridge: r > 0, in units of the mean variance of the outputs.
         weighting: "correlation" multiplies each side's columns by ρ; "none" leaves them.
-        networks_: modality → its network (`_network.Network.arrays`).
         mean_, weights_: modality → (k′,) and (k′, k) of the linear CCA at the end.
         correlations_: (k,) ρ on the training rows, descending: those of networks that know them.
     """
@@ -81,14 +71,12 @@ class DeepCCA(DeepEmbedding):
     ridge: float = 1e-3
     weighting: Literal["correlation", "none"] = "correlation"
 
-    networks_: dict[str, Arrays] = field(init=False, repr=False, compare=False)
     mean_: dict[str, FloatArray] = field(init=False, repr=False, compare=False)
     weights_: dict[str, FloatArray] = field(init=False, repr=False, compare=False)
     correlations_: FloatArray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_layers(self.hidden, self.activation, self.dropout)
         check_number("ridge", self.ridge, above=0)
         check_choice("weighting", self.weighting, ("correlation", "none"))
 
@@ -126,11 +114,7 @@ class DeepCCA(DeepEmbedding):
         if not len(last.correlations):
             raise InputError(f"{self.name} needs views that vary together; on {of} nothing does.")
         k = resolve_components(self.n_components, len(last.correlations), f"{self.name} on {of}")
-        if rows.steps:
-            self.encoders_ = problem.poolers.arrays()
-        self.networks_ = {
-            name: network.arrays(*standard[name]) for name, network in problem.networks.items()
-        }
+        problem.branches.store(self, standard)
         self.n_components_ = k
         self.correlations_ = last.correlations[:k]
         self.mean_ = dict(last.means)
@@ -141,9 +125,7 @@ class DeepCCA(DeepEmbedding):
         n = min(len(x) for x in rows.views.values())
         rank, of = n - 1, f"{n} rows"
         if rows.labels is not None:
-            tally = Tally()
-            tally.take(rows)
-            classes, *_ = common_classes(self.name, tally)
+            classes, *_ = common_classes(self.name, Tally.of(rows))
             if self._share_of_pairs() == 0:
                 rank, of = len(classes) - 1, f"{len(classes)} classes"
         if not self.hidden:
@@ -161,13 +143,15 @@ class DeepCCA(DeepEmbedding):
             )
         return width, of
 
+    def _network_size(self, modality: str) -> tuple[int, int]:
+        return self.dims_[modality], len(self.mean_[modality])
+
     def _check_learned(self) -> None:
         super()._check_learned()
         k = self.n_components_
         check_array("correlations_", self.correlations_, k)
-        for modality, columns in self._check_encoders().items():
+        for modality in self.dims_:
             width = len(self.mean_[modality])
-            check_network(self.networks_[modality], self.dims_[modality] + columns, width)
             check_array("mean_", self.mean_[modality], width)
             check_array("weights_", self.weights_[modality], width, k)
 
@@ -178,7 +162,7 @@ class DeepCCA(DeepEmbedding):
 
 
 def held_out_correlation(points: Mapping[str, FloatArray], rows: Rows) -> float:
-    """Sum over the components of the correlation between both halves of held-out pairs.
+    """Sum over the components of the correlation between the two sides of held-out pairs.
 
     Ranks of single clips among a few hundred are too noisy to tell CCA from what is no better.
     """
@@ -188,39 +172,23 @@ def held_out_correlation(points: Mapping[str, FloatArray], rows: Rows) -> float:
 
 
 class _Problem:
-    """The networks, their loss, and the points they give (see `_torch.Problem`)."""
+    """The networks, their loss, and the points they give (see `types.Problem`)."""
 
     def __init__(self, model: DeepCCA, rows: Rows, width: int, start: Canonical | None) -> None:
-        from torch import nn
+        from earsight.methods._deep.branches import Branches
 
-        from earsight.methods._deep.encoders import Poolers
-        from earsight.methods._deep.network import Network
-
-        self.model = model
-        self.beta = model._share_of_pairs()
+        self.model, self.beta = model, model._share_of_pairs()
         rng = np.random.default_rng([model.seed, 0])
-        self.poolers = Poolers(model.pooling, rows, np.random.default_rng([model.seed, 1]))
-        self.networks = {
-            name: Network(
-                (x.shape[1] + self.poolers.columns(name), *model.hidden, width),
-                activation=model.activation,
-                dropout=model.dropout,
-                rng=rng,
-            )
-            for name, x in rows.views.items()
-        }
-        if start is not None:
-            for name, weights in start.weights.items():
-                beyond = ((0, self.poolers.columns(name)), (0, 0))
-                _start_as(self.networks[name], np.pad(weights[:, :width], beyond).T)
-        self.module = nn.ModuleList([*self.networks.values(), self.poolers])
+        self.branches = Branches(model, rows, width, rng, skip=start is not None)
+        self.module = self.branches.module
+        for name, weights in () if start is None else start.weights.items():
+            self.branches.networks[name].start_as(weights[:, :width], fixed=True)
 
-    def loss(self, batch: "Batch") -> "Tensor":
+    def loss(self, batch: Batch) -> "Tensor":
         """Return minus the sum of the canonical correlations."""
         from earsight.methods._deep.losses import pair_covariances, total_correlation
 
-        views = self.poolers(batch.views, batch.steps)
-        f, g = (self.networks[name](x) for name, x in views.items())  # (b, k) each
+        f, g = self.branches(batch).values()  # (b, k) each
         codes = None
         if batch.labels is not None:
             first, second = batch.labels.values()
@@ -233,7 +201,7 @@ class _Problem:
         rho = last.correlations if self.model.weighting == "correlation" else 1.0
         return {
             name: (h - last.means[name]) @ last.weights[name] * rho
-            for name, h in self._outputs(held).items()
+            for name, h in self.branches.outputs(held).items()
         }
 
     def canonical(self, rows: Rows) -> Canonical:
@@ -242,7 +210,7 @@ class _Problem:
 
         from earsight.methods._deep.losses import pair_covariances
 
-        outputs = self._outputs(rows)
+        outputs = self.branches.outputs(rows)
         f, g = (torch.from_numpy(h) for h in outputs.values())
         codes, max_rank = None, None
         if rows.labels is not None:
@@ -267,21 +235,6 @@ class _Problem:
             weights=dict(zip(outputs, pair.weights, strict=True)),
             correlations=pair.correlations,
         )
-
-    def _outputs(self, rows: Rows) -> dict[str, FloatArray]:
-        from earsight.methods._deep.network import outputs
-
-        views = self.poolers.rows(rows)
-        return {name: outputs(self.networks[name], x) for name, x in views.items()}
-
-
-def _start_as(network: "Network", weights: FloatArray) -> None:
-    """Make a network the linear map `weights` (k, d), which stays, plus layers that give 0."""
-    import torch
-
-    fixed = torch.from_numpy(np.ascontiguousarray(weights, np.float32))
-    network.skip = torch.nn.Parameter(fixed, requires_grad=False)
-    torch.nn.init.zeros_(network.layers[-1].weight)
 
 
 def _as_it_is(start: Canonical, width: int) -> Canonical:

@@ -22,7 +22,7 @@ from torch import Tensor, distributed, nn
 from earsight.errors import InputError, TrainingError
 from earsight.methods._deep.encoders import Encoder, Padded
 from earsight.methods._deep.network import Dropout, Network
-from earsight.methods._deep.ranks import launched
+from earsight.methods._torchrun import launched
 
 _PATIENCE = 300.0  # seconds for which the others are waited for; torch waits for 30 minutes
 _BY_ROW = (Network, Encoder)  # what maps each row of a batch by itself

@@ -17,8 +17,8 @@ from earsight.arrays import FloatArray, IntArray
 from earsight.errors import InputError
 from earsight.features import StepTable
 from earsight.methods._base import Rows
-from earsight.methods._deep.base import WIDTH, Arrays
 from earsight.methods._deep.network import Dropout, linear
+from earsight.methods._deep.types import WIDTH, Arrays
 
 HEADS = 4
 DROPOUT = 0.35  # of the steps: half as much, and `contrastive` learns its training pairs by heart

@@ -1,6 +1,7 @@
-"""Networks: the modules that are trained, and how they become arrays (see `_deep.run_network`)."""
+"""Networks: the modules that are trained, and how they become arrays (see `base.run_network`)."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from earsight.arrays import FloatArray
-from earsight.methods._deep.base import Arrays
+from earsight.methods._deep.types import Arrays
 
 _ROWS = 4096  # that a network maps at a time
 
@@ -74,8 +75,22 @@ class Network(nn.Module):  # type: ignore[misc]
             h = h + nn.functional.linear(x, self.skip)
         return _ACTIVATIONS[self.output](h)
 
+    def start_as(self, weights: FloatArray, *, fixed: bool = False) -> None:
+        """Make it the linear map `weights` (d, k), plus hidden layers that give 0 at first.
+
+        Columns beyond those d, found in sequences, have no weight in that map. Where it is `fixed`,
+        the map stays as it is, and only the layers learn.
+        """
+        last = self.layers[-1].weight
+        with torch.no_grad():
+            last.zero_()
+            linear = last if self.skip is None else self.skip
+            linear.zero_()
+            linear[:, : len(weights)] = torch.from_numpy(weights.T)
+        linear.requires_grad_(not fixed)
+
     def arrays(self, shift: FloatArray, scale: FloatArray) -> Arrays:
-        """Return the network for `_deep.run_network`, with the standardisation before it.
+        """Return the network for `base.run_network`, with the standardisation before it.
 
         Columns beyond those that are standardised, found in sequences, enter as they are.
         """
@@ -129,6 +144,15 @@ def outputs(network: nn.Module, x: FloatArray) -> FloatArray:
             for start in range(0, len(x), _ROWS)
         ]
     return _array(torch.cat(parts))
+
+
+@cache
+def warm_up() -> None:
+    """Load what torch loads at its first step, so that no fit is timed with it: done once."""
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.AdamW([weight])
+    weight.sum().backward()
+    optimizer.step()
 
 
 def linear(d: int, k: int, rng: np.random.Generator) -> nn.Linear:

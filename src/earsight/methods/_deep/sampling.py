@@ -18,11 +18,11 @@ Draw = dict[str, IntArray]  # modality → row numbers; where rows are paired, t
 def take(rows: Rows, chosen: Draw) -> Rows:
     """Return some rows of each modality."""
     return Rows(
-        {name: x[chosen[name]] for name, x in rows.views.items()},
-        rows.labels and {name: x[chosen[name]] for name, x in rows.labels.items()},
-        rows.groups and {name: x[chosen[name]] for name, x in rows.groups.items()},
-        rows.paired,
-        {name: table.take(chosen[name]) for name, table in rows.steps.items()},
+        views={name: x[chosen[name]] for name, x in rows.views.items()},
+        labels=rows.labels and {name: x[chosen[name]] for name, x in rows.labels.items()},
+        groups=rows.groups and {name: x[chosen[name]] for name, x in rows.groups.items()},
+        paired=rows.paired,
+        steps={name: table.take(chosen[name]) for name, table in rows.steps.items()},
     )
 
 
@@ -68,15 +68,17 @@ def hold_out(rows: Rows, seed: int) -> tuple[Draw, Draw | None]:
     )
 
 
-def shuffled(n: int, size: int, rng: np.random.Generator) -> list[IntArray]:
-    """Cut a permutation of n rows into batches of about `size`, none much smaller."""
-    return np.array_split(rng.permutation(n), max(1, round(n / size)))
+def shuffled(views: Mapping[str, FloatArray], size: int, rng: np.random.Generator) -> list[Draw]:
+    """Cut a permutation of paired rows into batches of about `size`, none much smaller."""
+    n = len(next(iter(views.values())))
+    parts = np.array_split(rng.permutation(n), max(1, round(n / size)))
+    return [dict.fromkeys(views, part) for part in parts]
 
 
 def balanced(
     labels: Mapping[str, Labels], size: int, rng: np.random.Generator, *, paired: bool
-) -> Iterator[Draw]:
-    """Draw batches class by class: as many rows of each class, from each modality.
+) -> list[Draw]:
+    """Draw the batches of one epoch class by class: as many rows of each class, from each modality.
 
     A batch has size/C rows of each of C classes; where that is less than two, two rows of as many
     classes as fit, the classes taking turns. Every class goes through its rows in shuffled order,
@@ -99,13 +101,15 @@ def balanced(
         for name, codes in own.items()
     }
     n = max(len(codes) for codes in own.values())
+    batches = []
     for _ in range(max(1, round(n / size))):
         chosen = next_of(turns, n_classes)
         drawn = {
             name: np.concatenate([next_of(each[c], per_class) for c in chosen])
             for name, each in streams.items()
         }
-        yield dict.fromkeys(labels, next(iter(drawn.values()))) if paired else drawn
+        batches.append(dict.fromkeys(labels, next(iter(drawn.values()))) if paired else drawn)
+    return batches
 
 
 def next_of(stream: Iterator[int], n: int) -> IntArray:
@@ -117,20 +121,3 @@ def _endless(values: IntArray, rng: np.random.Generator) -> Iterator[int]:
     """Go through the values in a new order each time; no values: nothing."""
     while len(values):
         yield from rng.permutation(values)
-
-
-def batches(
-    views: Mapping[str, FloatArray],
-    codes: Mapping[str, Labels] | None,
-    size: int,
-    rng: np.random.Generator,
-    *,
-    paired: bool,
-    by_class: bool,
-) -> Iterator[Draw]:
-    """Draw the batches of one epoch: class by class where asked, or where rows are unpaired."""
-    if codes is not None and (by_class or not paired):
-        yield from balanced(codes, size, rng, paired=paired)
-    else:
-        for part in shuffled(len(next(iter(views.values()))), size, rng):
-            yield dict.fromkeys(views, part)

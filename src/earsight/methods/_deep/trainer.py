@@ -6,76 +6,28 @@ before it ran in this process.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from earsight.arrays import FloatArray, IntArray, Labels
 from earsight.errors import InputError, TrainingError
 from earsight.methods._base import Rows
 from earsight.methods._deep import distributed, sampling
-from earsight.methods._deep.base import DeepEmbedding, Epoch
+from earsight.methods._deep.base import DeepEmbedding
 from earsight.methods._deep.checkpoint import Checkpoint, Standing, restored, stored
-from earsight.methods._deep.encoders import Padded, Steps
+from earsight.methods._deep.encoders import Steps
 from earsight.methods._deep.network import Dropout, growth, usual_sizes
+from earsight.methods._deep.types import Batch, Epoch, Problem, Score
 from earsight.retrieval import evaluate
 
 _WORK_FOR_THREADS = 100_000_000
 # Weights so many times their usual size were not learned: units saturate, and what is left is a
 # random map. All defaults stay near 1, a learning rate a hundred times too large below 20.
 _MOST_GROWTH = 100.0
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What one step sees.
-
-    Attributes:
-        views: modality → (b, d) float32.
-        labels: modality → (b,) numbers of the classes, in sorted order of all classes; None
-            where there are no labels.
-        groups: Likewise, modality → (b,) numbers of the groups.
-        paired: Row i of every view is the same item.
-        progress: The share of the training that is over, from 0 to below 1.
-        generator: For what else is random in the loss; on the batch's device.
-        steps: modality → the sequences of the rows, where the model reads them.
-    """
-
-    views: dict[str, Tensor]
-    labels: dict[str, Tensor] | None
-    groups: dict[str, Tensor] | None
-    paired: bool
-    progress: float
-    generator: torch.Generator
-    steps: dict[str, Padded] = field(default_factory=dict)
-
-
-class Problem(Protocol):
-    """What a kind gives to `train`.
-
-    Attributes:
-        module: Everything that is trained.
-    """
-
-    module: nn.Module
-
-    def loss(self, batch: Batch) -> Tensor:
-        """Return the loss of a batch, a scalar."""
-
-    def points(self, kept: Rows, held: Rows) -> Mapping[str, FloatArray]:
-        """Map held-out rows into the joint space, modality → (n, k), as `transform` would.
-
-        Whatever is fitted on the networks' outputs is fitted on those of `kept`.
-        """
-
-
-Score = Callable[[Mapping[str, FloatArray], Rows], float]
 
 
 def held_out_map(points: Mapping[str, FloatArray], rows: Rows) -> float:
@@ -112,72 +64,76 @@ def train(
         TrainingError: The loss or a weight is no longer finite, or weights grew a hundredfold.
         InputError: `device` is "cuda" and there is none; under torchrun, fewer GPUs than ranks.
     """
-    device = pick_device(model.device)
-    ranks = distributed.ranks(device)
     kept_rows, held_rows = rows, None
     if model.patience is not None:
         kept, held = sampling.hold_out(rows, model.seed)
         if held is not None:
             kept_rows, held_rows = sampling.take(rows, kept), sampling.take(rows, held)
-    module = problem.module.to(device)
-    ranks.share(module, model.name)
-    steps = _Steps(model, kept_rows, problem, device, by_class, ranks)
+    training = Training(model, problem, kept_rows, held_rows, by_class=by_class, score=score)
+    ranks, state, module = training.ranks, training.state, problem.module
     checkpoint = Checkpoint.of(model, rows)
-    state = Standing()
     if checkpoint and (found := checkpoint.read()):
-        state = restored(found, module, steps.optimizer)
+        state = training.state = restored(found, module, training.optimizer)
     if [state.epoch] != ranks.from_first(lambda: [state.epoch]):
         raise InputError(
             f"`checkpoint` must be a folder that all ranks see; got {model.checkpoint!r}, which is "
             f"another one for rank {ranks.rank}."
         )
     if not state.history:
-        _close_epoch(state, math.nan, model, problem, kept_rows, held_rows, score, ranks)
+        training.close_epoch(math.nan)
     with _threads_for(model.batch_size * max(p.numel() for p in module.parameters())):
-        while state.epoch < model.epochs and not _waited(state, model, held_rows):
+        while state.epoch < model.epochs and not training.has_waited():
             state.epoch += 1
-            loss = steps.epoch(state.epoch)
-            _close_epoch(state, loss, model, problem, kept_rows, held_rows, score, ranks)
+            training.close_epoch(training.epoch(state.epoch))
             if checkpoint and ranks.rank == 0:
-                checkpoint.write(*stored(state, module, steps.optimizer))
+                checkpoint.write(*stored(state, module, training.optimizer))
     module.load_state_dict(state.best)
     module.to("cpu").eval()
     model.history_ = np.asarray(state.history)
     model.best_epoch_ = state.best_epoch
-    model.stopped_ = _why(state, model, held_rows)
+    model.stopped_ = training.why_it_stopped()
 
 
-class _Steps:
-    """The steps of an epoch."""
+class Training:
+    """One training: its steps, what each epoch is worth, and when it is enough.
+
+    Args:
+        model, problem: As for `train`.
+        kept, held: The rows that train, and those that decide between epochs; None: there are none.
+        by_class, score: As for `train`.
+    """
 
     def __init__(
         self,
         model: DeepEmbedding,
-        rows: Rows,
         problem: Problem,
-        device: str,
-        by_class: bool,
-        ranks: distributed.Alone,
+        kept: Rows,
+        held: Rows | None = None,
+        *,
+        by_class: bool = False,
+        score: Score = held_out_map,
     ) -> None:
-        self.model, self.rows, self.problem, self.device = model, rows, problem, device
-        self.ranks = ranks
-        self.by_class, self.usual = by_class, usual_sizes(problem.module)
+        self.model, self.problem, self.kept, self.held = model, problem, kept, held
+        self.by_class, self.score = by_class, score
+        self.device = pick_device(model.device)
+        self.ranks = distributed.ranks(self.device)
+        module = problem.module.to(self.device)
+        self.ranks.share(module, model.name)
+        self.usual = usual_sizes(module)
         # `fused` does a step in one kernel: for small networks the steps are most of the time.
         self.optimizer = torch.optim.AdamW(
-            problem.module.parameters(),
-            lr=model.learning_rate,
-            weight_decay=model.weight_decay,
-            fused=True,
+            module.parameters(), lr=model.learning_rate, weight_decay=model.weight_decay, fused=True
         )
+        self.state = Standing()
         self.views = {
-            name: torch.from_numpy(np.ascontiguousarray(x, np.float32)).to(device)
-            for name, x in rows.views.items()
+            name: torch.from_numpy(np.ascontiguousarray(x, np.float32)).to(self.device)
+            for name, x in kept.views.items()
         }
-        self.steps = {name: Steps(table, device) for name, table in rows.steps.items()}
-        self.codes = _numbers(rows.labels)
+        self.steps = {name: Steps(table, self.device) for name, table in kept.steps.items()}
+        self.codes = _numbers(kept.labels)
         self.labels, self.groups = (
-            numbers and {name: torch.from_numpy(x).to(device) for name, x in numbers.items()}
-            for numbers in (self.codes, _numbers(rows.groups))
+            numbers and {name: torch.from_numpy(x).to(self.device) for name, x in numbers.items()}
+            for numbers in (self.codes, _numbers(kept.groups))
         )
 
     def epoch(self, number: int) -> float:
@@ -189,12 +145,10 @@ class _Steps:
             if isinstance(layer, Dropout):
                 layer.generator = generator
         module.train()
-        drawn = list(
-            sampling.batches(
-                self.rows.views, self.codes, model.batch_size, rng,
-                paired=self.rows.paired, by_class=self.by_class,
-            )
-        )  # fmt: skip
+        if self.codes is not None and (self.by_class or not self.kept.paired):
+            drawn = sampling.balanced(self.codes, model.batch_size, rng, paired=self.kept.paired)
+        else:
+            drawn = sampling.shuffled(self.kept.views, model.batch_size, rng)
         total = 0.0
         for step, chosen in enumerate(drawn):
             progress = (number - 1 + step / len(drawn)) / model.epochs
@@ -218,15 +172,67 @@ class _Steps:
 
     def _batch(self, chosen: sampling.Draw, progress: float, generator: torch.Generator) -> Batch:
         index = {name: torch.from_numpy(own).to(self.device) for name, own in chosen.items()}
-        return Batch(
-            {name: x[index[name]] for name, x in self.views.items()},
-            self.labels and {name: x[index[name]] for name, x in self.labels.items()},
-            self.groups and {name: x[index[name]] for name, x in self.groups.items()},
-            self.rows.paired,
-            progress,
-            generator,
-            {name: steps[chosen[name]] for name, steps in self.steps.items()},
+        labels, groups = (
+            column and {name: x[index[name]] for name, x in column.items()}
+            for column in (self.labels, self.groups)
         )
+        return Batch(
+            views={name: x[index[name]] for name, x in self.views.items()},
+            labels=labels,
+            groups=groups,
+            paired=self.kept.paired,
+            progress=progress,
+            generator=generator,
+            steps={name: steps[chosen[name]] for name, steps in self.steps.items()},
+        )
+
+    def close_epoch(self, loss: float) -> None:
+        """Score the epoch, remember its networks if they are the best, and tell who listens."""
+        state, module = self.state, self.problem.module
+        map_ = figure = math.nan
+        if self.held is not None:
+            module.eval()
+            map_, figure = self.ranks.from_first(self._scores)
+        best = max((row[2] for row in state.history), default=-math.inf)
+        state.history.append([loss, map_, figure])
+        if self.held is None or figure > best or not state.best:
+            state.best_epoch = state.epoch
+            state.best = {name: x.detach().clone() for name, x in module.state_dict().items()}
+        if self.model.on_epoch is not None:
+            of = self.model.epochs
+            self.model.on_epoch(Epoch(number=state.epoch, of=of, loss=loss, map=map_, score=figure))
+
+    def _scores(self) -> list[float]:
+        """Return the MAP of held-out rows, and what decides."""
+        assert self.held is not None  # or there is nothing to score
+        with torch.no_grad():
+            points = self.problem.points(self.kept, self.held)
+        map_ = held_out_map(points, self.held)
+        return [map_, map_ if self.score is held_out_map else self.score(points, self.held)]
+
+    def has_waited(self) -> bool:
+        """Whether `patience` epochs brought no better score."""
+        patience = self.model.patience
+        if self.held is None or patience is None:
+            return False
+        return self.state.epoch - self.state.best_epoch >= patience
+
+    def why_it_stopped(self) -> str:
+        """Return it in words."""
+        state, model = self.state, self.model
+        if self.has_waited():
+            return (
+                f"after {state.epoch} of {model.epochs} epochs, {model.patience} without a better "
+                f"held-out score; kept epoch {state.best_epoch}"
+            )
+        if self.held is not None:
+            return f"after all {model.epochs} epochs; kept epoch {state.best_epoch}"
+        reason = (
+            "`patience` is None"
+            if model.patience is None
+            else f"fewer than {sampling.MIN_UNITS} independent rows, so none held out"
+        )
+        return f"after all {model.epochs} epochs; never early: {reason}"
 
 
 def _numbers(column: dict[str, Labels] | None) -> dict[str, IntArray] | None:
@@ -263,70 +269,6 @@ def _diverged(model: DeepEmbedding, what: str) -> TrainingError:
         f"try a smaller `learning_rate` (now {model.learning_rate:g}){ridge} or a larger "
         f"`batch_size` (now {model.batch_size})."
     )
-
-
-def _close_epoch(
-    state: Standing,
-    loss: float,
-    model: DeepEmbedding,
-    problem: Problem,
-    kept: Rows,
-    held: Rows | None,
-    score: Score,
-    ranks: distributed.Alone,
-) -> None:
-    """Score the epoch, remember its networks if they are the best, and tell who listens."""
-    map_ = figure = math.nan
-    if held is not None:
-        asked = held
-        problem.module.eval()
-        map_, figure = ranks.from_first(lambda: _scores(problem, kept, asked, score))
-    best = max((row[2] for row in state.history), default=-math.inf)
-    state.history.append([loss, map_, figure])
-    if held is None or figure > best or not state.best:
-        state.best_epoch = state.epoch
-        state.best = {name: x.detach().clone() for name, x in problem.module.state_dict().items()}
-    if model.on_epoch is not None:
-        model.on_epoch(Epoch(state.epoch, model.epochs, loss, map_, figure))
-
-
-def _scores(problem: Problem, kept: Rows, held: Rows, score: Score) -> list[float]:
-    """Return the MAP of held-out rows, and what decides."""
-    with torch.no_grad():
-        points = problem.points(kept, held)
-    map_ = held_out_map(points, held)
-    return [map_, map_ if score is held_out_map else score(points, held)]
-
-
-def _waited(state: Standing, model: DeepEmbedding, held: object) -> bool:
-    patience = model.patience
-    waiting = held is not None and patience is not None
-    return waiting and state.epoch - state.best_epoch >= (patience or 0)
-
-
-def _why(state: Standing, model: DeepEmbedding, held: object) -> str:
-    if held is not None and _waited(state, model, held):
-        return (
-            f"after {state.epoch} of {model.epochs} epochs, {model.patience} without a better "
-            f"held-out score; kept epoch {state.best_epoch}"
-        )
-    if held is not None:
-        return f"after all {model.epochs} epochs; kept epoch {state.best_epoch}"
-    reason = (
-        "`patience` is None"
-        if model.patience is None
-        else f"fewer than {sampling.MIN_UNITS} independent rows, so none held out"
-    )
-    return f"after all {model.epochs} epochs; never early: {reason}"
-
-
-@cache
-def start() -> None:
-    """Load what torch loads at its first step, so that no fit is timed with it: done once."""
-    weight = torch.nn.Parameter(torch.ones(1))
-    optimizer = torch.optim.AdamW([weight])
-    weight.sum().backward()
-    optimizer.step()
 
 
 def pick_device(wanted: str) -> str:

@@ -10,14 +10,8 @@ import numpy as np
 from earsight import linalg
 from earsight.arrays import FloatArray
 from earsight.errors import InputError
-from earsight.methods._base import (
-    JointEmbedding,
-    Rows,
-    check_choice,
-    check_number,
-    resolve_components,
-)
-from earsight.methods._learned import check_array
+from earsight.methods._base import JointEmbedding, Rows
+from earsight.methods._checks import check_array, check_choice, check_number, resolve_components
 from earsight.methods._linear.streaming import Part, Passes, Run, Tally
 
 
@@ -80,9 +74,9 @@ class LinearCCA(JointEmbedding):
 
     @final
     def fit_batches(self, make_batches: Callable[[], Iterable[tuple[Any, ...]]]) -> Self:
-        """Fit on rows that come batch by batch; equal to `fit` on all of them, bit for bit.
+        """Fit on rows that come batch by batch; equal to `fit` on all of them, to rounding.
 
-        Memory: the covariances and 4,096 rows, however many rows there are. From a feature file:
+        Memory: the covariances and a batch, however many rows there are. From a feature file:
         `fit_batches(FeatureBatches("features.h5"))`.
 
         Args:
@@ -101,15 +95,14 @@ class LinearCCA(JointEmbedding):
     def fit_parts(self, parts: Sequence[Part], run: Run = map) -> Self:
         """Fit on rows that come in parts, each read on its own, here or wherever `run` has it done.
 
-        Parts of whole multiples of 4,096 rows give what `fit` gives, bit for bit; others agree
-        with it to rounding.
+        The model is that of `fit` on all rows, to rounding (see `earsight.covariance`).
 
         Args:
-            parts: In the order of the rows; each is a `make_batches` as for `fit_batches`. For
-                `run` to send them to other processes they must be picklable.
+            parts: Each is a `make_batches` as for `fit_batches`. For `run` to send them to other
+                processes they must be picklable.
             run: Called once for each pass, as the builtin `map`: run(work, parts) yields work(part)
-                for each part, in order. What it yields can be pickled, and neighbours may come
-                merged, by first.merge(second). A part may be read again after a failure.
+                for each part. What it yields can be pickled, and parts may come merged, by
+                first.merge(second). A part may be read again after a failure.
 
         Raises:
             InputError: As for `fit_batches`.

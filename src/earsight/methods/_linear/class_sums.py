@@ -1,15 +1,16 @@
 """Checks of classes, and sums by class over a stream of rows for the closed forms."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Self
 
 import numpy as np
 
 from earsight.arrays import FloatArray, Labels
-from earsight.covariance import Blocks, ClassMoments
+from earsight.covariance import ClassMoments
 from earsight.errors import InputError, LabelError
 from earsight.methods._base import Rows
-from earsight.methods._linear.streaming import Passes, Shifts, Sums, Tally
+from earsight.methods._linear.streaming import Passes, Sums, Tally
 
 
 def check_two_classes(kind: str, rows: Rows) -> None:
@@ -45,10 +46,7 @@ def common_classes(kind: str, tally: Tally) -> tuple[Labels, FloatArray, FloatAr
 
 
 def class_moments(
-    passes: Passes,
-    tally: Tally,
-    classes: Labels,
-    weights: tuple[FloatArray, FloatArray] | tuple[None, None] = (None, None),
+    passes: Passes, tally: Tally, classes: Labels, weights: Mapping[str, FloatArray] | None = None
 ) -> list[ClassMoments]:
     """Pass over the rows once more and return the sums of each modality.
 
@@ -56,53 +54,42 @@ def class_moments(
         passes: Starts the pass.
         tally: Of the first pass; this one must see the same rows.
         classes: (C,) sorted.
-        weights: For each modality what a row of each class weighs in the second moment.
+        weights: modality → what a row of each class weighs in the second moment; None: there is
+            no second moment.
 
     Raises:
         InputError: The pass differs from the first.
     """
-    sums = passes.gather(partial(_ClassSums, classes, weights, passes.shifts))
+    sums = passes.gather(partial(_ClassSums, classes, weights or {}))
     if sums.tally != tally:
         raise InputError(_CHANGED)
-    return sums.moments
+    return [sums.moments[name] for name in tally.dims]
 
 
 class _ClassSums(Sums):
     """Sums by class over the rows of one part, each modality by itself."""
 
-    def __init__(
-        self,
-        classes: Labels,
-        weights: tuple[FloatArray, FloatArray] | tuple[None, None],
-        shifts: Shifts,
-    ) -> None:
+    def __init__(self, classes: Labels, weights: Mapping[str, FloatArray]) -> None:
         super().__init__()
-        self._classes = classes
-        about = (None, None) if shifts is None else shifts.values()
-        self.moments = [
-            ClassMoments(len(classes), weight, shift)
-            for weight, shift in zip(weights, about, strict=True)
-        ]
-        self._cutters = [Blocks() for _ in self.moments]
+        self._classes, self._weights = classes, weights
+        self.moments: dict[str, ClassMoments] = {}
 
-    def _take(self, rows: Rows) -> None:
-        labels = rows.labels or {}
-        for total, cut, (name, x) in zip(
-            self.moments, self._cutters, rows.views.items(), strict=True
-        ):
-            if not np.isin(labels[name], self._classes).all():
+    def take(self, rows: Rows) -> None:
+        super().take(rows)
+        for name, labels in (rows.labels or {}).items():
+            if not np.isin(labels, self._classes).all():
                 raise InputError(_CHANGED)
-            for block in cut.push(x, np.searchsorted(self._classes, labels[name])):
-                total.add(*block)
+            codes = np.searchsorted(self._classes, labels)
+            self._of(name).add(rows.views[name], codes)
 
-    def end(self) -> None:
-        for total, cut in zip(self.moments, self._cutters, strict=True):
-            for block in cut.rest():
-                total.add(*block)
+    def merge(self, other: Self) -> None:
+        super().merge(other)
+        for name, moments in other.moments.items():
+            self._of(name).merge(moments)
 
-    def _merge(self, other: Self) -> None:
-        for total, others in zip(self.moments, other.moments, strict=True):
-            total.merge(others)
+    def _of(self, name: str) -> ClassMoments:
+        new = ClassMoments(len(self._classes), self._weights.get(name))
+        return self.moments.setdefault(name, new)
 
 
 _CHANGED = "`make_batches` must return the same rows each time it is called; the passes differed."

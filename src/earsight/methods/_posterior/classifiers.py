@@ -10,9 +10,8 @@ from typing import Any, Self
 import numpy as np
 
 from earsight.arrays import FloatArray, IntArray
-from earsight.methods._base import check_number
-from earsight.methods._learned import check_array, check_same
-from earsight.methods._posterior.kernel_ridge import Kernel, Problem, Scaling, squared_distances
+from earsight.methods._checks import check_array, check_number, check_same
+from earsight.methods._posterior.kernel_ridge import Kernel, KernelRidge, Scaling, squared_distances
 from earsight.methods._posterior.posteriors import softmax
 
 PLATT_ROUNDS = 100
@@ -61,7 +60,7 @@ class Logistic:
         check_array("bias", self.bias, n_classes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SVM:
     """An RBF support vector machine, one class against one, whose votes are summed by class.
 
@@ -90,11 +89,11 @@ class SVM:
             model = SVC(gamma=gamma).fit(x, codes)
         sign = -1.0 if len(model.classes_) == 2 else 1.0  # for two classes it turns them round
         return cls(
-            model.support_vectors_,
-            sign * model.dual_coef_,
-            model.n_support_.astype(np.intp),
-            sign * model.intercept_,
-            gamma,
+            support=model.support_vectors_,
+            dual=sign * model.dual_coef_,
+            sizes=model.n_support_.astype(np.intp),
+            bias=sign * model.intercept_,
+            gamma=gamma,
         )
 
     def check(self, d: int, n_classes: int) -> None:
@@ -166,7 +165,7 @@ def platt(decision: FloatArray, positive: FloatArray) -> tuple[float, float]:
     return float(found[0]), float(found[1])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Classifier:
     """Scaling, classifier, and, for a support vector machine, its calibration.
 
@@ -212,37 +211,45 @@ class Classifier:
     def of(cls, state: Mapping[str, Any]) -> Self:
         """Undo `state`."""
         kind = {"Logistic": Logistic, "SVM": SVM}[state["kind"]]
-        scaling = Scaling(**state["scaling"])
-        return cls(scaling, kind(**state["model"]), state["slopes"], state["offsets"])
+        return cls(
+            scaling=Scaling(**state["scaling"]),
+            model=kind(**state["model"]),
+            slopes=state["slopes"],
+            offsets=state["offsets"],
+        )
 
 
 def fit_classifier(
     name: str,
     x: FloatArray,
     codes: IntArray,
-    n_classes: int,
+    *,
     folds: Sequence[IntArray],
     order: IntArray,
 ) -> Classifier:
-    """Fit "svm" or "logistic" to rows (n, d) of classes 0 … C − 1, all present.
+    """Fit "svm" or "logistic" to rows (n, d) of classes 0 … C − 1, all present, in an order.
 
     The square root is taken or not by what a ridge regression of the same form, with exact
     held-out scores, says of the folds: its log-loss costs a fraction of fitting the classifier.
     """
+    n_classes = int(codes.max()) + 1
     targets = np.eye(n_classes)[codes]
 
     def loss(scaling: Scaling) -> float:
         rows = scaling.apply(x)
         squares = squared_distances(rows, rows) if name == "svm" else np.empty((0, 0))
         kind: Kernel = "rbf" if name == "svm" else "linear"
-        problem = Problem(rows, squares, np.arange(len(rows)), kind, scaling.n_varying)
+        chosen = np.arange(len(rows))
+        problem = KernelRidge(
+            rows=rows, squares=squares, chosen=chosen, kind=kind, d=scaling.n_varying
+        )
         return problem.solve(targets, codes, folds).loss
 
     scaling = min((Scaling.of(x, root) for root in (False, True)), key=loss)
     rows = scaling.apply(x)
     if name == "logistic":
         fitted = Logistic.fit(rows[order], codes[order])
-        return Classifier(scaling, fitted, np.empty(0), np.empty(0))
+        return Classifier(scaling=scaling, model=fitted, slopes=np.empty(0), offsets=np.empty(0))
     held_out = np.full((len(x), n_classes), np.nan)
     for test in folds:
         train = order[~np.isin(order, test)]
@@ -251,7 +258,8 @@ def fit_classifier(
             machine = SVM.fit(rows[train], codes[train])
             held_out[np.ix_(test, present)] = machine.decisions(rows[test])
     slopes, offsets = _calibrate(held_out, targets.astype(bool))
-    return Classifier(scaling, SVM.fit(rows[order], codes[order]), slopes, offsets)
+    machine = SVM.fit(rows[order], codes[order])
+    return Classifier(scaling=scaling, model=machine, slopes=slopes, offsets=offsets)
 
 
 def _calibrate(decisions: FloatArray, positive: FloatArray) -> tuple[FloatArray, FloatArray]:

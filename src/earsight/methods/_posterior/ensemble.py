@@ -1,4 +1,4 @@
-"""The pooled posterior of one modality: closed-form scorers, stackers on them, one mixture."""
+"""The posterior of one modality: kernel ridges, stackers on their scores, one mixture of all."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -7,13 +7,12 @@ from typing import Any, Self
 import numpy as np
 
 from earsight.arrays import FloatArray, IntArray, Labels
-from earsight.methods._base import check_choice, check_number
-from earsight.methods._learned import check_array
+from earsight.methods._checks import check_array, check_choice, check_number
 from earsight.methods._posterior.kernel_ridge import (
+    FittedRidge,
     Kernel,
-    Problem,
+    KernelRidge,
     Scaling,
-    Solved,
     kernel_of,
     squared_distances,
     stackers,
@@ -29,16 +28,16 @@ MAX_STACKED = 5e8  # n·C² beyond which stackers would take longer than they ar
 
 
 @dataclass(frozen=True)
-class Pool:
+class Ensemble:
     """A posterior over classes for the rows of one modality, as arrays.
 
-        p(x) = Σₖ wₖ pₖ(x),    pₖ = softmax(sₖ(x)/Tₖ) for the K scorers, then the stackers
+        p(x) = Σₖ wₖ pₖ(x),    pₖ = softmax(sₖ(x)/Tₖ) for the K kernel ridges, then the stackers
 
     Attributes:
-        kinds: The kernels of the scorers, for either transform.
+        kinds: The kernels, for either transform.
         references: (m, d) rows that the kernels compare with: the training rows, or landmarks.
         scalings: For both transforms the mean and the factor of each column, (2, 2, d).
-        coefficients: For each scorer what its kernel (or its scaled row) is multiplied by.
+        coefficients: For each ridge what its kernel (or its scaled row) is multiplied by.
         offset: (C,) mean target, added to every score.
         ridges, temperatures: (K,).
         spread: (2, KC) mean and deviation of the held-out scores.
@@ -84,20 +83,17 @@ class Pool:
         """Check what was restored, for rows (n, d)."""
         for kind in self.kinds:
             check_choice("kinds", kind, KINDS)
-        m, scorers, stacked = (
-            len(self.references),
-            len(ROOTS) * len(self.kinds),
-            len(self.stack_bias),
-        )
+        m, stacked = len(self.references), len(self.stack_bias)
+        ridges = len(ROOTS) * len(self.kinds)
         check_number("stackers", stacked, at_most=len(PENALTIES))
         check_array("references", self.references, m, d)
         check_array("scalings", self.scalings, len(ROOTS), 2, d)
         check_array("offset", self.offset, n_classes)
-        check_array("temperatures", self.temperatures, scorers)
-        check_array("spread", self.spread, 2, scorers * n_classes)
-        check_array("stack_weights", self.stack_weights, stacked, scorers * n_classes, n_classes)
+        check_array("temperatures", self.temperatures, ridges)
+        check_array("spread", self.spread, 2, ridges * n_classes)
+        check_array("stack_weights", self.stack_weights, stacked, ridges * n_classes, n_classes)
         check_array("stack_bias", self.stack_bias, stacked, n_classes)
-        check_array("weights", self.weights, scorers + stacked)
+        check_array("weights", self.weights, ridges + stacked)
         kinds = self.kinds * len(ROOTS)
         for kind, own in zip(kinds, self.coefficients, strict=True):
             check_array("coefficients", own, d if kind == "linear" else m, n_classes)
@@ -112,32 +108,33 @@ class Pool:
         return cls(**state)
 
 
-def fit_pool(
+def fit_ensemble(
     x: FloatArray,
-    codes: IntArray,
     targets: FloatArray,
+    *,
+    codes: IntArray,
     folds: list[IntArray],
     keys: Labels,
     ridges: FloatArray | None = None,
-) -> tuple[Pool, FloatArray]:
-    """Fit the pool of one modality, every choice by predictions for held-out folds.
+) -> tuple[Ensemble, FloatArray]:
+    """Fit the ensemble of one modality, every choice by predictions for held-out folds.
 
     Args:
         x: (n, d) rows.
+        targets: (n, C) what the ridges learn, rows that sum to 1: one-hot, or softer.
         codes: (n,) class of each row: what log-losses are measured against.
-        targets: (n, C) what the scorers learn, rows that sum to 1: one-hot, or softer.
         folds: Row numbers of each fold.
         keys: (n,) the lowest are the landmarks.
         ridges: (K,) of an earlier fit on the same rows, to be used again; None: chosen.
 
     Returns:
-        The pool, and its posteriors (n, C) of the rows while they are held out.
+        The ensemble, and its posteriors (n, C) of the rows while they are held out.
     """
     exact = len(x) <= MAX_EXACT
     chosen = np.arange(len(x)) if exact else np.sort(np.argsort(keys)[:N_LANDMARKS])
     offset = targets.mean(axis=0)
     scalings = [Scaling.of(x, root) for root in ROOTS]
-    solved: list[Solved] = []
+    fitted: list[FittedRidge] = []
     for scaling in scalings:
         rows = scaling.apply(x)
         if not exact:
@@ -146,29 +143,31 @@ def fit_pool(
         if exact:
             np.fill_diagonal(squares, 0.0)  # what rounding left there, the Laplacian would magnify
         for kind in KINDS:
-            given = None if ridges is None else (float(ridges[len(solved)]),)
-            problem = Problem(rows, squares, chosen, kind, scaling.n_varying)
-            solved.append(problem.solve(targets, codes, folds, given))
-    held_out = np.array([each.held_out for each in solved])  # (K, n, C)
-    temperatures = np.array([each.temperature for each in solved])
+            given = None if ridges is None else (float(ridges[len(fitted)]),)
+            problem = KernelRidge(
+                rows=rows, squares=squares, chosen=chosen, kind=kind, d=scaling.n_varying
+            )
+            fitted.append(problem.solve(targets, codes, folds, given))
+    held_out = np.array([each.held_out for each in fitted])  # (K, n, C)
+    temperatures = np.array([each.temperature for each in fitted])
     spread = np.stack([_flat(held_out).mean(axis=0), _flat(held_out).std(axis=0) + 1e-9])
     stack_weights, stack_bias, stacked = _stack(held_out, spread, targets, folds)
     members = np.concatenate([softmax(held_out / temperatures[:, None, None]), stacked])
     weights = mixture_weights(members[:, np.arange(len(x)), codes].T)
-    pool = Pool(
+    ensemble = Ensemble(
         kinds=list(KINDS),
         references=x[chosen],
         scalings=np.array([[each.mean, each.factor] for each in scalings]),
-        coefficients=[each.coefficients for each in solved],
+        coefficients=[each.coefficients for each in fitted],
         offset=offset,
-        ridges=np.array([each.ridge for each in solved]),
+        ridges=np.array([each.ridge for each in fitted]),
         temperatures=temperatures,
         spread=spread,
         stack_weights=stack_weights,
         stack_bias=stack_bias,
         weights=weights,
     )
-    return pool, np.asarray(np.tensordot(weights, members, axes=1))
+    return ensemble, np.asarray(np.tensordot(weights, members, axes=1))
 
 
 def _stack(

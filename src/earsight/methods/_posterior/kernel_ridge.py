@@ -1,6 +1,6 @@
-"""Closed-form scorers: ridge regression onto the classes, with exact scores for held-out folds.
+"""Kernel ridge regression onto the classes, with exact scores for held-out folds.
 
-A scorer maps rows to one number a class. Fitting it solves one linear system; what it would have
+It maps rows to one number a class. Fitting it solves one linear system; what it would have
 said about rows of a fold, had it never seen them, follows from the same solution without fitting
 again. So its ridge is chosen by honest predictions at the price of a single fit.
 """
@@ -12,7 +12,7 @@ from typing import Literal, Self
 import numpy as np
 
 from earsight.arrays import FloatArray, IntArray
-from earsight.methods._learned import check_array
+from earsight.methods._checks import check_array
 from earsight.methods._posterior.posteriors import log_loss, softmax
 
 Kernel = Literal["rbf", "narrow", "laplacian", "linear"]
@@ -226,9 +226,9 @@ def stackers(
     return weights, solved[:, -1] - mean @ weights
 
 
-@dataclass(frozen=True)
-class Solved:
-    """One scorer, with the ridge and the temperature that predict held-out folds best.
+@dataclass(frozen=True, kw_only=True)
+class FittedRidge:
+    """One kernel ridge, with the ridge and the temperature that predict held-out folds best.
 
     Attributes:
         ridge: λ, for kernels in units of n/1000.
@@ -245,9 +245,9 @@ class Solved:
     held_out: FloatArray
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One scorer before its ridge is known.
+@dataclass(frozen=True, kw_only=True)
+class KernelRidge:
+    """One kernel ridge before its ridge is known.
 
     Attributes:
         rows: (n, d) scaled.
@@ -269,7 +269,7 @@ class Problem:
         codes: IntArray,
         folds: Sequence[IntArray],
         ridges: Sequence[float] | None = None,
-    ) -> Solved:
+    ) -> FittedRidge:
         """Choose the ridge, of `ridges` or the usual ones, and the temperature.
 
         Args:
@@ -286,7 +286,15 @@ class Problem:
             scores = held_out + offset
             losses = [log_loss(softmax(scores / t), codes) for t in TEMPERATURES]
             best = int(np.argmin(losses))
-            tried.append(Solved(ridge, float(TEMPERATURES[best]), losses[best], weights, scores))
+            tried.append(
+                FittedRidge(
+                    ridge=ridge,
+                    temperature=float(TEMPERATURES[best]),
+                    loss=losses[best],
+                    coefficients=weights,
+                    held_out=scores,
+                )
+            )
         found = min(tried, key=lambda one: one.loss)
         return found if back is None else replace(found, coefficients=back @ found.coefficients)
 

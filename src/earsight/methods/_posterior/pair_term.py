@@ -1,4 +1,4 @@
-"""The own half within a class: canonical vectors of pairs, and how much they may say."""
+"""The pair term: canonical vectors that order items within a class, and how much they may say."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from earsight.retrieval import evaluate
 
 GAINS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 KEPT, KEPT_AT_LEAST = 0.995, 0.95  # of the inner MAP
-OWN_RANK = 10  # the own half should be among the first so many as often as by c alone;
-OWN_SHARE = 5  # of small folds, among the first fifth
-MAX_OWN_WIDTH = 1024  # C·k, the width of p⊗c
-MIN_ROWS_OWN = 20
+PAIR_RANK = 10  # the paired item should be among the first so many as often as by c alone;
+PAIR_SHARE = 5  # of small folds, among the first fifth
+MAX_PAIR_WIDTH = 1024  # C·k, the width of p⊗c
+MIN_PAIRS = 20
 RANKED = 1000  # rows of a fold that the inner MAP is measured on, at most
 
 Map = dict[str, FloatArray]
@@ -55,8 +55,8 @@ def joined(p: FloatArray, c: FloatArray, gain: float, place: int) -> FloatArray:
 
 
 @dataclass(frozen=True)
-class OwnHalf:
-    """What is chosen for the own half.
+class PairTerm:
+    """What is chosen, so that an item finds its paired item within a class.
 
     Attributes:
         gain: g; 0 where pairs say nothing, or there are too few.
@@ -75,10 +75,10 @@ class OwnHalf:
         codes: IntArray,
         posteriors: Mapping[str, FloatArray],
         folds: list[IntArray],
-    ) -> "OwnHalf":
+    ) -> "PairTerm":
         """Choose by held-out folds between two kinds of c, and g.
 
-        Of the choices that keep 99.5 % of the MAP, the one that finds the own half most often
+        Of the choices that keep 99.5 % of the MAP, the one that finds the paired item most often
         among the first ten (of few rows, the first fifth). If c of all pairs alone finds it more
         often than that, up to 5 % of the MAP are paid: of the choices that find it as often as c
         alone, the one with the highest MAP, or else the one that finds it most often.
@@ -92,12 +92,12 @@ class OwnHalf:
         n_classes = next(iter(posteriors.values())).shape[1]
         groups = None if rows.groups is None else next(iter(rows.groups.values()))
         units = len(codes) if groups is None else len(np.unique(groups))
-        width = min(10, MAX_OWN_WIDTH // n_classes)
-        if not rows.paired or units < MIN_ROWS_OWN or width < 1:
+        width = min(10, MAX_PAIR_WIDTH // n_classes)
+        if not rows.paired or units < MIN_PAIRS or width < 1:
             return cls()
         pairs = _Pairs(dict(rows.views), codes, groups, n_classes, width)
         # Within classes, the means of the classes have used up so many of the rows.
-        kinds = (False, True) if units - n_classes >= MIN_ROWS_OWN else (False,)
+        kinds = (False, True) if units - n_classes >= MIN_PAIRS else (False,)
         score, found, alone = _tried(pairs, kinds, posteriors, folds)
         if alone is None:
             return cls()
@@ -108,7 +108,7 @@ class OwnHalf:
 
 
 def _best(score: FloatArray, found: FloatArray, alone: float) -> int:
-    """Return the flat index of the choice (see `OwnHalf.choose`)."""
+    """Return the flat index of the choice (see `PairTerm.choose`)."""
     least = score[0, 0]
     free = np.where(score >= KEPT * least, found, -1.0)
     if free.max() >= alone:
@@ -136,7 +136,7 @@ def _tried(
     for held_out in folds:
         ranked = held_out[:: -(-len(held_out) // RANKED)]
         p = {name: x[ranked] for name, x in posteriors.items()}
-        k = max(1, min(OWN_RANK, len(ranked) // OWN_SHARE))
+        k = max(1, min(PAIR_RANK, len(ranked) // PAIR_SHARE))
         for row, within in enumerate(kinds):
             maps = pairs.maps(within, np.setdiff1d(np.arange(len(pairs.codes)), held_out))
             if not maps and not within:
@@ -198,7 +198,7 @@ class _Pairs:
         groups = None if self.groups is None else self.groups[chosen]
         try:
             model = CCA(standardize=False).fit(reduced, groups=groups)
-        except InputError:  # nothing varies together: there is no own half to find
+        except InputError:  # nothing varies together: there is no paired item to find
             return {}
         k = min(self.width, model.n_components_)
         weights = {

@@ -68,9 +68,7 @@ def class_codes(kind: str, rows: Rows) -> tuple[Labels, dict[str, IntArray]]:
     Raises:
         LabelError: Fewer than two classes, or one that a modality lacks.
     """
-    tally = Tally()
-    tally.take(rows)
-    classes, _, _ = common_classes(kind, tally)
+    classes, _, _ = common_classes(kind, Tally.of(rows))
     labels = rows.labels or {}
     return classes, {name: np.searchsorted(classes, labels[name]) for name in rows.views}
 
