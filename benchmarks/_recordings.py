@@ -91,7 +91,7 @@ def _sketched(one: tuple[str, int], *, seed: int, sources: Sources, folder: Path
 
     path = folder / label / f"{label}_{number:02d}.mp4"
     path.parent.mkdir(exist_ok=True)
-    write_clip(path, frames(), (WIDTH, HEIGHT), shot.sound, DRAWN_RATE)
+    write_clip(path, frames(), (WIDTH, HEIGHT), shot.sound, rate=DRAWN_RATE)
     try:
         return _read(path, sources=sources)
     finally:
@@ -143,7 +143,7 @@ def film(clips: Sequence[Clip], path: Path) -> None:
             yield from repeat(picture, n_frames - shown)
 
     heard = np.concatenate([sound(*one) for one in zip(clips, lengths, strict=True)])
-    write_clip(path, frames(), SIZE, heard, RATE)
+    write_clip(path, frames(), SIZE, heard, rate=RATE)
 
 
 def framed(picture: np.ndarray) -> np.ndarray:

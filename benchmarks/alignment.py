@@ -34,7 +34,7 @@ import numpy as np
 
 from _harness import Aim, report, sized
 from earsight.alignment.lags import correlations
-from earsight.alignment.offset import BANDS, BLOCKS, KINDS, RATE, estimate, peak, smoothed
+from earsight.alignment.offset import BANDS, BLOCKS, N_KINDS, RATE, estimate, peak, smoothed
 from earsight.demo import draw
 from earsight.extractors import extract_all
 from earsight.extractors.motion import Motion
@@ -247,7 +247,7 @@ def cost() -> float:
     rng = np.random.default_rng(0)
     times = np.arange(500) / RATE
     sound = FeatureSequence(rng.random((500, 2 * BANDS)).astype(np.float32), times)
-    sight = FeatureSequence(rng.random((500, KINDS * BLOCKS)).astype(np.float32), times)
+    sight = FeatureSequence(rng.random((500, N_KINDS * BLOCKS)).astype(np.float32), times)
     taken = []
     for _ in range(9):
         begun = time.perf_counter()

@@ -53,9 +53,12 @@ def modules(source: Path = SOURCE) -> dict[str, Module]:
 
 
 def imports(module: Module, known: dict[str, Module]) -> Iterator[Import]:
-    """Yield what a module imports from its own package, also inside functions."""
+    """Yield what a module imports from its own package, also inside functions.
+
+    What is under `if TYPE_CHECKING` is never imported.
+    """
     top = module.name.partition(".")[0]
-    for node in ast.walk(module.tree):
+    for node in ast.walk(ast.Module([one for one in module.tree.body if not _is_typing(one)], [])):
         if isinstance(node, ast.Import):
             for name in node.names:
                 if name.name.partition(".")[0] == top:
@@ -67,6 +70,10 @@ def imports(module: Module, known: dict[str, Module]) -> Iterator[Import]:
                     yield Import(inner, "", name.asname)
                 else:
                     yield Import(node.module or "", name.name, name.asname)
+
+
+def _is_typing(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
 
 
 def circles(edges: dict[str, set[str]]) -> list[list[str]]:

@@ -11,8 +11,8 @@ import pytest
 from earsight.demo import draw, folder
 from earsight.demo.clip import film, take
 from earsight.demo.encode import FPS
+from earsight.demo.scene import raised, since
 from earsight.demo.scenes import LABELS
-from earsight.demo.scenes._base import raised, since
 from earsight.demo.scenes.ball import GRAVITY, fall
 from earsight.demo.sounds import RATE, in_room, master, noise, place, pluck
 from earsight.demo.stage import HEIGHT, WIDTH, Brush, canvas, curve

@@ -22,7 +22,7 @@ from earsight.features import FeatureSequence
 
 RATE = 50  # steps a second of both sequences
 BANDS, BLOCKS = 8, 64
-KINDS = 6  # of motion: difference, flow, divergence, jolt, rising difference, rising flow
+N_KINDS = 6  # of motion: difference, flow, divergence, jolt, rising difference, rising flow
 BEST = 8  # blocks that a curve listens to, at each lag
 COMPONENTS = 6  # of motion, for canonical correlation
 WITNESSES = (
@@ -98,7 +98,7 @@ def estimate(sound: FeatureSequence, sight: FeatureSequence, *, reach: float = 2
     """
     if not 0 < reach < float("inf"):
         raise InputError(f"`reach` must be above 0, in seconds; got {reach}.")
-    for sequence, dim, kind in ((sound, 2 * BANDS, "onsets"), (sight, KINDS * BLOCKS, "motion")):
+    for sequence, dim, kind in ((sound, 2 * BANDS, "onsets"), (sight, N_KINDS * BLOCKS, "motion")):
         if sequence.dim != dim:
             raise InputError(
                 f"`estimate` needs the {dim} values of the extractor {kind}; got {sequence.dim}."
@@ -115,7 +115,7 @@ def estimate(sound: FeatureSequence, sight: FeatureSequence, *, reach: float = 2
     around = peak(consensus, lags)
     agreement = _agreement(found, lags, around)
     why = _further(sound, sight, reach, agreement)
-    why = why or _doubt(found, lags, around, agreement, shares(near, seen, reach))
+    why = why or _doubt(found, lags, around, agreement, shared=shares(near, seen, reach))
     if not why and (beat := _beat(near, seen, reach)):
         why = (
             f"Sound and sight both repeat themselves every {beat:.1f} s: a beat more fits as well."
@@ -161,7 +161,7 @@ def curves(
     """
     first, steps = _first(sound, sight), round(reach * RATE)
     onsets, energies = np.split(smoothed(sound.values), [BANDS], axis=1)
-    difference, flow, divergence, *sharp = np.split(smoothed(sight.values), KINDS, axis=1)
+    difference, flow, divergence, *sharp = np.split(smoothed(sight.values), N_KINDS, axis=1)
     slope = np.gradient(difference, axis=0)
     falls, rises = np.maximum(-slope, 0.0), np.maximum(slope, 0.0)
     begins = [difference, flow, divergence, falls, rises, np.maximum(np.gradient(flow, axis=0), 0)]
@@ -246,7 +246,7 @@ def _further(sound: FeatureSequence, sight: FeatureSequence, reach: float, agree
 
 
 def _doubt(
-    found: FloatArray, lags: FloatArray, best: float, agreement: int, shared: FloatArray
+    found: FloatArray, lags: FloatArray, best: float, agreement: int, *, shared: FloatArray
 ) -> str:
     """Say why the favoured offset is no answer; nothing where it is one."""
     if agreement < ENOUGH:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from earsight.alignment.offset import BANDS, BLOCKS, smoothed
-from earsight.alignment.offset import KINDS as MOTIONS
+from earsight.alignment.offset import BANDS, BLOCKS, N_KINDS, smoothed
 from earsight.arrays import FloatArray
 from earsight.errors import InputError
 from earsight.features import FeatureSequence
@@ -56,8 +55,8 @@ def seen(motion: FeatureSequence) -> FeatureSequence:
     Raises:
         InputError: It is the sequence of another extractor.
     """
-    _check(motion, MOTIONS * BLOCKS, "motion")
-    difference, flow, _, _, *rising = np.split(smoothed(motion.values), MOTIONS, axis=1)
+    _check(motion, N_KINDS * BLOCKS, "motion")
+    difference, flow, _, _, *rising = np.split(smoothed(motion.values), N_KINDS, axis=1)
     kept = [
         kind[:, np.sort(np.argsort(-kind.var(axis=0), kind="stable")[:PARTS])]
         for kind in (*rising, difference, flow)

@@ -24,6 +24,7 @@ from earsight.cli import (
     extract,
     library,
     move,
+    reproduce,
     search,
     serve,
     train,
@@ -101,7 +102,7 @@ app.command()(extract.extract)
 app.command()(extract.join)
 app.command()(extract.extractors)
 app.command()(compare.compare)
-app.command()(compare.reproduce)
+app.command()(reproduce.reproduce)
 app.command()(train.train)
 app.add_typer(weights.app, name="weights")
 

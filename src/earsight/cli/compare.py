@@ -1,4 +1,4 @@
-"""`earsight compare` and `earsight reproduce`."""
+"""`earsight compare`."""
 
 import json
 import time
@@ -14,12 +14,11 @@ if TYPE_CHECKING:
     from earsight.experiments.compare import Comparison, Options
     from earsight.experiments.inputs import Source
     from earsight.experiments.protocol import Protocol
-    from earsight.experiments.reproduce import Line
     from earsight.experiments.results import Result
     from earsight.experiments.table import Table
     from earsight.features import PairedFeatures
 
-_STDOUT = Path("-")
+STDOUT = Path("-")
 _EVERY = 5.0  # seconds between lines that tell of single fits
 LOG = Path("earsight-official-test.log")
 
@@ -129,23 +128,12 @@ def compare(
     from earsight.experiments import compare
     from earsight.experiments.protocol import Protocol
 
-    printed = json_file == _STDOUT
+    printed = json_file == STDOUT
+    kept = None if printed else json_file
     options = compare.Options(
-        json=None if printed else json_file,
-        again=again,
-        trec=trec,
-        log=log,
-        sizes=_numbers(sizes),
-        against=against,
+        json=kept, again=again, trec=trec, log=log, sizes=_numbers(sizes), against=against
     )
-    if markdown is not None:
-        from earsight.experiments.provenance import check_clean
-
-        check_clean()  # before anything takes long
-    if plot is not None:
-        from earsight.experiments.plots import require_matplotlib
-
-        require_matplotlib()
+    _check_outputs(plot, markdown)
     protocol = Protocol(folds=folds, seeds=seeds, official_test=official_test, max_folds=max_folds)
     if audio is not None or visual is not None:
         others = official_test or per_query or trec or plot or sizes or markdown or features
@@ -162,13 +150,24 @@ def compare(
         source=given.asked,
         options=options,
         told=Sparingly(),
-        done=_done,
+        done=tell_result,
     )
     _show_all(comparison, printed=printed)
     _write_files(comparison, given.data, protocol, per_query=per_query, plot=plot)
+    _write_page(markdown, comparison, described)
+    return end_with(comparison.failed, warn if printed else out)
+
+
+def _check_outputs(plot: Path | None, markdown: Path | None) -> None:
+    """Refuse what could not be written in the end, before anything takes long."""
     if markdown is not None:
-        _write_page(markdown, comparison, described)
-    return _end(comparison.failed, warn if printed else out)
+        from earsight.experiments.provenance import check_clean
+
+        check_clean()
+    if plot is not None:
+        from earsight.experiments.plots import require_matplotlib
+
+        require_matplotlib()
 
 
 def _write_files(
@@ -190,10 +189,11 @@ def _write_files(
             say(f"Drawn: {path}")
 
 
-def _write_page(page: Path, comparison: "Comparison", described: str) -> None:
-    from earsight.experiments.document import write_page
+def _write_page(page: Path | None, comparison: "Comparison", described: str) -> None:
+    if page is not None:
+        from earsight.experiments.document import write_page
 
-    say(f"Written into {page}: {write_page(page, comparison, described)}.")
+        say(f"Written into {page}: {write_page(page, comparison, described)}.")
 
 
 def _by_features(
@@ -228,7 +228,7 @@ def _compare_features(
         options=options,
         printed=printed,
         told=Sparingly(),
-        done=_done,
+        done=tell_result,
     )
 
 
@@ -286,7 +286,8 @@ class Sparingly:
             say(f"  {line}")
 
 
-def _done(result: "Result", kept: bool) -> None:
+def tell_result(result: "Result", kept: bool) -> None:
+    """Print a method's figures, or why it failed; `kept`: they were there before."""
     from earsight.experiments.runs import main_figure
 
     if result.error is not None:
@@ -327,66 +328,9 @@ def _show_table(made: "Table") -> None:
         out(note)
 
 
-def _end(failed: "list[Result]", tell: Callable[[str], None]) -> None:
+def end_with(failed: "list[Result]", tell: Callable[[str], None]) -> None:
+    """Say what failed; the exit code is 1 if anything did."""
     for result in failed:
         tell(f"{result.method} failed: {printable(result.error or '')}")
     if failed:
         raise typer.Exit(1)
-
-
-def reproduce(
-    which: Annotated[str, typer.Argument(metavar="TABLE", help="table1 or table2.")],
-    *,
-    features: Annotated[
-        Path, typer.Option("--features", "-f", help="The folder of VEGAS's or AVE's files.")
-    ],
-    seeds: Seeds = 1,
-    log: Log = LOG,
-    json_folder: Annotated[
-        Path | None,
-        typer.Option("--json", help="Keep the results in this folder. -: print them instead."),
-    ] = None,
-    again: Again = False,
-) -> None:
-    """Compute the paper's tables from published features, beside the published figures.
-
-    table1: S-DCCA on several pairs of features. table2: CCA, DCCA, S-DCCA and TNN on VGGish and
-    Inception features.
-    """
-    from earsight.experiments import compare, reproduce
-
-    printed = json_folder == _STDOUT
-    options = compare.Options(json=None if printed else json_folder, again=again, log=log)
-    lines, missing = reproduce.reproduce(
-        which, features, seeds=seeds, options=options, told=Sparingly(), done=_done
-    )
-    if printed:
-        rows = [vars(line) | {"result": line.result.as_json()} for line in lines]
-        out(json.dumps(rows, default=str))
-    else:
-        _show_lines(lines)
-    for sentence in missing:
-        say(sentence)
-    failed = [line.result for line in lines if line.result.error is not None]
-    _end(failed, warn if printed else out)
-
-
-def _show_lines(lines: "list[Line]") -> None:
-    directions = ("audio->visual", "visual->audio")
-    made = table("data, features", "method", *_HEADS)
-    for line in lines:
-        cells = [f"{line.data}, {line.features}", line.result.method]
-        for number, direction in enumerate(directions):
-            own = line.result.directions.get(direction)
-            cells.append(f"{100 * own['map']:.2f}" if own else "failed")
-            cells.append(f"{100 * line.published[number]:.2f}" if line.published else "")
-        made.add_row(*cells)
-    out("MAP in %")
-    show(made)
-    for protocol in dict.fromkeys(f"{line.data}: {line.protocol}" for line in lines):
-        say(protocol)
-    for source in dict.fromkeys(line.source for line in lines if line.source):
-        out(f"Published: {source}.")
-
-
-_HEADS = ("audio → visual", "published", "visual → audio", "published")

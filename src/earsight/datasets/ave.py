@@ -10,7 +10,7 @@ import numpy as np
 from earsight.arrays import FloatArray, Labels
 from earsight.errors import FeatureFileError
 from earsight.features import FeatureSequence, PairedFeatures, StepTable
-from earsight.features._containers import Container, open_container
+from earsight.features.containers import Container, open_container
 from earsight.untrusted import check_memory
 
 FILES = (

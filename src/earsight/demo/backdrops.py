@@ -76,13 +76,12 @@ def room(rng: np.random.Generator, floor_y: float) -> Image.Image:
     wall, floor, accent = ROOMS[rng.integers(len(ROOMS))]
     image = canvas(wall)
     brush = Brush(image)
-    brush.soft(rng.uniform(40, 280), 20, 260, 190, lighter(wall, 0.5), 0.8)
+    brush.soft(rng.uniform(40, 280), 20, 260, 190, color=lighter(wall, 0.5), alpha=0.8)
     if rng.random() < 0.4:
         _stripes(rng, brush, wall, floor_y)
-    things: list[Callable[[np.random.Generator, Brush, Color, float, float], None]]
-    things = [_pictures, _plant, _lamp, _shelf, _window]
+    things: list[Callable[..., None]] = [_pictures, _plant, _lamp, _shelf, _window]
     for kind, x in zip(rng.permutation(len(things)), (70.0, 250.0), strict=False):
-        things[kind](rng, brush, accent, x + rng.uniform(-24, 24), floor_y)
+        things[kind](rng, brush, accent, x + rng.uniform(-24, 24), floor_y=floor_y)
     boards = wood(rng, floor, (image.width, 180)).resize(
         (image.width, round((BOTTOM - floor_y) * SCALE))
     )
@@ -90,35 +89,42 @@ def room(rng: np.random.Generator, floor_y: float) -> Image.Image:
     for x in np.linspace(-900, 900, 25):  # joints that run to a point behind the wall
         start = (160 + 0.42 * x, floor_y)
         brush.stroke([start, (160 + x, BOTTOM)], 0.7, darker(floor, 0.6), 0.35)
-    brush.box(LEFT, floor_y - 9, RIGHT, floor_y, lighter(wall, 0.45))
-    brush.box(LEFT, floor_y - 1, RIGHT, floor_y + 2, darker(floor, 0.6), 0.6)
+    brush.box(LEFT, floor_y - 9, RIGHT, floor_y, color=lighter(wall, 0.45))
+    brush.box(LEFT, floor_y - 1, RIGHT, floor_y + 2, color=darker(floor, 0.6), alpha=0.6)
     return vignette(out_of_focus(image, 1.1))
 
 
 def _stripes(rng: np.random.Generator, brush: Brush, wall: Color, floor_y: float) -> None:
     step = rng.uniform(14, 26)
     for x in np.arange(LEFT, RIGHT, step):
-        brush.box(x, TOP, x + step / 2, floor_y, darker(wall, 0.3), 0.12)
+        brush.box(x, TOP, x + step / 2, floor_y, color=darker(wall, 0.3), alpha=0.12)
 
 
 def _pictures(
-    rng: np.random.Generator, brush: Brush, accent: Color, x: float, floor_y: float
+    rng: np.random.Generator, brush: Brush, accent: Color, x: float, *, floor_y: float
 ) -> None:
     count, y = int(rng.integers(1, 3)), rng.uniform(14, 40)
     x -= 28 * count
     for number in range(count):
         width, height = rng.uniform(34, 56), rng.uniform(34, 52)
         brush.soft(
-            x + width / 2 + 3, y + height / 2 + 5, width * 0.8, height * 0.8, (20, 16, 24), 0.4
+            x + width / 2 + 3,
+            y + height / 2 + 5,
+            width * 0.8,
+            height * 0.8,
+            color=(20, 16, 24),
+            alpha=0.4,
         )
-        brush.box(x, y, x + width, y + height, (70, 52, 42) if number else (238, 232, 222))
-        brush.box(x + 4, y + 4, x + width - 4, y + height - 4, lighter(accent, 0.55))
-        brush.oval(x + width * 0.5, y + height - 8, width * 0.3, 6, darker(accent, 0.2))
+        brush.box(x, y, x + width, y + height, color=(70, 52, 42) if number else (238, 232, 222))
+        brush.box(x + 4, y + 4, x + width - 4, y + height - 4, color=lighter(accent, 0.55))
+        brush.oval(x + width * 0.5, y + height - 8, width * 0.3, 6, color=darker(accent, 0.2))
         brush.disc(x + width * 0.65, y + height * 0.35, width * 0.11, (236, 190, 110))
         x += width + 10
 
 
-def _plant(rng: np.random.Generator, brush: Brush, accent: Color, x: float, floor_y: float) -> None:
+def _plant(
+    rng: np.random.Generator, brush: Brush, accent: Color, x: float, *, floor_y: float
+) -> None:
     green = hsv(rng.uniform(0.26, 0.4), 0.45, rng.uniform(0.4, 0.55))
     for angle in rng.uniform(-1.2, 1.2, 11):
         tip = (x + 62 * np.sin(angle), floor_y - 30 - 62 * np.cos(angle))
@@ -136,39 +142,43 @@ def _plant(rng: np.random.Generator, brush: Brush, accent: Color, x: float, floo
     brush.shaded(pot, lighter(accent, 0.2), darker(accent, 0.4))
 
 
-def _lamp(rng: np.random.Generator, brush: Brush, accent: Color, x: float, floor_y: float) -> None:
+def _lamp(
+    rng: np.random.Generator, brush: Brush, accent: Color, x: float, *, floor_y: float
+) -> None:
     y = rng.uniform(40, 64)
-    brush.soft(x, y + 16, 110, 90, (255, 226, 170), 0.75)
+    brush.soft(x, y + 16, 110, 90, color=(255, 226, 170), alpha=0.75)
     brush.stroke([(x, y), (x, floor_y)], 3, (64, 54, 52))
     shade = [(x - 14, y - 18), (x + 14, y - 18), (x + 25, y + 16), (x - 25, y + 16)]
     brush.shaded(shade, lighter(accent, 0.75), (255, 222, 160))
 
 
-def _shelf(rng: np.random.Generator, brush: Brush, accent: Color, x: float, floor_y: float) -> None:
+def _shelf(
+    rng: np.random.Generator, brush: Brush, accent: Color, x: float, *, floor_y: float
+) -> None:
     x, y, width = x - 50, rng.uniform(64, 80), 100
-    brush.soft(x + width / 2, y + 12, width * 0.7, 20, (20, 16, 24), 0.4)
+    brush.soft(x + width / 2, y + 12, width * 0.7, 20, color=(20, 16, 24), alpha=0.4)
     at = x + 4
     while at < x + width - 12:
         thick, tall = rng.uniform(5, 10), rng.uniform(22, 36)
         color = hsv(rng.uniform(0, 1), rng.uniform(0.25, 0.5), rng.uniform(0.45, 0.8))
-        brush.box(at, y - tall, at + thick, y, mix(color, accent, 0.35))
-        brush.box(at, y - tall * 0.8, at + thick, y - tall * 0.72, (240, 226, 200), 0.6)
+        brush.box(at, y - tall, at + thick, y, color=mix(color, accent, 0.35))
+        brush.box(at, y - tall * 0.8, at + thick, y - tall * 0.72, color=(240, 226, 200), alpha=0.6)
         at += thick + rng.choice([0.6, 0.6, 7.0])
-    brush.box(x, y, x + width, y + 5, (104, 76, 58))
+    brush.box(x, y, x + width, y + 5, color=(104, 76, 58))
 
 
 def _window(
-    rng: np.random.Generator, brush: Brush, accent: Color, x: float, floor_y: float
+    rng: np.random.Generator, brush: Brush, accent: Color, x: float, *, floor_y: float
 ) -> None:
     x, y = x - 45, 12.0
-    brush.soft(x + 45, y + 50, 120, 110, (255, 248, 226), 0.6)
-    brush.box(x - 4, y - 4, x + 94, y + 94, (244, 238, 228))
+    brush.soft(x + 45, y + 50, 120, 110, color=(255, 248, 226), alpha=0.6)
+    brush.box(x - 4, y - 4, x + 94, y + 94, color=(244, 238, 228))
     pane = [(x, y), (x + 90, y), (x + 90, y + 90), (x, y + 90)]
     brush.shaded(pane, (150, 194, 226), (232, 236, 220))
     hills = [(x, y + 78), (x + 24, y + 68), (x + 50, y + 76), (x + 72, y + 64), (x + 90, y + 70)]
     brush.polygon([*hills, (x + 90, y + 90), (x, y + 90)], mix(accent, (126, 158, 112), 0.7))
-    brush.box(x + 43, y, x + 47, y + 90, (244, 238, 228))
-    brush.box(x, y + 43, x + 90, y + 47, (244, 238, 228))
+    brush.box(x + 43, y, x + 47, y + 90, color=(244, 238, 228))
+    brush.box(x, y + 43, x + 90, y + 47, color=(244, 238, 228))
 
 
 def table(rng: np.random.Generator, top_y: float) -> Image.Image:
@@ -181,15 +191,15 @@ def table(rng: np.random.Generator, top_y: float) -> Image.Image:
             wall, (accent, floor, lighter(wall, 0.8))[rng.integers(3)], rng.uniform(0.2, 0.9)
         )
         x, y, r = rng.uniform(LEFT, RIGHT), rng.uniform(TOP, top_y), rng.uniform(18, 60)
-        brush.oval(x, y, r, r * rng.uniform(0.8, 1.6), color, 0.55)
-    brush.soft(rng.uniform(20, 300), 10, 200, 150, (255, 240, 214), 0.7)
+        brush.oval(x, y, r, r * rng.uniform(0.8, 1.6), color=color, alpha=0.55)
+    brush.soft(rng.uniform(20, 300), 10, 200, 150, color=(255, 240, 214), alpha=0.7)
     image = out_of_focus(image, 9)
     brush = Brush(image)
     color = mix(floor, hsv(rng.uniform(0.03, 0.1), 0.5, rng.uniform(0.45, 0.75)), 0.6)
     board = wood(rng, color, (image.width, round((BOTTOM - top_y) * SCALE)))
     image.paste(board, (0, round((top_y - TOP) * SCALE)))
-    brush.box(LEFT, top_y - 1, RIGHT, top_y + 2, lighter(color, 0.5), 0.6)
-    brush.soft(160, BOTTOM, 300, 60, (20, 12, 16), 0.45)
+    brush.box(LEFT, top_y - 1, RIGHT, top_y + 2, color=lighter(color, 0.5), alpha=0.6)
+    brush.soft(160, BOTTOM, 300, 60, color=(20, 12, 16), alpha=0.45)
     return vignette(image)
 
 
@@ -208,12 +218,14 @@ def garden(rng: np.random.Generator) -> Image.Image:
         if season < 0.35:
             leaf = mix(leaf, hsv(rng.uniform(0.02, 0.12), 0.6, 0.9), rng.uniform(0, 0.9))
         y = BOTTOM - abs(rng.normal(0, 110))
-        brush.disc(rng.uniform(LEFT, RIGHT), y, rng.uniform(8, 34), leaf, 0.5)
+        brush.disc(rng.uniform(LEFT, RIGHT), y, rng.uniform(8, 34), leaf, alpha=0.5)
     image = out_of_focus(image, 5)
     brush = Brush(image)
     for _ in range(14):
         spot = (255, 250, 220)
-        brush.disc(rng.uniform(LEFT, RIGHT), rng.uniform(TOP, 200), rng.uniform(4, 13), spot, 0.16)
+        brush.disc(
+            rng.uniform(LEFT, RIGHT), rng.uniform(TOP, 200), rng.uniform(4, 13), spot, alpha=0.16
+        )
     return vignette(out_of_focus(image, 1.2), 0.3)
 
 
@@ -226,32 +238,32 @@ def night(rng: np.random.Generator, ground_y: float) -> Image.Image:
     brush = Brush(image)
     for _ in range(90):
         x, y = rng.uniform(LEFT, RIGHT), rng.uniform(TOP, ground_y)
-        brush.disc(x, y, rng.uniform(0.4, 0.95), (255, 250, 235), rng.uniform(0.2, 0.9))
+        brush.disc(x, y, rng.uniform(0.4, 0.95), (255, 250, 235), alpha=rng.uniform(0.2, 0.9))
     if rng.random() < 0.6:
         x, y, r = rng.uniform(30, 290), rng.uniform(24, 60), rng.uniform(9, 15)
-        brush.soft(x, y, 5 * r, 5 * r, (190, 200, 240), 0.35)
+        brush.soft(x, y, 5 * r, 5 * r, color=(190, 200, 240), alpha=0.35)
         brush.disc(x, y, r, (244, 238, 214))
         brush.disc(x + r * 0.35, y - r * 0.2, r * 0.2, (222, 214, 190))
     for layer, shade in enumerate((0.3, 0.75)):
-        _houses(rng, brush, ground_y, darker(hsv(hue, 0.5, 0.32), shade), layer)
+        _houses(rng, brush, ground_y, darker(hsv(hue, 0.5, 0.32), shade), layer=layer)
     return image
 
 
 def _houses(
-    rng: np.random.Generator, brush: Brush, ground_y: float, color: Color, layer: int
+    rng: np.random.Generator, brush: Brush, ground_y: float, color: Color, *, layer: int
 ) -> None:
     x = LEFT - rng.uniform(0, 20)
     while x < RIGHT:
         width = rng.uniform(22, 46)
         top = ground_y - rng.uniform(16, 58 - 24 * layer)
-        brush.box(x, top, x + width, ground_y + 1, color)
+        brush.box(x, top, x + width, ground_y + 1, color=color)
         if rng.random() < 0.4:
             brush.polygon([(x, top), (x + width / 2, top - 10), (x + width, top)], color)
         for wx in np.arange(x + 4, x + width - 5, 7):
             for wy in np.arange(top + 5, ground_y - 6, 9):
                 if rng.random() < 0.32:
                     glow = mix((255, 214, 130), (255, 240, 200), rng.random())
-                    brush.box(wx, wy, wx + 3, wy + 4, glow, 0.85 if layer else 0.5)
+                    brush.box(wx, wy, wx + 3, wy + 4, color=glow, alpha=0.85 if layer else 0.5)
         x += width + rng.uniform(-2, 5)
 
 
@@ -267,13 +279,13 @@ def wet_street(rng: np.random.Generator, ground_y: float) -> Image.Image:
     for _ in range(7):
         x, width = rng.uniform(LEFT, RIGHT), rng.uniform(30, 80)
         wall = hsv(hue + rng.normal(0, 0.05), 0.25, rng.uniform(0.3, 0.5))
-        brush.box(x, rng.uniform(10, 90), x + width, ground_y, wall, 0.7)
+        brush.box(x, rng.uniform(10, 90), x + width, ground_y, color=wall, alpha=0.7)
     image = out_of_focus(image, 5)
     brush = Brush(image)
     for _ in range(22):
         x, y, r = rng.uniform(LEFT, RIGHT), rng.normal(ground_y - 50, 24), rng.uniform(4, 11)
         light = hsv(rng.choice([0.09, 0.12, 0.02, 0.5, 0.58]), rng.uniform(0.3, 0.7), 1.0)
-        brush.disc(x, min(y, ground_y - r), r, light, rng.uniform(0.18, 0.5))
+        brush.disc(x, min(y, ground_y - r), r, light, alpha=rng.uniform(0.18, 0.5))
     image = out_of_focus(image, 0.8)
     edge = round((ground_y - TOP) * SCALE)
     below = image.height - edge
@@ -283,5 +295,5 @@ def wet_street(rng: np.random.Generator, ground_y: float) -> Image.Image:
     mirror = mirror.filter(ImageFilter.BoxBlur((2 * SCALE, 9 * SCALE)))
     mirror = Image.blend(mirror, Image.new("RGB", mirror.size, hsv(hue, 0.3, 0.22)), 0.45)
     image.paste(mirror, (0, edge))
-    brush.box(LEFT, ground_y - 0.8, RIGHT, ground_y + 0.8, (30, 34, 44), 0.5)
+    brush.box(LEFT, ground_y - 0.8, RIGHT, ground_y + 0.8, color=(30, 34, 44), alpha=0.5)
     return vignette(image)

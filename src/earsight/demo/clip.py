@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from earsight.demo import scenes
 from earsight.demo.encode import FPS, write_clip
-from earsight.demo.scenes._base import Parameters, Scene
+from earsight.demo.scene import Parameters, Scene
 from earsight.demo.sounds import RATE, in_room, master, noise
 from earsight.demo.stage import HEIGHT, WIDTH, Brush, Camera
 
@@ -66,5 +66,5 @@ def take(label: str, seed: int, index: int) -> Take:
 def film(path: Path, label: str, seed: int, index: int) -> Take:
     """Draw, sound and encode one clip."""
     shot = take(label, seed, index)
-    write_clip(path, shot.frames(), (WIDTH, HEIGHT), shot.sound, RATE)
+    write_clip(path, shot.frames(), (WIDTH, HEIGHT), shot.sound, rate=RATE)
     return shot

@@ -15,6 +15,7 @@ def write_clip(
     frames: Iterable[npt.NDArray[np.uint8]],
     size: tuple[int, int],
     sound: npt.NDArray[np.float32],
+    *,
     rate: int,
 ) -> None:
     """Encode frames and mono sound that both begin at 0 s.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from earsight import engine
 from earsight.demo.clip import film
+from earsight.demo.scene import Parameters
 from earsight.demo.scenes import LABELS
-from earsight.demo.scenes._base import Parameters
 from earsight.errors import InputError
 
 DRAWING = 1  # raised whenever the same seed would give another picture or sound

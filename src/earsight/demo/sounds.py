@@ -59,7 +59,7 @@ def sweep(frequency: FloatArray) -> FloatArray:
 
 
 def noise(
-    rng: np.random.Generator, duration: float, low: float, high: float, tilt: float = 0.0
+    rng: np.random.Generator, duration: float, low: float, high: float, *, tilt: float = 0.0
 ) -> FloatArray:
     """Return noise between `low` and `high` Hz with soft edges and a unit RMS.
 
@@ -79,14 +79,19 @@ def noise(
 
 
 def burst(
-    rng: np.random.Generator, duration: float, low: float, high: float, decay: float
+    rng: np.random.Generator, duration: float, low: float, high: float, *, decay: float
 ) -> FloatArray:
     """Return noise between `low` and `high` Hz that starts at once and dies away, τ = `decay` s."""
     return np.asarray(noise(rng, duration, low, high) * np.exp(-seconds(duration) / decay))
 
 
 def pluck(
-    rng: np.random.Generator, frequency: float, duration: float, decay: float, bright: float = 0.5
+    rng: np.random.Generator,
+    frequency: float,
+    duration: float,
+    decay: float,
+    *,
+    bright: float = 0.5,
 ) -> FloatArray:
     """Pluck a string: y[n] = g·((1 − s)·y[n − N] + s·y[n − N − 1]), N = RATE/f.
 

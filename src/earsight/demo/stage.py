@@ -96,18 +96,18 @@ class Brush:
         return [((x + MARGIN) * SCALE, (y + MARGIN) * SCALE) for x, y in points]
 
     def oval(
-        self, x: float, y: float, rx: float, ry: float, color: Color, alpha: float = 1.0
+        self, x: float, y: float, rx: float, ry: float, *, color: Color, alpha: float = 1.0
     ) -> None:
         """Fill an ellipse around (x, y)."""
         corners = self._pixels([(x - rx, y - ry), (x + rx, y + ry)])
         self._draw.ellipse(corners, fill=(*color, round(255 * alpha)))
 
-    def disc(self, x: float, y: float, r: float, color: Color, alpha: float = 1.0) -> None:
+    def disc(self, x: float, y: float, r: float, color: Color, *, alpha: float = 1.0) -> None:
         """Fill a circle around (x, y)."""
-        self.oval(x, y, r, r, color, alpha)
+        self.oval(x, y, r, r, color=color, alpha=alpha)
 
     def ring(
-        self, x: float, y: float, rx: float, ry: float, width: float, color: Color,
+        self, x: float, y: float, rx: float, ry: float, *, width: float, color: Color,
         alpha: float = 1.0,
     ) -> None:  # fmt: skip
         """Draw the outline of an ellipse, `width` wide inwards."""
@@ -116,7 +116,7 @@ class Brush:
         self._draw.ellipse(corners, outline=ink, width=max(1, round(width * SCALE)))
 
     def arc(
-        self, x: float, y: float, r: float, start: float, end: float, width: float, color: Color,
+        self, x: float, y: float, r: float, start: float, *, end: float, width: float, color: Color,
         alpha: float = 1.0,
     ) -> None:  # fmt: skip
         """Draw part of a circle, from `start` to `end` degrees clockwise from three o'clock."""
@@ -129,7 +129,7 @@ class Brush:
         self._draw.polygon(self._pixels(points), fill=(*color, round(255 * alpha)))
 
     def box(
-        self, x0: float, y0: float, x1: float, y1: float, color: Color, alpha: float = 1.0,
+        self, x0: float, y0: float, x1: float, y1: float, *, color: Color, alpha: float = 1.0,
         radius: float = 0.0,
     ) -> None:  # fmt: skip
         """Fill a rectangle, with rounded corners if `radius` is given."""
@@ -148,7 +148,7 @@ class Brush:
                 self.disc(x, y, width / 2 - 0.25, color)
 
     def soft(
-        self, x: float, y: float, rx: float, ry: float, color: Color, alpha: float = 1.0
+        self, x: float, y: float, rx: float, ry: float, *, color: Color, alpha: float = 1.0
     ) -> None:
         """Lay a soft ellipse that fades outwards: a shadow in the dark, a glow in the light."""
         size = max(2, round(2 * rx * SCALE)), max(2, round(2 * ry * SCALE))

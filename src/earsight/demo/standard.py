@@ -27,4 +27,4 @@ def draw_standard(path: Path) -> None:
                 yield np.asarray(Image.fromarray(frame).resize(SIZE))
 
     first = (frame for _, frame in zip(range(SECONDS * FPS), frames(), strict=False))
-    write_clip(path, first, SIZE, sound, RATE)
+    write_clip(path, first, SIZE, sound, rate=RATE)

@@ -9,9 +9,8 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.extractors._base import FeatureExtractor
+from earsight.extractors.preprocessing import time_steps
 from earsight.extractors.preprocessing.log_mel import hz_to_mel
-from earsight.extractors.preprocessing.time_steps import RATE as STEPS
-from earsight.extractors.preprocessing.time_steps import on_grid
 from earsight.features import FeatureSequence
 from earsight.media import AudioBlock
 
@@ -45,7 +44,7 @@ class Onsets(FeatureExtractor):
     version: ClassVar[int] = 2
     dims: ClassVar[Mapping[str, int]] = {"embedding": 2 * BANDS}
     needs: ClassVar[int] = RATE
-    hop: ClassVar[float] = 1 / STEPS  # seconds
+    hop: ClassVar[float] = 1 / time_steps.RATE  # seconds
 
     def _session(self) -> "_Session":
         return _Session()
@@ -77,7 +76,7 @@ class _Session:
         mel = np.concatenate(self._mels)[:n]  # (frames, 64)
         centres = self._start + (np.arange(n) * HOP + WINDOW / 2) / RATE
         values = np.concatenate([_onsets(mel), _energies(mel)], axis=1)
-        return {"embedding": on_grid(values, centres)}
+        return {"embedding": time_steps.on_grid(values, centres)}
 
     def _push(self, samples: FloatArray) -> None:
         rest = np.concatenate([self._rest, samples])

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from earsight.arrays import FloatArray, Labels, as_matrix
 from earsight.errors import InputError
-from earsight.features._containers import FORMAT, Container, JoinedRows
 from earsight.features._shapes import PARTS, check_bytes, check_counts, times_do_not_fit
 from earsight.features._values import KINDS, Scale, check_texts, shown
+from earsight.features.containers import FORMAT, Container, JoinedRows
 from earsight.features.paired import COLUMNS, Column, PairedFeatures
 from earsight.features.sequences import StepTable
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from earsight.errors import InputError
-from earsight.features._containers import Container
+from earsight.features.containers import Container
 from earsight.features.paired import COLUMNS
 from earsight.untrusted import check_memory
 

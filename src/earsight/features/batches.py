@@ -7,8 +7,8 @@ from typing import Any, BinaryIO
 
 from earsight.arrays import FloatArray
 from earsight.errors import FeatureFileError, InputError
-from earsight.features._containers import ending, open_container
 from earsight.features._reader import Reader, scale_of
+from earsight.features.containers import ending, open_container
 from earsight.features.sequences import Rows
 from earsight.prefetch import ahead
 

@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from earsight.errors import InputError
-from earsight.features._containers import open_container, write_container
 from earsight.features._reader import STEP_FIELDS, Reader, scale_of
+from earsight.features.containers import open_container, write_container
 from earsight.features.paired import COLUMNS, Column, PairedFeatures
 from earsight.features.sequences import StepTable
 

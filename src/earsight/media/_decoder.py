@@ -107,7 +107,11 @@ class Decoder:
                     with open_container(file) as container:
                         self._check_length((container.duration or 0) / 1e6)
                         blocks = read_container(
-                            container, self._rates, self._requests, self._threads, self.report
+                            container,
+                            self._rates,
+                            self._requests,
+                            self._threads,
+                            report=self.report,
                         )
                         given: Counter[FrameRequest] = Counter()
                         for block in blocks:

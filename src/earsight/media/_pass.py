@@ -48,6 +48,7 @@ def read_container(
     rates: Sequence[int],
     requests: Sequence[FrameRequest],
     threads: int,
+    *,
     report: Report,
 ) -> Iterator[AudioBlock | FrameBlock]:
     """Yield every block that the requests ask for, then complete the report.

@@ -50,14 +50,14 @@ def shift_sound(
     descriptor, name = tempfile.mkstemp(prefix=".earsight-", suffix=ending, dir=out.parent)
     os.close(descriptor)
     try:
-        _write(clip, Path(name), _CONTAINERS[ending], Fraction(seconds), sound or clip)
+        _write(clip, Path(name), _CONTAINERS[ending], Fraction(seconds), sound=sound or clip)
         Path(name).chmod(0o644)
         Path(name).replace(out)
     finally:
         Path(name).unlink(missing_ok=True)
 
 
-def _write(clip: Path, out: Path, container: str, shift: Fraction, sound: Path) -> None:
+def _write(clip: Path, out: Path, container: str, shift: Fraction, *, sound: Path) -> None:
     import av
 
     with ExitStack() as stack:

@@ -35,7 +35,7 @@ def enough(table: Any, queries: FloatArray, among: Mapping[str, Iterable[FloatAr
     nearest = {condition: _nearest(units, blocks) for condition, blocks in among.items()}
     n_rows, parts = table.count_rows(), _FEWEST
     while parts * _PART < n_rows:
-        if all(_recall(table, units, c, of, parts) >= _RECALL for c, of in nearest.items()):
+        if all(_recall(table, units, c, of, parts=parts) >= _RECALL for c, of in nearest.items()):
             break
         parts = int(parts * _GROWTH)
     return parts
@@ -63,7 +63,7 @@ def _nearest(units: FloatArray, blocks: Iterable[FloatArray]) -> FloatArray:
 
 
 def _recall(
-    table: Any, units: FloatArray, condition: str, nearest: FloatArray, parts: int
+    table: Any, units: FloatArray, condition: str, nearest: FloatArray, *, parts: int
 ) -> float:
     """Return the share of the nearest rows that so many parts hold; of equally near ones any."""
     n_found, n_there = 0, int(np.isfinite(nearest).sum())

@@ -283,7 +283,7 @@ def _check_version(handle: int, path: Path, seen: _Seen) -> set[str]:
     if not found:
         raise _refused(path, "a version has no such name")
     version = _COUNTED_DOWN - int(found[1]) if len(found[1]) == 20 else int(found[1])
-    with _changed(handle, name, path, f"_versions/{name}", seen) as file:
+    with _changed(handle, name, path, f"_versions/{name}", seen=seen) as file:
         return set() if file is None else check_manifest(_read(file), version, seen.manifests)
 
 
@@ -294,7 +294,7 @@ def _check_named(table: int, path: Path, named: set[str], seen: _Seen) -> None:
         if name.endswith("/"):
             inside = [f"{name}{one}" for one in seen.folders.get(name, ((), ()))[1]]
         for one in inside:
-            with _changed(table, one, path / one, one, seen) as file:
+            with _changed(table, one, path / one, one, seen=seen) as file:
                 if file is None:
                     continue
                 if one.endswith(".arrow"):
@@ -304,7 +304,9 @@ def _check_named(table: int, path: Path, named: set[str], seen: _Seen) -> None:
 
 
 @contextmanager
-def _changed(above: int, name: str, path: Path, inside: str, seen: _Seen) -> Iterator[int | None]:
+def _changed(
+    above: int, name: str, path: Path, inside: str, *, seen: _Seen
+) -> Iterator[int | None]:
     """Open a file to check it; None: it is known, or not there, of which LanceDB tells."""
     try:
         state = _state(os.stat(name, dir_fd=above, follow_symlinks=False))

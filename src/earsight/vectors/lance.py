@@ -135,7 +135,7 @@ class LanceIndex(Table):
             # LanceDB answers a query of zeros with nothing at all.
             if n > EXACT_ROWS and matrix.any(axis=1).all():
                 parts = _parts(table, k, where or {}, n)
-                found = [_search_index(table, query, k, condition, parts) for query in matrix]
+                found = [_search_index(table, query, k, condition, parts=parts) for query in matrix]
                 if all(len(hits) == min(k, n) for hits in found):  # or too few rows there pass
                     return found
         return self._search_all(matrix, k, where)
@@ -232,7 +232,7 @@ def _parts(table: Any, k: int, where: Where, passing: int) -> int:
 
 
 def _search_index(
-    table: Any, query: FloatArray, k: int, condition: str | None, parts: int
+    table: Any, query: FloatArray, k: int, condition: str | None, *, parts: int
 ) -> list[Hit]:
     nearest = table.search(query.astype(np.float32)).distance_type("cosine")
     nearest = nearest.select([_ROW, "vector", "_distance"])  # it warns where _distance is not named

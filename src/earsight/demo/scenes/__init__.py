@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-from earsight.demo.scenes._base import Scene
+from earsight.demo.scene import Scene
 
 LABELS = tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")))
 

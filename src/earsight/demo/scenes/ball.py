@@ -7,7 +7,7 @@ from PIL import Image, ImageChops, ImageDraw
 
 from earsight.arrays import FloatArray
 from earsight.demo.backdrops import room
-from earsight.demo.scenes._base import Scene, length, track
+from earsight.demo.scene import Scene, length, track
 from earsight.demo.sounds import at_sample, burst, modes, place, seconds, sweep
 from earsight.demo.stage import SCALE, Brush, Color, hsv
 
@@ -95,8 +95,8 @@ def _sound(rng: np.random.Generator, duration: float, flight: Fall, pitch: float
         thud = sweep(pitch * (1 + 0.8 * np.exp(-t / 0.02))) * np.exp(-t / 0.045)
         thud += modes([ring, 1.6 * ring], [0.02, 0.014], [0.35, 0.2], 0.4)
         place(sound, impact, thud, strength**1.5)
-        place(sound, impact, burst(rng, 0.15, 60, 700, 0.022), 0.3 * strength**1.5)
-        place(sound, impact, burst(rng, 0.05, 500, 5000, 0.006), 0.2 * strength**1.5)
+        place(sound, impact, burst(rng, 0.15, 60, 700, decay=0.022), 0.3 * strength**1.5)
+        place(sound, impact, burst(rng, 0.05, 500, 5000, decay=0.006), 0.2 * strength**1.5)
     return sound
 
 
@@ -132,7 +132,7 @@ def compose(rng: np.random.Generator) -> Scene:
         x, y = start + speed * t, ground - radius - scale * height
         away = height / flight.height
         brush.soft(x + 5 + 18 * away, ground - 4, radius * (1.35 + 0.5 * away), radius * 0.42,
-                   (20, 12, 20), 0.75 - 0.45 * away)  # fmt: skip
+                   color=(20, 12, 20), alpha=0.75 - 0.45 * away)  # fmt: skip
         turn = np.degrees(speed * t / radius)
         ball = skin.rotate(-turn, Image.Resampling.BILINEAR).reduce(2)
         ball = ImageChops.multiply(ball, shading)

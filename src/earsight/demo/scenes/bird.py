@@ -7,7 +7,7 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.demo.backdrops import LEFT, RIGHT, garden
-from earsight.demo.scenes._base import Scene, length, track
+from earsight.demo.scene import Scene, length, track
 from earsight.demo.sounds import at_sample, place, seconds, sweep
 from earsight.demo.stage import Brush, Color, Point, curve, darker, hsv, lighter, mix, turned
 
@@ -144,7 +144,7 @@ def _head(brush: Brush, pose: Pose, breast: Color, cap: Color) -> None:
     brush.disc(*eye, 4.8 * pose.size, lighter(cap, 0.5))
     brush.disc(*eye, 3.9 * pose.size, (22, 18, 22))
     brush.disc(*glint, 1.3 * pose.size, (255, 255, 255))
-    brush.soft(*crown, 16 * pose.size, 9 * pose.size, (255, 255, 240), 0.25)
+    brush.soft(*crown, 16 * pose.size, 9 * pose.size, color=(255, 255, 240), alpha=0.25)
 
 
 def compose(rng: np.random.Generator) -> Scene:

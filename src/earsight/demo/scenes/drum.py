@@ -6,7 +6,7 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.demo.backdrops import room
-from earsight.demo.scenes._base import Scene, beats, length, raised, since, track
+from earsight.demo.scene import Scene, beats, length, raised, since, track
 from earsight.demo.sounds import at_sample, burst, modes, place, seconds, sweep
 from earsight.demo.stage import Brush, Color, darker, hsv, lighter, mix, turned
 
@@ -14,7 +14,7 @@ KINDS = {"snare drum": (80.0, 52.0), "tom-tom": (70.0, 84.0), "bass tom": (88.0,
 MEMBRANE = np.array([1.0, 1.59, 2.14, 2.30, 2.65, 2.92])  # an ideal drumhead's modes, f/f₀
 
 
-def _stick(brush: Brush, tip: tuple[float, float], turn: float, side: int, color: Color) -> None:
+def _stick(brush: Brush, tip: tuple[float, float], turn: float, side: int, *, color: Color) -> None:
     shape = [
         (0, -2.4),
         (5, -3.6),
@@ -33,9 +33,9 @@ def _stick(brush: Brush, tip: tuple[float, float], turn: float, side: int, color
     brush.shaded(moved, lighter(color, 0.3), darker(color, 0.3))
 
 
-def _shell(brush: Brush, x: float, y: float, rx: float, tall: float, color: Color) -> None:
+def _shell(brush: Brush, x: float, y: float, rx: float, *, tall: float, color: Color) -> None:
     ry = rx * 0.34
-    brush.soft(x + 8, y + tall + 4, rx * 1.45, ry * 1.2, (14, 8, 14), 0.8)
+    brush.soft(x + 8, y + tall + 4, rx * 1.45, ry * 1.2, color=(14, 8, 14), alpha=0.8)
     columns = 40
     for k in range(columns):  # a cylinder, lit from the left
         a, b = np.pi * k / columns, np.pi * (k + 1.15) / columns
@@ -49,8 +49,8 @@ def _shell(brush: Brush, x: float, y: float, rx: float, tall: float, color: Colo
     chrome = (214, 218, 224)
     for angle in np.linspace(0.25, np.pi - 0.25, 6):
         lx, ly = x - rx * np.cos(angle), y + ry * np.sin(angle)
-        brush.box(lx - 1.3, ly + 6, lx + 1.3, ly + tall - 2, darker(chrome, 0.15))
-        brush.box(lx - 3, ly + tall * 0.4, lx + 3, ly + tall * 0.62, chrome, radius=1.5)
+        brush.box(lx - 1.3, ly + 6, lx + 1.3, ly + tall - 2, color=darker(chrome, 0.15))
+        brush.box(lx - 3, ly + tall * 0.4, lx + 3, ly + tall * 0.62, color=chrome, radius=1.5)
     for level in (0.0, tall):
         hoop = [
             (x - rx * 1.02 * np.cos(v), y + level + ry * np.sin(v))
@@ -65,6 +65,7 @@ def _sound(
     duration: float,
     events: Sequence[float],
     force: FloatArray,
+    *,
     kind: str,
     pitch: float,
 ) -> FloatArray:
@@ -77,9 +78,9 @@ def _sound(
             pitch * MEMBRANE[1:], [0.1, 0.08, 0.07, 0.06, 0.05], [0.5, 0.3, 0.3, 0.2, 0.2], 0.7
         )
         place(sound, event, body, strength)
-        place(sound, event, burst(rng, 0.05, 400, 7000, 0.006), 0.5 * strength)
+        place(sound, event, burst(rng, 0.05, 400, 7000, decay=0.006), 0.5 * strength)
         if kind == "snare drum":
-            place(sound, event, burst(rng, 0.4, 1800, 12000, 0.07), 0.45 * strength)
+            place(sound, event, burst(rng, 0.4, 1800, 12000, decay=0.07), 0.45 * strength)
     return sound
 
 
@@ -96,7 +97,7 @@ def compose(rng: np.random.Generator) -> Scene:
     color = hsv(rng.random(), rng.uniform(0.5, 0.8), rng.uniform(0.5, 0.85))
     sticks = hsv(rng.uniform(0.07, 0.11), rng.uniform(0.3, 0.55), 0.88)
     backdrop = room(rng, 168)
-    _shell(Brush(backdrop), x, y, rx, tall, color)
+    _shell(Brush(backdrop), x, y, rx, tall=tall, color=color)
     strikes = {
         side: [e for e, s in zip(events, sides, strict=True) if s == side] for side in (-1, 1)
     }
@@ -105,24 +106,30 @@ def compose(rng: np.random.Generator) -> Scene:
     def paint(brush: Brush, t: float) -> None:
         hit, gone = since(events, t)
         shake = force[hit] * np.exp(-gone / 0.11) if hit >= 0 else 0.0
-        brush.oval(x, y, rx * 1.03, ry * 1.06, (150, 154, 162))
-        brush.oval(x, y, rx * 0.97, ry * 0.95, mix((238, 232, 220), (255, 255, 250), shake))
-        brush.oval(x, y + 1.5, rx * 0.86, ry * 0.82, (246, 242, 232))
+        brush.oval(x, y, rx * 1.03, ry * 1.06, color=(150, 154, 162))
+        brush.oval(x, y, rx * 0.97, ry * 0.95, color=mix((238, 232, 220), (255, 255, 250), shake))
+        brush.oval(x, y + 1.5, rx * 0.86, ry * 0.82, color=(246, 242, 232))
         if shake > 0.03:
             at = x + sides[hit] * spot * rx
             for ring in range(3):
                 r = (0.16 + 0.2 * ring + 1.6 * gone) % 0.8
                 brush.ring(
-                    x + (at - x) * (1 - r), y, rx * r, ry * r, 1.6, (150, 138, 128), 0.75 * shake
+                    x + (at - x) * (1 - r),
+                    y,
+                    rx * r,
+                    ry * r,
+                    width=1.6,
+                    color=(150, 138, 128),
+                    alpha=0.75 * shake,
                 )
-            brush.soft(at, y, rx * 0.3, ry * 0.4, (110, 96, 92), 0.7 * shake)
+            brush.soft(at, y, rx * 0.3, ry * 0.4, color=(110, 96, 92), alpha=0.7 * shake)
         for side in (-1, 1):
             lift = raised(strikes[side], t, fall=0.1, rise=0.22) if strikes[side] else 1.0
             tip = (x + side * (spot * rx + 12 * lift), y - 48 * lift - 1)
-            _stick(brush, tip, 0.22 + 0.42 * lift, side, sticks)
+            _stick(brush, tip, 0.22 + 0.42 * lift, side, color=sticks)
 
     pitch = {"snare drum": 190.0, "tom-tom": 125.0, "bass tom": 82.0}[kind] * rng.uniform(0.85, 1.2)
-    sound = _sound(rng, duration, events, force, kind, float(pitch))
+    sound = _sound(rng, duration, events, force, kind=kind, pitch=float(pitch))
     return Scene(duration, events, backdrop, paint, sound, (0.2, 0.6),
                  {"kind": kind, "pitch_hz": float(pitch)})  # fmt: skip
 

@@ -7,7 +7,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from earsight.arrays import FloatArray
 from earsight.demo.backdrops import BOTTOM, LEFT, RIGHT, night
-from earsight.demo.scenes._base import Scene, length, since, track
+from earsight.demo.scene import Scene, length, since, track
 from earsight.demo.sounds import RATE, at_sample, burst, noise, place, seconds, sweep
 from earsight.demo.stage import MARGIN, Brush, Color, hsv, lighter, mix
 
@@ -91,9 +91,9 @@ def compose(rng: np.random.Generator) -> Scene:
         last, gone = since(events, t)
         if gone < 0.6:
             shell, flash = shells[last], float(np.exp(-gone / 0.12))
-            brush.soft(shell.x, shell.y, 240, 190, shell.color, 0.5 * flash)
-            brush.soft(shell.x, SHORE + 22, 170, 34, shell.color, 0.42 * flash)
-            brush.soft(shell.x, shell.y, 52, 52, (255, 252, 240), 0.9 * flash)
+            brush.soft(shell.x, shell.y, 240, 190, color=shell.color, alpha=0.5 * flash)
+            brush.soft(shell.x, SHORE + 22, 170, 34, color=shell.color, alpha=0.42 * flash)
+            brush.soft(shell.x, shell.y, 52, 52, color=(255, 252, 240), alpha=0.9 * flash)
         # Light adds to light: the stars go on a dark layer of their own, at half the resolution.
         layer = Image.new("RGB", (brush.image.width // 2, brush.image.height // 2))
         ink = ImageDraw.Draw(layer)
@@ -118,7 +118,12 @@ def _by_the_water(rng: np.random.Generator) -> Image.Image:
         x, y = rng.uniform(LEFT, RIGHT), SHORE + abs(rng.normal(0, 18)) + 2
         light = mix((255, 214, 130), (120, 140, 200), rng.random())
         brush.box(
-            x - rng.uniform(3, 12), y, x + rng.uniform(3, 12), y + 0.9, light, rng.uniform(0.1, 0.4)
+            x - rng.uniform(3, 12),
+            y,
+            x + rng.uniform(3, 12),
+            y + 0.9,
+            color=light,
+            alpha=rng.uniform(0.1, 0.4),
         )
     return image
 
@@ -178,8 +183,8 @@ def _sound(rng: np.random.Generator, duration: float, shells: list[Shell]) -> Fl
         hiss = 0.35 * noise(rng, len(t) / RATE, 1500, 9000)[: len(t)]
         rise = np.sin(np.pi * np.clip(share, 0, 1)) ** 0.5 * (1 - 0.5 * share)
         place(sound, shell.launch, 0.13 * (whistle + hiss[: len(t)]) * rise)
-        place(sound, shell.burst, burst(rng, 1.2, 35, 420, 0.17), 0.42)
-        place(sound, shell.burst, burst(rng, 0.3, 300, 7000, 0.025), 0.34)
+        place(sound, shell.burst, burst(rng, 1.2, 35, 420, decay=0.17), 0.42)
+        place(sound, shell.burst, burst(rng, 0.3, 300, 7000, decay=0.025), 0.34)
         for at in shell.burst + 0.2 + rng.gamma(2.2, 0.22, 70):  # crackle of the dying stars
-            place(sound, at, burst(rng, 0.02, 1500, 10000, 0.003), rng.exponential(0.07))
+            place(sound, at, burst(rng, 0.02, 1500, 10000, decay=0.003), rng.exponential(0.07))
     return sound

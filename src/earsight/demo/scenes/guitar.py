@@ -7,7 +7,7 @@ from PIL import Image
 
 from earsight.arrays import FloatArray
 from earsight.demo.backdrops import RIGHT, vignette, wood
-from earsight.demo.scenes._base import Scene, beats, length, track
+from earsight.demo.scene import Scene, beats, length, track
 from earsight.demo.sounds import place, pluck
 from earsight.demo.stage import Brush, Color, canvas, curve, darker, hsv, lighter, mix, turned
 
@@ -24,7 +24,7 @@ def _body(rng: np.random.Generator, tone: Color, hole: float) -> Image.Image:
     image = canvas()
     image.paste(wood(rng, tone, image.size))
     brush = Brush(image)
-    brush.soft(80, 10, 300, 200, lighter(tone, 0.45), 0.65)
+    brush.soft(80, 10, 300, 200, color=lighter(tone, 0.45), alpha=0.65)
     dark, pale, red = darker(tone, 0.6), lighter(tone, 0.6), mix(tone, (150, 60, 40), 0.5)
     ink = (38, 28, 26)
     for r, color in ((76, dark), (74, pale), (71, ink), (69, pale), (66, red), (62, ink)):
@@ -33,14 +33,14 @@ def _body(rng: np.random.Generator, tone: Color, hole: float) -> Image.Image:
         at = turned([(67.2, 0)], (hole, 120), k * np.pi / 24)[0]
         brush.disc(*at, 1.1, (238, 226, 196))
     brush.disc(hole, 120, 60, (22, 15, 15))
-    brush.soft(hole + 16, 142, 50, 40, (74, 48, 36), 0.7)
+    brush.soft(hole + 16, 142, 50, 40, color=(74, 48, 36), alpha=0.7)
     neck = hole + 58
-    brush.box(neck, 56, RIGHT + 2, 190, (12, 8, 8), 0.35)
+    brush.box(neck, 56, RIGHT + 2, 190, color=(12, 8, 8), alpha=0.35)
     board = [(neck, 60), (RIGHT + 2, 56), (RIGHT + 2, 184), (neck, 180)]
     brush.shaded(board, (70, 48, 42), (44, 30, 28))
     for x in np.arange(neck + 12, RIGHT, 24.0):
-        brush.box(x - 1, 58, x + 1.4, 182, (206, 200, 186))
-        brush.box(x + 1.4, 58, x + 2.4, 182, (20, 14, 14), 0.6)
+        brush.box(x - 1, 58, x + 1.4, 182, color=(206, 200, 186))
+        brush.box(x + 1.4, 58, x + 2.4, 182, color=(20, 14, 14), alpha=0.6)
     brush.disc(neck + 48, 120, 4.2, (240, 234, 220))
     guard = [(-58, 178), (-20, 190), (34, 186), (52, 206), (24, 252), (-40, 254), (-76, 214)]
     brush.polygon(curve(turned(guard, (hole, 0))), (38, 24, 26), 0.88)
@@ -54,7 +54,7 @@ def _pick(brush: Brush, x: float, y: float, color: Color) -> None:
     brush.polygon(turned(shape, (x - 1.5, y - 2), 0.0, 0.45), lighter(color, 0.5), 0.55)
 
 
-def _string(brush: Brush, number: int, y: float, wide: float, t: float) -> None:
+def _string(brush: Brush, number: int, y: float, wide: float, *, t: float) -> None:
     """Draw a string at height `y` that swings by `wide` pixels: too fast for a camera, so a blurred
     belly, and the string somewhere in it."""
     thick = 2.6 - 0.3 * number
@@ -79,6 +79,7 @@ def _sound(
     duration: float,
     events: Sequence[float],
     pitches: FloatArray,
+    *,
     decay: float,
     bright: float,
 ) -> FloatArray:
@@ -87,7 +88,7 @@ def _sound(
     for k, (event, pitch) in enumerate(zip(events, pitches, strict=True)):
         later = zip(events[k + 1 :], pitches[k + 1 :], strict=True)
         until = min((e for e, p in later if p == pitch), default=duration)
-        note = pluck(rng, pitch, until - event, decay, bright)
+        note = pluck(rng, pitch, until - event, decay, bright=bright)
         note[-200:] *= np.linspace(1, 0, len(note[-200:]))
         place(sound, event, note, rng.uniform(0.75, 1.0))
     return sound
@@ -118,7 +119,7 @@ def compose(rng: np.random.Generator) -> Scene:
 
     def paint(brush: Brush, t: float) -> None:
         for string, y in enumerate(rows):
-            _string(brush, string, y, 10.0 * swing(string, t), t)
+            _string(brush, string, y, 10.0 * swing(string, t), t=t)
         _pick(brush, *_hand(t), plectrum)
 
     def _hand(t: float) -> tuple[float, float]:
@@ -131,7 +132,7 @@ def compose(rng: np.random.Generator) -> Scene:
         return strike_at + 5 * np.sin(1.7 * t), y
 
     bright = float(rng.uniform(0.2, 0.9))
-    sound = _sound(rng, duration, events, pitches[strings], decay, bright)
+    sound = _sound(rng, duration, events, pitches[strings], decay=decay, bright=bright)
     backdrop = _body(rng, tone, hole)
     return Scene(duration, events, backdrop, paint, sound, (0.3, 0.9),
                  {"chord": chord, "decay_s": decay, "bright": bright})  # fmt: skip

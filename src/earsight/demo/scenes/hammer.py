@@ -7,7 +7,7 @@ from PIL import Image
 
 from earsight.arrays import FloatArray
 from earsight.demo.backdrops import room, table, vignette
-from earsight.demo.scenes._base import Scene, beats, length, raised, since, track
+from earsight.demo.scene import Scene, beats, length, raised, since, track
 from earsight.demo.sounds import burst, modes, place
 from earsight.demo.stage import Brush, Color, Point, canvas, curve, darker, hsv, lighter, turned
 
@@ -19,7 +19,7 @@ NAIL = np.array([0.5, 1, 2.7, 7.3, 11.9])
 def _anvil(brush: Brush, x: float, y: float) -> None:
     """Draw an anvil whose face is at height `y` around `x`."""
     steel = (92, 98, 110)
-    brush.soft(x, 228, 130, 26, (8, 6, 12), 0.8)
+    brush.soft(x, 228, 130, 26, color=(8, 6, 12), alpha=0.8)
     stump = [(x - 62, y + 66), (x + 62, y + 66), (x + 70, 252), (x - 70, 252)]
     brush.shaded(stump, (122, 88, 62), (64, 44, 36))
     for ring in (-36, -8, 22, 46):
@@ -29,10 +29,12 @@ def _anvil(brush: Brush, x: float, y: float) -> None:
     horn = curve([(x - 60, y + 1), (x - 116, y + 4), (x - 100, y + 12), (x - 60, y + 20)])
     brush.shaded(horn, lighter(steel, 0.3), darker(steel, 0.6))
     brush.shaded(body, lighter(steel, 0.18), darker(steel, 0.72))
-    brush.box(x - 68, y - 2, x + 64, y + 3, lighter(steel, 0.62), radius=1.5)
+    brush.box(x - 68, y - 2, x + 64, y + 3, color=lighter(steel, 0.62), radius=1.5)
 
 
-def _hammer(brush: Brush, grip: tuple[float, float], turn: float, wood: Color, claw: bool) -> None:
+def _hammer(
+    brush: Brush, grip: tuple[float, float], turn: float, wood: Color, *, claw: bool
+) -> None:
     """Draw a hammer held at `grip`: its face is 150 to the left and, with `turn` 0, looks down."""
 
     def part(points: Sequence[Point]) -> list[Point]:
@@ -64,7 +66,7 @@ def _hammer(brush: Brush, grip: tuple[float, float], turn: float, wood: Color, c
     brush.polygon(part([(-170, 20), (-130, 20), (-130, 24), (-170, 24)]), lighter(steel, 0.45))
 
 
-def _sparks(brush: Brush, x: float, y: float, gone: float, flights: FloatArray) -> None:
+def _sparks(brush: Brush, x: float, y: float, gone: float, *, flights: FloatArray) -> None:
     """Draw sparks thrown from (x, y), `gone` seconds ago; flights: (n, 3) of vx, vy, lifetime."""
     for vx, vy, life in flights:
         left = 1 - gone / life
@@ -76,7 +78,7 @@ def _sparks(brush: Brush, x: float, y: float, gone: float, flights: FloatArray) 
 
 def _forge(rng: np.random.Generator, x: float) -> Image.Image:
     image = vignette(_brick(rng), 0.75)
-    Brush(image).soft(x + rng.choice([-130, 130]), 150, 190, 150, (255, 136, 50), 0.6)
+    Brush(image).soft(x + rng.choice([-130, 130]), 150, 190, 150, color=(255, 136, 50), alpha=0.6)
     return image
 
 
@@ -96,16 +98,16 @@ def _brick(rng: np.random.Generator) -> Image.Image:
 def _iron(brush: Brush, x: float, y: float, heat: float) -> None:
     """Draw the glowing iron that lies on the anvil's face."""
     bar = [(x - 34, y - 7), (x + 92, y - 6), (x + 92, y), (x - 34, y)]
-    brush.soft(x - 10, y - 4, 70, 34, (255, 140, 40), 0.4 + 0.4 * heat)
+    brush.soft(x - 10, y - 4, 70, 34, color=(255, 140, 40), alpha=0.4 + 0.4 * heat)
     brush.shaded(bar, (255, 206, 110), (240, 96, 36))
-    brush.box(x + 40, y - 6.5, x + 95, y, (96, 60, 56), 0.75)
+    brush.box(x + 40, y - 6.5, x + 95, y, color=(96, 60, 56), alpha=0.75)
 
 
 def _nail(brush: Brush, x: float, top: float, y: float) -> None:
     """Draw a nail that stands in a board at height `y`, its head at `top`."""
-    brush.box(x - 1.7, top + 3, x + 1.7, y, (170, 176, 188))
-    brush.box(x - 0.2, top + 3, x + 0.8, y, (232, 236, 240))
-    brush.box(x - 6.5, top, x + 6.5, top + 3.5, (188, 194, 204), radius=1)
+    brush.box(x - 1.7, top + 3, x + 1.7, y, color=(170, 176, 188))
+    brush.box(x - 0.2, top + 3, x + 0.8, y, color=(232, 236, 240))
+    brush.box(x - 6.5, top, x + 6.5, top + 3.5, color=(188, 194, 204), radius=1)
 
 
 def _rays(brush: Brush, x: float, y: float, gone: float) -> None:
@@ -121,6 +123,7 @@ def _sound(
     duration: float,
     events: Sequence[float],
     force: FloatArray,
+    *,
     kind: str,
     pitch: float,
 ) -> FloatArray:
@@ -135,7 +138,7 @@ def _sound(
             tight = pitch * (1 + 0.05 * number)
             ring = modes(tight * NAIL, decays, (0.9, 0.8, 0.5, 0.4, 0.3), 0.4)
         place(sound, event, ring, strength)
-        place(sound, event, burst(rng, 0.08, 500, 9000, 0.008), 1.1 * strength)
+        place(sound, event, burst(rng, 0.08, 500, 9000, decay=0.008), 1.1 * strength)
     return sound
 
 
@@ -174,24 +177,24 @@ def compose(rng: np.random.Generator) -> Scene:
         _hammer(brush, grip, reach * lift, wood_color, claw=not anvil)
         if gone < 0.45:
             if anvil:
-                brush.soft(target, top, 60, 46, (255, 236, 190), np.exp(-gone / 0.05))
-                _sparks(brush, target, top, gone, flights[hit])
+                brush.soft(target, top, 60, 46, color=(255, 236, 190), alpha=np.exp(-gone / 0.05))
+                _sparks(brush, target, top, gone, flights=flights[hit])
             else:
                 _rays(brush, x, top + 3, gone)
 
     kind = "anvil" if anvil else "nail"
     pitch = float(rng.uniform(620, 1000) if anvil else rng.uniform(230, 380))
-    sound = _sound(rng, duration, events, force, kind, pitch)
+    sound = _sound(rng, duration, events, force, kind=kind, pitch=pitch)
     return Scene(duration, events, backdrop, paint, sound, (0.2, 0.7),
                  {"kind": kind, "pitch_hz": pitch})  # fmt: skip
 
 
 def _board(brush: Brush, y: float, color: Color) -> None:
     """Draw a thick plank whose top is at height `y`."""
-    brush.soft(160, y + 50, 240, 24, (14, 8, 10), 0.7)
+    brush.soft(160, y + 50, 240, 24, color=(14, 8, 10), alpha=0.7)
     front = [(-12, y), (332, y), (332, y + 38), (-12, y + 38)]
     brush.shaded(front, color, darker(color, 0.42))
-    brush.box(-12, y - 1, 332, y + 3, lighter(color, 0.5))
+    brush.box(-12, y - 1, 332, y + 3, color=lighter(color, 0.5))
     for k in range(5):
         grain = [(-12, y + 9 + 6 * k), (120 + 30 * (k % 3), y + 7 + 6 * k), (332, y + 10 + 6 * k)]
         brush.stroke(grain, 0.8, darker(color, 0.5), 0.45)

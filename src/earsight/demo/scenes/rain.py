@@ -8,14 +8,14 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.demo.backdrops import cloudy, wet_street
-from earsight.demo.scenes._base import Scene, length, track
+from earsight.demo.scene import Scene, length, track
 from earsight.demo.sounds import at_sample, burst, noise, place, seconds, sweep
 from earsight.demo.stage import Brush, Color, curve, darker, hsv, lighter, turned
 
 
-def _person(brush: Brush, x: float, y: float, color: Color, coat: Color) -> None:
+def _person(brush: Brush, x: float, y: float, color: Color, *, coat: Color) -> None:
     """Draw somebody under an umbrella, seen from behind; the feet stand at (x, y)."""
-    brush.soft(x, y + 2, 52, 10, (10, 14, 22), 0.7)
+    brush.soft(x, y + 2, 52, 10, color=(10, 14, 22), alpha=0.7)
     for side in (-1, 1):
         boot = [(x + side * 4 - 6, y - 30), (x + side * 4 + 6, y - 30), (x + side * 6 + 7, y + 2),
                 (x + side * 6 - 7, y + 2)]  # fmt: skip
@@ -71,19 +71,27 @@ def _drip(brush: Brush, px: float, py: float, gone: float) -> None:
     if -0.35 < gone < 0:  # falling: it is at the water when gone is 0
         y = py - 520 * -gone - 300 * gone**2
         brush.stroke([(px, y - 9), (px, y)], 2.4, (240, 246, 252), 0.9)
-        brush.oval(px, y, 1.9, 2.8, (255, 255, 255), 0.95)
+        brush.oval(px, y, 1.9, 2.8, color=(255, 255, 255), alpha=0.95)
     elif 0 <= gone < 0.9:
         for delay in (0.0, 0.1, 0.2):
             age = (gone - delay) / 0.7
             if 0 <= age < 1:
                 r = 3 + 40 * age
-                brush.ring(px, py, r, r * 0.32, 1.3, (246, 250, 255), 0.95 * (1 - age) ** 1.3)
+                brush.ring(
+                    px,
+                    py,
+                    r,
+                    r * 0.32,
+                    width=1.3,
+                    color=(246, 250, 255),
+                    alpha=0.95 * (1 - age) ** 1.3,
+                )
         if gone < 0.22:
             up = 20 * np.sin(np.pi * gone / 0.22)
-            brush.soft(px, py - 2, 16, 9, (255, 255, 255), 0.8 * (1 - gone / 0.22))
+            brush.soft(px, py - 2, 16, 9, color=(255, 255, 255), alpha=0.8 * (1 - gone / 0.22))
             for lean in (-0.5, -0.2, 0.15, 0.45):
                 bead = (px + lean * 80 * gone, py - up * (1 - 0.6 * abs(lean)))
-                brush.disc(*bead, 1.5, (255, 255, 255), 0.95)
+                brush.disc(*bead, 1.5, (255, 255, 255), alpha=0.95)
 
 
 def _sound(
@@ -94,12 +102,12 @@ def _sound(
     envelope = np.interp(np.linspace(0, 1, len(sound)), np.linspace(0, 1, 200), gust)
     sound += 0.15 * envelope * noise(rng, duration, 900, 9500, tilt=0.25)
     for t in rng.uniform(0, duration, int(90 * duration)):  # small drops, too many to see each
-        place(sound, t, burst(rng, 0.01, 2000, 9000, 0.0015), rng.exponential(0.1))
+        place(sound, t, burst(rng, 0.01, 2000, 9000, decay=0.0015), rng.exponential(0.1))
     plinks = rng.uniform(700, 1300, len(events))
     for event, pitch in zip(events, plinks, strict=True):
         t = seconds(0.16)  # a bubble: a tone that rises as it closes
         place(sound, event, sweep(pitch * (1 + 2.2 * t / 0.16)) * np.exp(-t / 0.035), 0.85)
-        place(sound, event, burst(rng, 0.03, 800, 8000, 0.004), 0.4)
+        place(sound, event, burst(rng, 0.03, 800, 8000, decay=0.004), 0.4)
     return sound
 
 
@@ -111,7 +119,7 @@ def compose(rng: np.random.Generator) -> Scene:
     x = float(rng.choice([rng.uniform(80, 120), rng.uniform(200, 240)]))
     hue = rng.random()
     _person(Brush(backdrop), x, ground + 22, hsv(hue, 0.72, 0.88),
-            hsv(hue + rng.uniform(0.3, 0.7), 0.35, 0.55))  # fmt: skip
+            coat=hsv(hue + rng.uniform(0.3, 0.7), 0.35, 0.55))  # fmt: skip
     n = 240
     shower = Shower(rng.uniform(-40, 360, n), rng.uniform(420, 640, n), rng.uniform(0.4, 1.5, n),
                     rng.uniform(0, 300, n), float(rng.uniform(-0.16, 0.16)))  # fmt: skip
@@ -134,7 +142,9 @@ def compose(rng: np.random.Generator) -> Scene:
         for sx, sy, phase in small:
             age = (phase + t * 2.6) % 1
             r = 1 + 5 * age
-            brush.ring(sx, sy, r, r * 0.34, 0.5, (226, 236, 246), 0.55 * (1 - age))
+            brush.ring(
+                sx, sy, r, r * 0.34, width=0.5, color=(226, 236, 246), alpha=0.55 * (1 - age)
+            )
         for event, px, py in zip(events, *places, strict=True):
             _drip(brush, px, py, t - event)
         shower.paint(brush, t, strength)

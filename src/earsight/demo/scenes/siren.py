@@ -6,7 +6,7 @@ import numpy as np
 
 from earsight.arrays import FloatArray
 from earsight.demo.backdrops import BOTTOM, LEFT, RIGHT, night, vignette
-from earsight.demo.scenes._base import Scene, length, track
+from earsight.demo.scene import Scene, length, track
 from earsight.demo.sounds import RATE, at_sample, seconds
 from earsight.demo.stage import Brush, Color, curve, darker, lighter, mix, turned
 
@@ -36,7 +36,7 @@ def _body(brush: Brush, x: float, y: float, kind: str) -> float:
     """Draw the car with its sill at (x, y); return how far its roof is above that."""
     paint, stripe, _ = LIVERIES[kind]
     van = kind in ("ambulance", "fire engine")
-    brush.soft(x, y + 17, 128, 13, (4, 4, 8), 0.9)
+    brush.soft(x, y + 17, 128, 13, color=(4, 4, 8), alpha=0.9)
     outline = VAN if van else CAR
     brush.shaded(turned(outline, (x, y)), lighter(paint, 0.12), darker(paint, 0.42))
     glass, pane = (128, 156, 184), (40, 52, 74)
@@ -45,13 +45,13 @@ def _body(brush: Brush, x: float, y: float, kind: str) -> float:
         windows = [front, [(14, -78), (36, -78), (36, -47), (14, -47)]]
         if kind == "fire engine":
             windows += [[(k, -76), (k + 22, -76), (k + 22, -52), (k, -52)] for k in (-90, -62, -34)]
-        brush.box(x - 99, y - 36, x + 97, y - 24, stripe)
+        brush.box(x - 99, y - 36, x + 97, y - 24, color=stripe)
     else:
         windows = [
             [(-54, -44), (-35, -62), (-4, -63), (-4, -44)],
             [(2, -44), (2, -63), (31, -64), (52, -44)],
         ]
-        brush.box(x - 96, y - 30, x + 96, y - 20, stripe)
+        brush.box(x - 96, y - 30, x + 96, y - 20, color=stripe)
     for window in windows:
         brush.shaded(turned(window, (x, y)), glass, pane)
     for k in range(-94, 92, 16):
@@ -61,10 +61,10 @@ def _body(brush: Brush, x: float, y: float, kind: str) -> float:
         for turn in (0.0, np.pi / 3, -np.pi / 3):
             bar = turned([(-3.2, -13), (3.2, -13), (3.2, 13), (-3.2, 13)], (x - 44, y - 60), turn)
             brush.polygon(bar, (52, 110, 200))
-    brush.box(x - 99, y - 4, x + 99, y + 3, (38, 40, 50), radius=3)
-    brush.box(x + 90, y - 30, x + 98, y - 22, (255, 248, 214), radius=2)
-    brush.soft(x + 104, y - 25, 34, 18, (255, 244, 200), 0.5)
-    brush.box(x - 100, y - 30, x - 95, y - 20, (230, 50, 50), radius=1.5)
+    brush.box(x - 99, y - 4, x + 99, y + 3, color=(38, 40, 50), radius=3)
+    brush.box(x + 90, y - 30, x + 98, y - 22, color=(255, 248, 214), radius=2)
+    brush.soft(x + 104, y - 25, 34, 18, color=(255, 244, 200), alpha=0.5)
+    brush.box(x - 100, y - 30, x - 95, y - 20, color=(230, 50, 50), radius=1.5)
     return 86.0 if van else 67.0
 
 
@@ -106,7 +106,7 @@ def compose(rng: np.random.Generator) -> Scene:
     brush = Brush(backdrop)
     brush.shaded([(LEFT, road - 26), (RIGHT, road - 26), (RIGHT, BOTTOM), (LEFT, BOTTOM)],
                  (52, 54, 68), (26, 27, 36))  # fmt: skip
-    brush.box(LEFT, road - 28, RIGHT, road - 23, (84, 86, 100))
+    brush.box(LEFT, road - 28, RIGHT, road - 23, color=(84, 86, 100))
     for x in range(-10, 340, 70):
         brush.polygon([(x, 231), (x + 38, 231), (x + 36, 235), (x - 4, 235)], (196, 190, 170), 0.7)
     for x in rng.uniform(0, 320, 2):
@@ -125,20 +125,20 @@ def compose(rng: np.random.Generator) -> Scene:
         color = colors[phase % 2]
         roof = 86.0 if kind in ("ambulance", "fire engine") else 67.0
         lamp = (x - 4 + 13 * side, y - roof - 6)
-        brush.soft(*lamp, 210, 150, color, 0.55 * pulse)
-        brush.soft(x + 60 * side, y + 22, 150, 22, color, 0.4 * pulse)
+        brush.soft(*lamp, 210, 150, color=color, alpha=0.55 * pulse)
+        brush.soft(x + 60 * side, y + 22, 150, 22, color=color, alpha=0.4 * pulse)
         _body(brush, x, y, kind)
         for wheel in (-60, 62):
             brush.disc(x + wheel, y, 21, (14, 14, 20))
             _wheel(brush, x + wheel, road + 2, speed * t / 18)
-        brush.box(x - 32, y - roof - 3, x + 24, y - roof + 1, (44, 46, 56), radius=1)
+        brush.box(x - 32, y - roof - 3, x + 24, y - roof + 1, color=(44, 46, 56), radius=1)
         for end, unlit in ((-1, colors[0]), (1, colors[1])):
             lit = end == side
             tone = lighter(unlit, 0.55) if lit else darker(unlit, 0.6)
             middle = x - 4 + 13 * end
-            brush.box(middle - 12, y - roof - 12, middle + 12, y - roof - 2, tone, radius=3)
-        brush.soft(*lamp, 46, 34, lighter(color, 0.35), 0.95 * pulse)
-        brush.soft(*lamp, 16, 12, (255, 255, 255), 0.95 * pulse)
+            brush.box(middle - 12, y - roof - 12, middle + 12, y - roof - 2, color=tone, radius=3)
+        brush.soft(*lamp, 46, 34, color=lighter(color, 0.35), alpha=0.95 * pulse)
+        brush.soft(*lamp, 16, 12, color=(255, 255, 255), alpha=0.95 * pulse)
 
     low, interval = float(rng.uniform(380, 520)), float(rng.choice([4 / 3, 6 / 5, 3 / 2]))
     sound = _sound(duration, events, low, interval)

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from earsight.demo.backdrops import table
-from earsight.demo.scenes._base import Scene, length, since, track
+from earsight.demo.scene import Scene, length, since, track
 from earsight.demo.sounds import at_sample, modes, place
 from earsight.demo.stage import Brush, Color, Point, curve, darker, hsv, lighter, turned
 
 
-def _handset(brush: Brush, x: float, y: float, turn: float, color: Color) -> None:
+def _handset(brush: Brush, x: float, y: float, turn: float, *, color: Color) -> None:
     shape = curve([(-84, 4), (-80, -14), (-58, -25), (-20, -31), (20, -31), (58, -25), (80, -14),
                    (84, 4), (76, 12), (54, 10), (44, -6), (20, -13), (-20, -13), (-44, -6),
                    (-54, 10), (-76, 12)])  # fmt: skip
@@ -21,7 +21,7 @@ def _handset(brush: Brush, x: float, y: float, turn: float, color: Color) -> Non
 
 
 def _telephone(
-    brush: Brush, x: float, y: float, turn: float, hop: float, color: Color, dial: Color
+    brush: Brush, x: float, y: float, turn: float, *, hop: float, color: Color, dial: Color
 ) -> None:
     """Draw the telephone at (x, y), turned by `turn`, its handset `hop` above the cradle."""
 
@@ -31,7 +31,7 @@ def _telephone(
     body = curve([(-78, -4), (-76, -18), (-58, -48), (-42, -84), (-24, -94), (24, -94), (42, -84),
                   (58, -48), (76, -18), (78, -4), (62, 2), (-62, 2)])  # fmt: skip
     for side in (-56, 56):
-        brush.box(x + side - 12, y - 2, x + side + 12, y + 5, (24, 20, 24), radius=3)
+        brush.box(x + side - 12, y - 2, x + side + 12, y + 5, color=(24, 20, 24), radius=3)
     brush.shaded(put(body), lighter(color, 0.16), darker(color, 0.45))
     shine = [(-64, -24), (-50, -54), (-36, -82)]
     brush.stroke(put(shine), 3, lighter(color, 0.7), 0.5)
@@ -49,7 +49,7 @@ def _telephone(
     brush.disc(*centre, 12.5, darker(dial, 0.25))
     brush.disc(*centre, 11.3, lighter(dial, 0.6))
     brush.stroke(turned([(19, 17), (29, 25)], centre), 3, (206, 210, 216))
-    _handset(brush, x + 60 * np.sin(turn), y - 106 - hop, 1.6 * turn, color)
+    _handset(brush, x + 60 * np.sin(turn), y - 106 - hop, 1.6 * turn, color=color)
 
 
 def compose(rng: np.random.Generator) -> Scene:
@@ -63,7 +63,7 @@ def compose(rng: np.random.Generator) -> Scene:
     color = hsv(rng.random(), rng.uniform(0.4, 0.85), rng.uniform(0.3, 0.85))
     dial = lighter(hsv(rng.uniform(0.08, 0.16), 0.25, 0.95), 0.3)
     backdrop = table(rng, rng.uniform(160, 172))
-    Brush(backdrop).soft(x + 6, y + 2, 124, 20, (12, 8, 10), 0.85)
+    Brush(backdrop).soft(x + 6, y + 2, 124, 20, color=(12, 8, 10), alpha=0.85)
 
     def paint(brush: Brush, t: float) -> None:
         _, gone = since(events, t)
@@ -75,8 +75,17 @@ def compose(rng: np.random.Generator) -> Scene:
                 r = 102 + 20 * k + 22 * ((gone * 3.1) % 1)
                 seen = 0.75 * level * (1 - (r - 102) / 84)
                 for start in (-38, 166):
-                    brush.arc(x, y - 78, r, start, start + 52, 3, (255, 250, 236), max(0.0, seen))
-        _telephone(brush, x, y, turn, hop, color, dial)
+                    brush.arc(
+                        x,
+                        y - 78,
+                        r,
+                        start,
+                        end=start + 52,
+                        width=3,
+                        color=(255, 250, 236),
+                        alpha=max(0.0, seen),
+                    )
+        _telephone(brush, x, y, turn, hop=hop, color=color, dial=dial)
 
     pitch = float(rng.uniform(950, 1500))
     partials, decays = np.array([1, 2.76, 4.07, 5.4]), (0.12, 0.09, 0.06, 0.04)
