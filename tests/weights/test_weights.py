@@ -7,6 +7,8 @@ import errno
 import os
 import random
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -103,6 +105,14 @@ def test_a_download_is_kept_and_the_network_is_not_asked_again(site: Site, tmp_p
     assert here.obtain("net").files == held.files
     assert conversion.local(here, "net") and conversion.checksum(here, "net") == sha(NET)
     assert site.hits["/net.pth"] == 1
+
+
+def test_weights_that_are_here_need_no_network_package() -> None:
+    code = (
+        "import sys, earsight.weights as w; w.Store(given=None).held('yamnet')\n"
+        "assert not {'pooch', 'requests', 'urllib3'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_files_of_one_source_are_told_apart(site: Site, tmp_path: Path) -> None:

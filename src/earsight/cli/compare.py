@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from earsight.experiments.protocol import Protocol
     from earsight.experiments.results import Result
     from earsight.experiments.table import Table
-    from earsight.features import PairedFeatures
 
 STDOUT = Path("-")
 _EVERY = 5.0  # seconds between lines that tell of single fits
@@ -153,7 +152,7 @@ def compare(
         done=tell_result,
     )
     _show_all(comparison, printed=printed)
-    _write_files(comparison, given.data, protocol, per_query=per_query, plot=plot)
+    _write_files(comparison, given, protocol, per_query=per_query, plot=plot)
     _write_page(markdown, comparison, described)
     return end_with(comparison.failed, warn if printed else out)
 
@@ -172,7 +171,7 @@ def _check_outputs(plot: Path | None, markdown: Path | None) -> None:
 
 def _write_files(
     comparison: "Comparison",
-    data: "PairedFeatures",
+    given: "Source",
     protocol: "Protocol",
     *,
     per_query: Path | None,
@@ -181,11 +180,11 @@ def _write_files(
     if per_query is not None:
         from earsight.experiments.perquery import write_per_query
 
-        write_per_query(per_query, comparison, data)
+        write_per_query(per_query, comparison, given.data)
     if plot is not None:
         from earsight.experiments import plots
 
-        for path in plots.plot(plot, comparison, data, protocol):
+        for path in plots.plot(plot, comparison, given.data, protocol):
             say(f"Drawn: {path}")
 
 
