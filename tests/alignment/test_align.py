@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 
+from _clicks import CLICKS, clicks, flashes
 from _clips import make_clip
 from earsight.alignment.clip_offset import Alignment, align, repair
 from earsight.demo.clip import film
@@ -18,24 +19,6 @@ from earsight.extractors import extract_all
 from earsight.extractors.motion import Motion
 from earsight.extractors.onsets import Onsets
 from earsight.media import shift_sound
-
-CLICKS = (0.7, 1.1, 1.9, 2.2, 3.05, 3.9, 4.3, 5.2)  # seconds, in no rhythm
-
-
-def flashes(t: float) -> np.ndarray:
-    """A square that jumps at each click and rests between."""
-    picture = np.full((120, 160, 3), 40, dtype=np.uint8)
-    place = 10 + 30 * (sum(t >= click for click in CLICKS) % 4)
-    picture[place : place + 20, place : place + 24] = (230, 220, 90)
-    return picture
-
-
-def clicks(t: np.ndarray) -> np.ndarray:
-    sound = np.zeros_like(t)
-    for click in CLICKS:
-        since = t - click
-        sound += np.where(since >= 0, np.exp(-40 * np.maximum(since, 0)), 0) * np.sin(9000 * since)
-    return 0.6 * sound
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from test_align import clicks, flashes
 from typer.testing import CliRunner
 
+from _clicks import clicks, flashes
 from _clips import make_clip
 from earsight.alignment import clip_offset as looking
 from earsight.alignment.clip_offset import align
