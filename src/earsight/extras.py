@@ -1,5 +1,6 @@
 """Packages that come with an extra, such as `earsight[deep]`: one sentence says how to get one."""
 
+import sys
 from importlib.util import find_spec
 
 from earsight.errors import EarsightError, InputError
@@ -15,7 +16,10 @@ PACKAGES = {  # by extra: the package without which it is not there
 
 def is_here(extra: str) -> bool:
     """Return whether what an extra brings is installed; nothing is imported."""
-    return find_spec(PACKAGES[extra]) is not None
+    package = PACKAGES[extra]
+    if package in sys.modules:
+        return sys.modules[package] is not None
+    return find_spec(package) is not None
 
 
 def command(extra: str) -> str:

@@ -77,7 +77,7 @@ def test_verbose_tells_why(tmp_path: Path) -> None:
     make_clip(tmp_path / "good.mp4")
     told = earsight("index", tmp_path, "-v").stderr
     assert "good.mp4 is looked at: it is new." in told
-    assert "What answers is made anew: nothing answers yet." in told
+    assert "A new embedding is made: there is no embedding yet." in told
     (tmp_path / "good.mp4").rename(tmp_path / "moved.mp4")
     make_clip(tmp_path / "other.wav")
     told = earsight("-v", "index", tmp_path, "--labels", "none").stderr

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from _clips import make_clip
+from earsight import extras
 from earsight.cli.compare import compare as command
 from earsight.datasets import synthetic
 from earsight.datasets.ave import FILES as AVE_FILES
@@ -221,7 +222,7 @@ def test_pictures_are_drawn(tmp_path: Path, kind: str) -> None:
 
 
 def test_pictures_without_matplotlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(plots, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "is_here", lambda extra: False)
     found = compare(drawn(), ["cca"], QUICK)
     with pytest.raises(InputError, match=r"pip install 'earsight\[plot\]'"):
         plots.plot(tmp_path, found, drawn(), QUICK)

@@ -6,6 +6,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,10 +144,10 @@ def test_the_server_dies_in_the_middle(
     sounds(folder, 320)
     real = pipeline.write_embedding
 
-    def unplugged(*arguments: object) -> int:
+    def unplugged(*arguments: Any, **named: Any) -> Any:
         with monkeypatch.context() as patch:
             patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-            return real(*arguments)  # type: ignore[arg-type]
+            return real(*arguments, **named)
 
     with monkeypatch.context() as patch:
         patch.setattr(pipeline, "write_embedding", unplugged)

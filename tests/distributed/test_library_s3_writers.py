@@ -31,10 +31,10 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, what: Any) -> None:
     """Let something happen once, in the middle of the next `index`."""
     real = pipeline.write_embedding
 
-    def first(*arguments: Any) -> int:
+    def first(*arguments: Any, **named: Any) -> Any:
         monkeypatch.setattr(pipeline, "write_embedding", real)
         what()
-        return real(*arguments)
+        return real(*arguments, **named)
 
     monkeypatch.setattr(pipeline, "write_embedding", first)
 

@@ -90,7 +90,7 @@ def test_thresholds_and_limits(made: Path) -> None:
 def test_questions_that_cannot_be_asked(made: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r'has no sound to search by; it has sight: by="visual"'):
         search(made, made / "silent.mp4", by="audio")
-    with pytest.raises(InputError, match="exactly one of them"):
+    with pytest.raises(InputError, match="Pass exactly one of a file"):
         search(made, made / "silent.mp4", text="both")
     with pytest.raises(InputError, match="no file nowhere"):
         search(made, "nowhere.mp4")

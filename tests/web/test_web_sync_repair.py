@@ -18,6 +18,7 @@ from earsight.errors import BusyError
 from earsight.library.catalog.clips import LibraryClip
 from earsight.library.client import Library
 from earsight.library.indexing.pipeline import index
+from earsight.library.search.query import Query
 from earsight.web import sync_repair
 from earsight.web.app_state import AppState
 from earsight.web.sync_repair import FoundOffset, OffsetReader, SyncRepair, WorkerError
@@ -219,6 +220,6 @@ def test_a_timeline_takes_a_file_as_large_as_a_search_does(served: Served, folde
 def test_one_search_by_timing_at_a_time(folder: Path) -> None:
     state = AppState(folder, UploadLimits())
     with state._timing, pytest.raises(BusyError, match="Another search by timing"):
-        state.search(text="a wall", rhythm=True)
-    assert state.search(text="a wall", rhythm=False) is not None
+        state.search(Query(text="a wall", rhythm=True))
+    assert state.search(Query(text="a wall")) is not None
     state.close()

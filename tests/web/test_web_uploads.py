@@ -13,6 +13,7 @@ import time
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -144,16 +145,16 @@ def test_only_this_user_can_read_it(
     served: Served, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     modes = []
-    real = AppState.search_by_upload
+    real = AppState.read_upload
 
-    def look(self: AppState, upload: Upload, **options: object) -> object:
+    def look(self: AppState, upload: Upload, **options: Any) -> object:
         modes.extend(
             [upload.path.stat().st_mode & 0o777, upload.path.parent.stat().st_mode & 0o777]
         )
         assert "wav" not in upload.path.name
         return real(self, upload, **options)
 
-    monkeypatch.setattr(AppState, "search_by_upload", look)
+    monkeypatch.setattr(AppState, "read_upload", look)
     assert served.upload((made / "sound.wav").read_bytes(), "a.wav").status == 200
     assert modes == [0o600, 0o700]
 

@@ -1,12 +1,13 @@
 """`earsight unlock`."""
 
+import json
 from pathlib import Path
 
-from earsight.cli._show import printable, say
-from earsight.cli.library import LibraryOption
+from earsight.cli._show import out, printable, say
+from earsight.cli.library import Json, LibraryOption
 
 
-def unlock(library: LibraryOption = Path()) -> None:
+def unlock(library: LibraryOption = Path(), as_json: Json = False) -> None:
     """Take a library on S3 over from a process that died while it wrote there.
 
     Do so only if the process that the error names is dead. If it lives after all, it stops before
@@ -16,7 +17,10 @@ def unlock(library: LibraryOption = Path()) -> None:
     from earsight.storage import parse_location
 
     place = parse_location(library)
-    for writer in (found := s3_lock.unlock(place)):
+    found = s3_lock.unlock(place)
+    if as_json:
+        out(json.dumps({"library": str(place), "writers": list(map(str, found))}))
+    for writer in found:
         say(f"The library {printable(str(place))} was taken from process {writer}.")
     if not found:
         say(f"Nobody writes in the library {printable(str(place))}.")

@@ -102,7 +102,7 @@ class Library:
             with self._lock:
                 snapshot = self.snapshot()
                 space, n = snapshot.embedding.info["space"], len(snapshot.clips)
-                shown = str(self.root if isinstance(self._location, Path) else self._location)
+                shown = str(self.root)
                 return f"Library({shown!r}, {n} clip{'s' * (n != 1)}, {space})"
         except EarsightError as error:  # closed, gone, or not searchable yet
             return f"Library({str(self._location)!r}: {error})"
@@ -117,8 +117,7 @@ class Library:
         """The folder of the clips; where this machine knows none, the library's own."""
         with self._lock:
             store = self._store()
-            known = isinstance(self._location, Path) and store.knows_root
-            return store.root if known else Path(str(self._location))
+            return store.root if store.knows_root else Path(str(self._location))
 
     @property
     def name(self) -> str:
