@@ -207,7 +207,7 @@ def test_of_a_long_clip_it_is_told_that_the_beginning_was_looked_at(
     found = align(clip)
     assert not found.whole and found.offset.seconds == pytest.approx(0.0, abs=0.04)
     run = CliRunner().invoke(app, ["align", str(clip), "--json"])
-    assert "Longer than 4 s; the beginning alone" in run.stderr
+    assert "Longer than 4 s; only the beginning was compared" in run.stderr
     assert json.loads(run.stdout)["whole"] is False
 
 

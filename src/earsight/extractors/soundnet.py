@@ -16,7 +16,7 @@ from earsight.media import AudioBlock
 
 RATE = 22_050  # Hz
 CHUNK = 2**20  # samples, 47.6 s: the most that the network is given at once, but for the overlap
-CONVERSION = 1  # raised whenever `convert` changes
+CONVERSION = 2  # raised whenever `convert` changes
 
 TRUNK = {
     "conv1": Layer(64, 2, 32, 32),
@@ -82,6 +82,7 @@ class SoundNet(FeatureExtractor):
 
     name: ClassVar[str] = "soundnet"
     modality: ClassVar[str] = "audio"
+    version: ClassVar[int] = 2
     needs: ClassVar[int] = RATE
     pretrained: ClassVar[tuple[str, ...]] = ("soundnet",)
 

@@ -22,7 +22,7 @@ HOPS = (0.96, 1.0)  # seconds: AudioSet's, YouTube-8M's
 OFFSET = 0.01  # of the logarithm; YAMNet's is a tenth of it
 LIMIT = 2.0  # principal components are clipped to ±LIMIT before they become 8 bits
 BATCH = 16  # examples: the ten of a ten-second clip at once
-CONVERSION = 1  # raised whenever `convert` changes
+CONVERSION = 2  # raised whenever `convert` changes
 
 
 @dataclass(kw_only=True)
@@ -56,6 +56,7 @@ class VGGish(FeatureExtractor):
 
     name: ClassVar[str] = "vggish"
     modality: ClassVar[str] = "audio"
+    version: ClassVar[int] = 2
     dims: ClassVar[Mapping[str, int]] = {"embedding": 128}
     needs: ClassVar[int] = log_mel.RATE
 

@@ -8,36 +8,30 @@ import numpy.typing as npt
 
 from earsight.arrays import FloatArray
 
-FINEST = 4  # pixels of the pictures to one of the flow
-SCALES = 2  # the coarser ones are half as large each
-PATCH, STRIDE = 8, 4  # pixels of a scale
+CELL = 4  # pixels of the pictures to one of the flow
+PATCH, STRIDE = 8, 4  # cells
 STEPS = 6  # of gradient descent
 DAMPING = 32.0  # squared grey levels a patch: a patch without texture stays where it is
-LOST = 3  # pixels of a scale: a patch that moves further from its guess goes back
+LOST = PATCH  # cells: a patch that moves further goes back
 
 
 def optical_flow(before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8]) -> FloatArray:
     """Return how far each place moves, in pixels of the pictures.
 
-    Patches of 8 × 8, every four pixels, are looked for from coarse to fine: of a patch T at x, the
-    displacement u that makes Σ (J(x + u) − T(x) − mean difference)² smallest, by Gauss-Newton steps
-    with the gradient of T. A place's flow is the mean of the patches over it, by 1/max(1, |error|).
+    Both are made smaller by 4. There, patches of 8 × 8, every four cells, are looked for: of a
+    patch T at x, the displacement u that makes Σ (J(x + u) − T(x) − mean difference)² smallest, by
+    Gauss-Newton steps with the gradient of T. A place's flow is the mean of the patches over it,
+    by 1/max(1, |error|). One scale, as the fastest preset of OpenCV has for pictures as small as
+    160 × 128: a coarser one, of few patches, starts some patches in the wrong place.
 
     Args:
-        before, after: (pairs, height, width) grey levels; multiples of 32 are cut into whole
+        before, after: (pairs, height, width) grey levels; multiples of 16 are cut into whole
             patches.
 
     Returns:
         (pairs, 2, height/4, width/4) float32: across, then down.
     """
-    pyramid = [(_shrunk(before, FINEST), _shrunk(after, FINEST))]
-    for _ in range(SCALES - 1):
-        pyramid.append((_shrunk(pyramid[-1][0], 2), _shrunk(pyramid[-1][1], 2)))
-    height, width = pyramid[-1][0].shape[1:]
-    flow = np.zeros((len(before), 2, height // 2, width // 2), dtype=np.float32)
-    for start, end in reversed(pyramid):
-        flow = _refined(start, end, 2 * flow.repeat(2, axis=2).repeat(2, axis=3))
-    return flow * np.float32(FINEST)
+    return CELL * _searched(_shrunk(before, CELL), _shrunk(after, CELL))
 
 
 def _shrunk(pictures: npt.NDArray[np.generic], by: int) -> FloatArray:
@@ -53,23 +47,23 @@ def _patches(pictures: FloatArray) -> FloatArray:
     return windows[..., ::STRIDE, ::STRIDE, :, :]
 
 
-def _refined(before: FloatArray, after: FloatArray, flow: FloatArray) -> FloatArray:
-    """Return the flow of one scale, from a first guess (pairs, 2, height, width)."""
+def _searched(before: FloatArray, after: FloatArray) -> FloatArray:
+    """Return how far each cell moves, in cells: (pairs, 2, height, width)."""
     down, across = map(np.asarray, np.gradient(before, axis=(1, 2)))
     template = _patches(before)  # (pairs, rows, columns, 8, 8)
     slopes = np.stack([_patches(across), _patches(down)], axis=1)
     slopes -= slopes.mean(axis=(-2, -1), keepdims=True)  # the mean difference is left out
     hessian = np.einsum("niyxab,njyxab->nyxij", slopes, slopes) + DAMPING * np.eye(2)
     solve = np.linalg.inv(hessian).astype(np.float32)  # (pairs, rows, columns, 2, 2)
-    guess = _patches(flow).mean(axis=(-2, -1))  # (pairs, 2, rows, columns)
-    moved = guess.copy()
-    look = _Look(after, template.shape[1:3])
+    n, rows, columns = template.shape[:3]
+    moved = np.zeros((n, 2, rows, columns), dtype=np.float32)
+    look = _Look(after, (rows, columns))
     for _ in range(STEPS):
         error = look(moved) - template
         pull = np.einsum("niyxab,nyxab->nyxi", slopes, error)
         moved -= np.einsum("nyxij,nyxj->niyx", solve, pull)
-        lost = (np.abs(moved - guess) > LOST).any(axis=1, keepdims=True)
-        moved = np.where(lost, guess, moved)
+        lost = (np.abs(moved) > LOST).any(axis=1, keepdims=True)
+        moved = np.where(lost, np.float32(0), moved)
     error = look(moved) - template
     error -= error.mean(axis=(-2, -1), keepdims=True)
     return _spread(moved, 1 / np.maximum(1, np.abs(error)))
