@@ -55,7 +55,8 @@ def test_the_pages_are_found() -> None:
 def run(command: list[str], folder: Path) -> list[str]:
     """Run in `folder`, as someone would whose shell knows earsight; return the lines printed."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = os.environ | {"PATH": path, "PYTHONPATH": str(folder), "COLUMNS": "100"}
+    source = os.pathsep.join([str(folder), str(DOCS.parent / "src")])  # whatever is installed
+    environment = os.environ | {"PATH": path, "PYTHONPATH": source, "COLUMNS": "100"}
     done = subprocess.run(
         command,
         cwd=folder,
