@@ -106,7 +106,7 @@ def test_a_burst_on_a_server_that_just_began(made: Path) -> None:
     ids = whole_clips(made)
     with started(made) as port:
         for seed in range(3):  # at first nothing is drawn
-            found = burst(port, KINDS + ("/api/map",) * 8, ids, 40, decay=seed)
+            found = burst(port, KINDS + ("/api/map",) * 8, ids, 40, seed)
             assert found == {"fine": AT_ONCE}, found
 
 
@@ -115,7 +115,7 @@ def test_bursts_with_all_that_is_slow(made: Path) -> None:
     ids = whole_clips(made)
     with started(made) as port:
         for seed in range(20):
-            found = burst(port, (*KINDS, *SLOW, "/api/clips/{id}/text"), ids, 120, decay=seed)
+            found = burst(port, (*KINDS, *SLOW, "/api/clips/{id}/text"), ids, 120, seed)
             assert set(found) <= {"fine", "refused"}, found
             assert found["fine"] > AT_ONCE / 2
 
