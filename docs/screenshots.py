@@ -91,7 +91,7 @@ def _photograph(page: Page) -> None:
     page.open("#quality")
     page.click("#measure-go")
     page.until(lambda: page.all(".heat td"), 600)
-    _keep("trust", _taken(page, "#quality", ".case img", height=2300))
+    _keep("quality", _taken(page, "#quality", ".case img", height=2300))
     phones = [
         _taken(page, "#search", "#starter-list img", width=360, height=720),
         _taken(page, asked, "#results .card", width=360, height=720, dark=True),
