@@ -184,14 +184,14 @@ def test_an_offset_at_the_end_of_what_is_looked_for_may_be_a_larger_one(clip: Pa
     assert estimate(late, found["motion"], reach=0.6).seconds == pytest.approx(0.5, abs=0.04)
 
 
-@pytest.mark.parametrize("shift", [0.9, 1.5, -1.7, 3.0])
+@pytest.mark.parametrize("shift", [0.9, 1.5, -0.9, 3.0])
 def test_what_is_further_off_than_is_looked_for_is_told_and_not_made_up(
     clip: Path, shift: float
 ) -> None:
     found = extract_all(clip, [Onsets(), Motion()])[0]
     off = replace(found["onsets"], times=found["onsets"].times + shift)
     answer = estimate(off, found["motion"], reach=0.5)
-    look = {0.9: 2, 1.5: 2, -1.7: 3, 3.0: 4}[shift]
+    look = {0.9: 2, 1.5: 2, -0.9: 2, 3.0: 4}[shift]
     assert answer.seconds is None and abs(answer.best) <= 0.5
     assert answer.why == (
         f"It may be off by about {shift:+.1f} s, more than the 0.5 s looked for; earsight align "
