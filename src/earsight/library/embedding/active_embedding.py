@@ -69,7 +69,7 @@ def write_embedding(
         "space": space.name,
         "decision": asdict(replace(decision, figures=figures)),
         "sources": asdict(settings.sources),
-        "roles": tables.roles,
+        "roles": list(tables.roles),
         **location.facts(table),
         **files,
     }
