@@ -22,7 +22,7 @@ from _folders import until
 from _server import Reply, Served, multipart, read_all, serving
 from _work import crash, fail, nothing_that_travels, sleep
 from earsight import engine
-from earsight.library.search.sandbox import UploadReader
+from earsight.library.search.sandbox import Sandbox, UploadReader
 from earsight.web.app_state import AppState
 from earsight.web.temporary_folder import remove_abandoned
 from earsight.web.uploads import Upload, UploadLimits
@@ -126,6 +126,7 @@ def test_one_that_breaks_off(served: Served) -> None:
 
 
 def test_too_many_at_once(served: Served) -> None:
+    served.upload(b"This is no film.")  # starts the process that reads
     lines = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(2)]
     for line in lines:
         line.sendall(HEAD + b"Content-Length: 900000\r\n\r\n" + PART)
@@ -162,13 +163,14 @@ def test_only_this_user_can_read_it(
 def test_a_file_waits_for_the_one_before_it_but_not_for_ever(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    readers: list[UploadReader] = []
-    monkeypatch.setattr(UploadReader, "warm", lambda self, _: readers.append(self))
+    sandboxes: list[Sandbox] = []
+    monkeypatch.setattr(UploadReader, "warm", lambda self, _: sandboxes.append(self._sandbox))
     with serving(made, limits=replace(SMALL, waiting=0.2), warm=True) as server:
-        server.until("/api/library", lambda _: readers)
-        process = readers[0]._sandbox._idle.get()  # as while another file is being read
+        server.until("/api/library", lambda _: any(one._waiting == 0.2 for one in sandboxes))
+        (sandbox,) = (one for one in sandboxes if one._waiting == 0.2)  # not of a server before
+        process = sandbox._idle.get()  # as while another file is being read
         reply = server.upload((made / "sound.wav").read_bytes(), "second.wav")
-        readers[0]._sandbox._idle.put(process)
+        sandbox._idle.put(process)
         assert reply.status == 429 and int(reply.headers["retry-after"]) > 0
         assert "second.wav waited 0.2 s for the file before it" in reply.error
     apart = engine.IsolatedWorker()
