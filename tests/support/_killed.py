@@ -19,8 +19,6 @@ from earsight.library.catalog.sqlite import Catalog
 from earsight.library.indexing import ingest
 from earsight.library.indexing.pipeline import index
 
-ingest._BATCH_CLIPS, ingest._BATCH_SECONDS = 3, 0.05  # many commits, many moments to die at
-
 
 def put_clips(self: Catalog, clips: object, *more: object) -> None:
     clips = list(clips)  # type: ignore[call-overload]
@@ -35,6 +33,7 @@ def put_clips(self: Catalog, clips: object, *more: object) -> None:
 
 
 if __name__ == "__main__":
+    ingest._BATCH_CLIPS, ingest._BATCH_SECONDS = 3, 0.05  # many commits, many moments to die at
     _real, Catalog.put_clips = Catalog.put_clips, put_clips  # type: ignore[assignment, method-assign]
     in_this_process()
     _told, _most = 0, float("inf")
