@@ -39,14 +39,14 @@ def test_a_table_is_not_published_from_changed_code(
     monkeypatch.setattr(results, "commit", lambda: "0123456789ab")
     found = compare(drawn(), ["cca"], QUICK, name="ours")
     monkeypatch.setattr(provenance, "commit", lambda: next(commits))
-    write_page(page, found, "Ours.", None)
+    write_page(page, found, "Ours.")
     assert "commit 0123456789ab." in page.read_text()
     with pytest.raises(InputError, match=r"must come from a commit; files in .* differ from it"):
-        write_page(page, found, "Ours.", None)
+        write_page(page, found, "Ours.")
     found.results[0].about["commit"] += "-dirty"
     monkeypatch.setattr(provenance, "commit", lambda: "0123456789ab")
     with pytest.raises(InputError, match=r"the result of cca was kept by changed code.*--again"):
-        write_page(page, found, "Ours.", None)
+        write_page(page, found, "Ours.")
 
 
 def test_code_that_was_changed_is_dirty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -343,7 +343,7 @@ def test_without_a_network_and_without_the_extra(tmp_path: Path) -> None:
     environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PATH": ""}
     for arguments, message in (
         ([], "False The model nobody/nothing cannot be had from the Hugging Face hub: "),
-        (["without"], "False This extractor needs the package transformers"),
+        (["without"], "False This extractor needs transformers"),
     ):
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments],
