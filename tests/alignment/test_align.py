@@ -98,7 +98,7 @@ def beating(t: float) -> np.ndarray:
         ({"seconds": 1.0, "sound": clicks, "draw": flashes}, r"share 0\.\d s; it takes 2 s"),
         ({"sound": lambda t: 0.3 * np.sin(900 * t), "draw": flashes}, "Nothing begins to sound"),
         ({"sound": lambda t: clicks(t + 4.5), "draw": flashes}, "begins|agree|fit alike"),
-        ({"sound": beats, "draw": beating}, "fit alike|witnesses agree"),
+        ({"sound": beats, "draw": beating}, "fit alike|independent estimates agree"),
     ],
     ids=["silence", "still", "short", "hum", "one bang", "beat"],
 )

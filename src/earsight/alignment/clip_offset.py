@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from earsight.alignment.offset import WITNESSES, Offset, estimate
+from earsight.alignment.offset import ESTIMATES, Offset, estimate
 from earsight.errors import InputError, MediaError
 from earsight.extractors import extract_all
 from earsight.extractors.motion import Motion
@@ -22,7 +22,7 @@ class Alignment:
     Attributes:
         clip: Whose sight it is.
         sound: Whose sound it is: the clip's own, or another file's.
-        offset: By how much the sound is late, how many witnesses agree, or why there is no answer.
+        offset: By how much the sound is late, how many estimates agree, or why there is no answer.
         whole: Whether all of both was looked at, not the first 600 s alone.
     """
 
@@ -34,7 +34,7 @@ class Alignment:
     @property
     def witnesses(self) -> int:
         """How many there are to agree."""
-        return len(WITNESSES)
+        return len(ESTIMATES)
 
     def as_json(self) -> dict[str, Any]:
         """Return it for a machine; the offset is `null` where there is no answer."""

@@ -1,11 +1,11 @@
-"""By how much the sound of a clip is off, from ten witnesses that look at different things.
+"""By how much the sound of a clip is off, from ten estimates that look at different things.
 
-Each witness is a curve over lags. Their consensus, Σ exp(z), z in standard deviations below the
+Each estimate is a curve over lags. Their consensus, Σ exp(z), z in standard deviations below the
 curve's own peak, is highest at the offset that most of them favour. How high a single curve peaks
 says little. Where exactly it lies is told by curves that look from frame to frame: what happens
 between two frames is seen in that very step.
 
-There is an answer where most witnesses agree, where no other offset fits as well, and none further
+There is an answer where most estimates agree, where no other offset fits as well, and none further
 off than is looked for fits better, where sound and sight do not both repeat themselves in a steady
 beat, and where the clip's own sound, cut into pieces and put together in another order, fits worse.
 """
@@ -25,7 +25,7 @@ BANDS, BLOCKS = 8, 64
 N_KINDS = 6  # of motion: difference, flow, divergence, jolt, rising difference, rising flow
 BEST = 8  # blocks that a curve listens to, at each lag
 COMPONENTS = 6  # of motion, for canonical correlation
-WITNESSES = (
+ESTIMATES = (
     "onsets, difference",
     "onsets, flow",
     "onsets, divergence",
@@ -44,7 +44,7 @@ SHARPER = (
     "CCA of onsets and difference rising from frame to frame",
 )
 PLACED = (0, 1, 2, 10, 11, 12, 6, 7, 13, 9)  # the ten, with the sharper ones in place of slopes
-NEAR = 0.15  # seconds around the answer in which a witness agrees
+NEAR = 0.15  # seconds around the answer in which an estimate agrees
 ENOUGH = 8  # of the ten
 CLEAR = 0.2  # how far the consensus must stand above any other lag, as a share of its height
 APART = 0.2  # seconds: what is nearer belongs to the same peak
@@ -59,16 +59,16 @@ SHORTEST = 2.0  # seconds that sound and sight must share
 
 @dataclass(frozen=True)
 class Offset:
-    """What the witnesses say.
+    """What the estimates say.
 
     Attributes:
         seconds: By how much the sound comes after its sight (below 0: before); None: no answer.
         best: The offset that the consensus favours, answer or not.
-        agreement: How many of the ten witnesses peak within ±0.15 s of it.
+        agreement: How many of the ten independent estimates peak within ±0.15 s of it.
         why: For people: why there is no answer; empty where there is one.
         lags: (n,) seconds.
         consensus: (n,) the score of each lag.
-        curves: (10, n) the witnesses' own curves, in the order of `WITNESSES`.
+        curves: (10, n) the estimates' own curves, in the order of `ESTIMATES`.
     """
 
     seconds: float | None
@@ -81,7 +81,7 @@ class Offset:
 
 
 def estimate(sound: FeatureSequence, sight: FeatureSequence, *, reach: float = 2.5) -> Offset:
-    """Return by how much the sound is off, if enough witnesses agree.
+    """Return by how much the sound is off, if enough estimates agree.
 
     Args:
         sound: The sequence of the extractor `onsets`.
@@ -90,7 +90,7 @@ def estimate(sound: FeatureSequence, sight: FeatureSequence, *, reach: float = 2
 
     Returns:
         The offset, or why there is none: nothing sounds or moves, too little time in common, too
-        few witnesses agree, another offset fits as well, as with a steady beat, one that is up to
+        few estimates agree, another offset fits as well, as with a steady beat, one that is up to
         5 s beyond `reach` fits better, or sound and sight both repeat themselves.
 
     Raises:
@@ -106,11 +106,11 @@ def estimate(sound: FeatureSequence, sight: FeatureSequence, *, reach: float = 2
     lags = np.arange(-round(reach * RATE), round(reach * RATE) + 1) / RATE
     nothing = _nothing(sound, sight)
     if nothing:
-        flat = np.zeros((len(WITNESSES), len(lags)))
+        flat = np.zeros((len(ESTIMATES), len(lags)))
         return Offset(None, 0.0, 0, nothing, lags, flat[0], flat)
     near, seen = _near(sound, sight, reach), _near(sight, sound, reach)
     whole = curves(near, seen, reach, sharper=True)
-    found = whole[: len(WITNESSES)]
+    found = whole[: len(ESTIMATES)]
     consensus = agreed(found)
     around = peak(consensus, lags)
     agreement = _agreement(found, lags, around)
@@ -153,7 +153,7 @@ def _begins(sound: FeatureSequence) -> bool:
 def curves(
     sound: FeatureSequence, sight: FeatureSequence, reach: float, *, sharper: bool = False
 ) -> FloatArray:
-    """Return the ten witnesses over lags −reach … reach seconds: (10, 2·50·reach + 1).
+    """Return the ten independent estimates over lags −reach … reach seconds: (10, 2·50·reach + 1).
 
     Like is set against like: what begins to sound against what begins to move, how loud it is
     against how much moves; and onsets against motion itself, which peaks before a stroke lands.
@@ -184,7 +184,7 @@ def curves(
 
 
 def shares(sound: FeatureSequence, sight: FeatureSequence, reach: float) -> FloatArray:
-    """Return √(overlap/largest overlap) at each lag, by which the witnesses are weighted."""
+    """Return √(overlap/largest overlap) at each lag, by which the estimates are weighted."""
     steps = round(reach * RATE)
     return weight(Overlap.of(len(sound), len(sight), steps, _first(sound, sight)))
 
@@ -203,7 +203,7 @@ def smoothed(values: FloatArray) -> FloatArray:
 
 
 def agreed(found: FloatArray) -> FloatArray:
-    """Return Σ exp((c − max c)/σ) over the curves: (witnesses, n) → (n,)."""
+    """Return Σ exp((c − max c)/σ) over the curves: (estimates, n) → (n,)."""
     spread = np.maximum(found.std(axis=1, keepdims=True), 1e-12)
     return np.asarray(np.exp((found - found.max(axis=1, keepdims=True)) / spread).sum(axis=0))
 
@@ -223,7 +223,7 @@ def peak(curve: FloatArray, lags: FloatArray) -> float:
 
 
 def _agreement(found: FloatArray, lags: FloatArray, best: float) -> int:
-    """Return how many witnesses peak near an offset."""
+    """Return how many estimates peak near an offset."""
     votes = lags[found.argmax(axis=1)]
     return int((np.abs(votes - best) <= NEAR + 1e-9).sum())
 
@@ -231,7 +231,7 @@ def _agreement(found: FloatArray, lags: FloatArray, best: float) -> int:
 def _further(sound: FeatureSequence, sight: FeatureSequence, reach: float, agreement: int) -> str:
     """Say that an offset beyond the reach fits best; nothing where none does.
 
-    Where too few witnesses agree, there as well as within the reach, that is the better reason.
+    Where too few estimates agree, there as well as within the reach, that is the better reason.
     """
     far = reach + MORE
     lags = np.arange(-round(far * RATE), round(far * RATE) + 1) / RATE
@@ -251,8 +251,8 @@ def _doubt(
     """Say why the favoured offset is no answer; nothing where it is one."""
     if agreement < ENOUGH:
         return (
-            f"Only {agreement} of {len(WITNESSES)} witnesses agree; it takes {ENOUGH}. The sound "
-            "may be continuous, or its source not in the picture."
+            f"Only {agreement} of {len(ESTIMATES)} independent estimates agree; it takes {ENOUGH}. "
+            "The sound may be continuous, or its source not in the picture."
         )
     if best in (lags[0], lags[-1]):
         return (

@@ -16,6 +16,9 @@ EXACT_ROWS = 100_000
 FILTERED = ("key", "content", "modality", "window")
 """Columns that a filter may name."""
 
+REBUILD = "To make it anew, index again with --rebuild."
+"""What to do about a table that is damaged or missing."""
+
 _PART = 1024  # scores of which the best is looked at first
 
 Where = Mapping[str, str | int | Collection[str | int]]

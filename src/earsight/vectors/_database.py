@@ -13,6 +13,7 @@ from typing import Any
 
 from earsight.errors import LibraryError
 from earsight.storage import Location, Remote, asking
+from earsight.vectors._base import REBUILD
 from earsight.vectors._lancedb import lancedb
 from earsight.vectors._received import check_table, has_table, remove_table, tables_in
 
@@ -81,8 +82,7 @@ class FolderDatabase:
             )
         if re.search(r"(os error|Errno) (1|13|30)\b", cause):  # EPERM, EACCES, EROFS
             return "the folder is read-only. Give yourself write access, or use another folder."
-        anew = "To make it anew, index again with --rebuild."
-        return f"it is damaged or was changed by hand ({cause}). {anew}"
+        return f"it is damaged or was changed by hand ({cause}). {REBUILD}"
 
     def _connect(self, held: int) -> Any:
         session = lancedb().Session(held, _CACHE_BYTES)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from earsight import extras
 from earsight.errors import EarsightError, InputError, LibraryError
+from earsight.vectors._base import REBUILD
 
 T = TypeVar("T")
 
@@ -165,7 +166,7 @@ class Server:
     def _advice(self, error: Exception) -> str:
         cause = str(getattr(error, "message", "") or error)
         if getattr(error, "code", None) == _NOT_THERE:
-            return f"it is not there. {ANEW}"
+            return f"it is not there. {REBUILD}"
         if _REFUSED.search(_told(error)):
             return self._refused()
         if _LOST.search(_told(error)):
@@ -212,6 +213,3 @@ def _told(error: Exception) -> str:
     for one in told:  # grows; the client makes some errors their own cause
         told += [by for by in (one.__cause__, one.__context__) if by and by not in told]
     return " ".join(map(str, told))
-
-
-ANEW = "To make it anew, index again with --rebuild."

@@ -26,6 +26,7 @@ from earsight.vectors._answers import (
 )
 from earsight.vectors._base import (
     EXACT_ROWS,
+    REBUILD,
     Hit,
     Row,
     Where,
@@ -35,7 +36,7 @@ from earsight.vectors._base import (
     merge,
     rank_all,
 )
-from earsight.vectors._server import ANEW, Server
+from earsight.vectors._server import Server
 
 _TIMEOUT = 30.0  # seconds, tries included, until a server that is lost is told
 _LOADING = 600.0  # seconds; a large collection is read from disk first
@@ -301,7 +302,7 @@ class MilvusIndex:
         except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
             raise LibraryError(
                 f"Collection {self.name!r} on {self.server} is none of Earsight's, or the server "
-                f"answers with something else ({error}). {ANEW}"
+                f"answers with something else ({error}). {REBUILD}"
             ) from error
 
     def _pages(

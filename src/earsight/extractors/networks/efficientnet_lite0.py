@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from earsight.extractors.networks.graph import Arrays, Graph, fold, same_pads
+from earsight.extractors.networks.graph import Arrays, Graph, fold_named, same_pads
 
 # Of each stage: its blocks, and the stride of the first. Kernels and widths come with the weights.
 STAGES = ((1, 1), (2, 2), (2, 2), (3, 2), (3, 1), (4, 2), (1, 1))
@@ -26,18 +26,10 @@ def write(arrays: Arrays, path: Path) -> None:
 
     def unit(x: str, name: str, norm: str, stride: int = 1, *, active: bool = True) -> str:
         """A convolution with its batch norm, and ReLU6 where `active`."""
-        weight = arrays[f"{name}.weight"]
-        kernel, bias = fold(
-            weight,
-            mean=arrays[f"{norm}.running_mean"],
-            variance=arrays[f"{norm}.running_var"],
-            beta=arrays[f"{norm}.bias"],
-            gamma=arrays[f"{norm}.weight"],
-            epsilon=EPSILON,
-        )
+        kernel, bias = fold_named(arrays, f"{name}.weight", norm, epsilon=EPSILON)
         strides = (stride, stride)
-        pads = same_pads(weight.shape[2:], strides)
-        depthwise = weight.shape[1] == 1
+        pads = same_pads(kernel.shape[2:], strides)
+        depthwise = kernel.shape[1] == 1
         x = graph.convolution(x, kernel, bias, strides=strides, pads=pads, depthwise=depthwise)
         limits = map(graph.constant, np.array([0, 6], dtype=np.float32))
         return graph.add("Clip", x, *limits) if active else x

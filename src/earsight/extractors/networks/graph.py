@@ -176,6 +176,20 @@ def fold(
     return kernel.astype(np.float32), (beta - mean * scale).astype(np.float32)
 
 
+def fold_named(
+    arrays: Mapping[str, FloatArray], weight: str, norm: str, *, epsilon: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return `fold` of a weight and of a batch norm whose arrays have torch's names."""
+    return fold(
+        arrays[weight],
+        mean=arrays[f"{norm}.running_mean"],
+        variance=arrays[f"{norm}.running_var"],
+        beta=arrays[f"{norm}.bias"],
+        gamma=arrays[f"{norm}.weight"],
+        epsilon=epsilon,
+    )
+
+
 def same_pads(kernel: Sequence[int], strides: Sequence[int]) -> list[int]:
     """Return TensorFlow's "SAME" padding: kernel − stride in all, the odd one behind.
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from earsight.extractors.networks.graph import Arrays, Graph, fold, same_pads
+from earsight.extractors.networks.graph import Arrays, Graph, fold_named, same_pads
 
 EPSILON = 1e-3  # of batch norm
 SIDE, SHORTEST = 224, 16  # pixels, frames
@@ -29,17 +29,10 @@ def write(arrays: Arrays, path: Path) -> None:
 
     def unit(x: str, name: str, stride: int = 1) -> str:
         """A convolution with its batch norm, and ReLU."""
-        weight, norm = arrays[f"{name}.conv3d.weight"], f"{name}.batch3d"
-        kernel, bias = fold(
-            weight,
-            mean=arrays[f"{norm}.running_mean"],
-            variance=arrays[f"{norm}.running_var"],
-            beta=arrays[f"{norm}.bias"],
-            gamma=arrays[f"{norm}.weight"],
-            epsilon=EPSILON,
-        )
+        norm = f"{name}.batch3d"
+        kernel, bias = fold_named(arrays, f"{name}.conv3d.weight", norm, epsilon=EPSILON)
         strides = (stride,) * 3
-        pads = same_pads(weight.shape[2:], strides)
+        pads = same_pads(kernel.shape[2:], strides)
         return graph.add("Relu", graph.convolution(x, kernel, bias, strides=strides, pads=pads))
 
     def pool(x: str, kernel: Size, strides: Size) -> str:

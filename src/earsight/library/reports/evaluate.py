@@ -173,13 +173,15 @@ def _folds(
     progress.start("Evaluating folds", n_folds)
     for train, test in folds(rows.labels, rows.clips, n_folds, seed=0):
         inside, learned, name = rows.take(train), None, settings.sources.zero_shot
-        bridge = fit_zero_shot(zero_shot_views(inside, settings.sources), settings.sources)
+        zero_shot = fit_zero_shot(zero_shot_views(inside, settings.sources), settings.sources)
         if settings.learn != "never":
             share = inside.n_clips / rows.n_clips
             decision, learned = choose_model(inside, settings.learn, settings.sources, share=share)
             name = decision.answers
             LOG.info("A fold is ranked in the space %s: %s", name, decision.why)
-        space = JointSpace(bridge, learned, WEIGHT if learned else 1.0, settings.sources.zero_shot)
+        space = JointSpace(
+            zero_shot, learned, WEIGHT if learned else 1.0, settings.sources.zero_shot
+        )
         yield _rank(space, name, rows.take(test))
         progress.advance()
     progress.finish()

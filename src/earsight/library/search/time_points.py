@@ -259,8 +259,8 @@ class TimePoints:
         return Block(contents, np.array(bounds), points[: bounds[-1]], present[: bounds[-1]])
 
     def _read(self, modality: str, durations: Mapping[str, float]) -> Iterator[Block]:
-        bridge = zero_shot_role(self._space.zero_shot_name, modality)
-        roles = sorted({bridge, *([modality] if self._space.learned is not None else [])})
+        zero_shot = zero_shot_role(self._space.zero_shot_name, modality)
+        roles = sorted({zero_shot, *([modality] if self._space.learned is not None else [])})
         steps = self._sequences.lengths({"source": roles})
         for batch in _batches(durations, roles, steps):
             stored = self._sequences.get(f"{content}:{role}" for content in batch for role in roles)
